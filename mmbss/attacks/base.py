@@ -1,0 +1,107 @@
+"""What every attack takes and returns."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmbss.attacks.functional import Bounds, in_base_class, margin
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Samples an attack has found, with what the attacked model says of them.
+
+    Attributes:
+        samples: (N, ...) float32, in the units of the attacked model's input.
+        logits: (N, K) float32, the model's output on ``samples``.
+        base: (N,) int64, the class each sample started in.
+        target: (N,) int64, the class it was moved toward.
+        success: (N,) bool, whether the attack accepts the sample.
+        steps: (N,) int64, how many gradients were evaluated for it.
+    """
+
+    samples: Tensor
+    logits: Tensor
+    base: Tensor
+    target: Tensor
+    success: Tensor
+    steps: Tensor
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Summarise the attack as scalars; all zero where it had no sample.
+
+        Returns:
+            ``accepted``, ``third_class`` and ``not_crossed``: shares of the samples that the
+            attack accepts, that lie in neither of the two classes' common boundary region
+            because another class won, and that are still in the base class; ``steps``: mean
+            gradient evaluations; ``gap``: mean of ``|p_b - p_k|``, 0 on the boundary and 1 deep
+            in one of the two classes.
+        """
+        inside = in_base_class(self.logits, self.base)
+        probabilities = self.logits.float().softmax(dim=1)
+        values = dict(
+            accepted=self.success,
+            third_class=~self.success & ~inside,
+            not_crossed=~self.success & inside,
+            steps=self.steps,
+            gap=margin(probabilities, self.base, self.target).abs(),
+        )
+        # the sum over max(N, 1) is the mean, and 0 instead of NaN for no sample
+        count = max(len(self.samples), 1)
+        return {name: value.float().sum() / count for name, value in values.items()}
+
+
+class Attack(ABC):
+    """Moves samples of a base class toward a target class.
+
+    An attack needs no runner and no mmpretrain model: any callable from inputs to logits will
+    do. It leaves the model's parameters, gradients, buffers and mode as they were. Subclasses
+    implement :meth:`run`.
+    """
+
+    def __call__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        samples: Tensor,
+        base: Tensor,
+        target: Tensor,
+        bounds: Bounds | None = None,
+    ) -> AttackResult:
+        """Attack a batch.
+
+        Args:
+            model: Maps (N, ...) inputs to (N, K) logits, each row independent of the others.
+            samples: (N, ...) floating-point base samples in the units of the model's input.
+            base: (N,) int64 base classes, normally the model's own decisions.
+            target: (N,) int64 target classes, different from the base classes.
+            bounds: Lowest and highest value of an input, broadcastable against one sample, in
+                the units of ``samples``. None leaves the samples unbounded.
+
+        Raises:
+            ValueError: If shapes do not fit, or the model is a module in training mode, where
+                BatchNorm would mix the samples and change its statistics.
+        """
+        if base.shape != target.shape or base.shape != samples.shape[:1]:
+            raise ValueError(
+                f'{len(samples)} samples need as many base and target classes, got shapes '
+                f'{tuple(base.shape)} and {tuple(target.shape)}'
+            )
+        if isinstance(model, nn.Module) and model.training:
+            raise ValueError('the attacked model is in training mode: call model.eval() first')
+        # a validation loop runs under no_grad, an attack needs gradients all the same
+        with torch.enable_grad():
+            return self.run(model, samples.detach().float(), base, target, bounds)
+
+    @abstractmethod
+    def run(
+        self,
+        model: Callable[[Tensor], Tensor],
+        samples: Tensor,
+        base: Tensor,
+        target: Tensor,
+        bounds: Bounds | None,
+    ) -> AttackResult:
+        """Find the samples; arguments as for :meth:`__call__`, checked, ``samples`` in float32."""

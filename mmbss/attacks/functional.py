@@ -1,0 +1,106 @@
+"""Pure tensor functions of the boundary attack.
+
+Shapes: ``logits`` is (N, K); ``base`` and ``target`` hold N class indices (int64); ``samples``
+and ``gradient`` are (N, ...). Everything is computed in float32.
+"""
+
+import torch
+from torch import Tensor
+
+#: Lowest and highest value of an input, each broadcastable against one sample.
+Bounds = tuple[Tensor, Tensor] | tuple[float, float]
+
+
+def margin(logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
+    """How far the base class leads: ``f_b - f_k``, the attack loss of Heo et al., section 3.1.
+
+    Zero on the boundary between the two classes, positive inside the base class.
+
+    Args:
+        logits: (N, K), any floating dtype.
+        base: (N,) base classes b.
+        target: (N,) target classes k.
+
+    Returns:
+        (N,) float32.
+
+    Examples:
+        >>> import torch
+        >>> margin(torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([0]), torch.tensor([1]))
+        tensor([2.])
+    """
+    logits = logits.float()
+    pair = logits.gather(1, torch.stack([base, target], dim=1))
+    return pair[:, 0] - pair[:, 1]
+
+
+def highest_other_logit(logits: Tensor, *classes: Tensor) -> Tensor:
+    """Highest logit of each row among all but the given classes.
+
+    Args:
+        logits: (N, K), any floating dtype.
+        *classes: One or more (N,) tensors of classes to leave out.
+
+    Returns:
+        (N,) float32, ``-inf`` where no class is left.
+    """
+    left_out = torch.stack(classes, dim=1)
+    return logits.float().scatter(1, left_out, -torch.inf).amax(dim=1)
+
+
+def in_base_class(logits: Tensor, base: Tensor) -> Tensor:
+    """Whether no class beats the base class: (N,) bool."""
+    own = logits.float().gather(1, base.unsqueeze(1)).squeeze(1)
+    return own >= highest_other_logit(logits, base)
+
+
+def in_target_class(logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
+    """Whether the target class beats the base class and no third class beats both: (N,) bool."""
+    ahead = margin(logits, base, target) < 0
+    of_target = logits.float().gather(1, target.unsqueeze(1)).squeeze(1)
+    return ahead & (of_target >= highest_other_logit(logits, base, target))
+
+
+def published_step(margins: Tensor, gradient: Tensor, step_size: float, overshoot: float) -> Tensor:
+    """One step of Heo et al., equation 4: ``-eta (L + eps) g / ||g||_2``.
+
+    The length of the step is the margin itself, whatever the slope: a steep margin overshoots
+    the boundary, a flat one falls short.
+
+    Args:
+        margins: (N,) margins L.
+        gradient: (N, ...) gradient g of each margin with respect to its sample.
+        step_size: eta.
+        overshoot: eps, in units of the margin.
+
+    Returns:
+        (N, ...) float32 perturbation; zero where the gradient vanishes.
+    """
+    norm = gradient.float().flatten(1).norm(dim=1)
+    return _along(gradient, -step_size * (margins + overshoot), norm)
+
+
+def newton_step(margins: Tensor, gradient: Tensor, step_size: float, overshoot: float) -> Tensor:
+    """One Newton step to the zero of the margin: ``-eta (L + eps) g / ||g||_2^2``.
+
+    The squared norm makes the step end where the linearised margin is ``(1 - eta) L - eta eps``,
+    as in DeepFool (arXiv 1511.04599). Arguments and result as for :func:`published_step`.
+    """
+    norm = gradient.float().flatten(1).norm(dim=1)
+    return _along(gradient, -step_size * (margins + overshoot), norm.square())
+
+
+def _along(gradient: Tensor, factor: Tensor, divisor: Tensor) -> Tensor:
+    """``factor / divisor * gradient`` for each sample, zero where the divisor is zero."""
+    vanishes = divisor == 0
+    scale = factor / divisor.masked_fill(vanishes, 1.0)
+    scale = scale.masked_fill(vanishes, 0.0)
+    return scale.view(-1, *[1] * (gradient.ndim - 1)) * gradient.float()
+
+
+def project(samples: Tensor, bounds: Bounds | None) -> Tensor:
+    """Clamp samples to the values that an image can take; unbounded if ``bounds`` is None."""
+    if bounds is None:
+        return samples
+    lowest, highest = (torch.as_tensor(bound).to(samples) for bound in bounds)
+    return samples.clamp(lowest, highest)

@@ -1,0 +1,6 @@
+"""Backbones that mmpretrain does not have."""
+
+from mmbss.backbones.cifar_resnet import CIFARResNet
+from mmbss.backbones.mlp import MLP
+
+__all__ = ['MLP', 'CIFARResNet']

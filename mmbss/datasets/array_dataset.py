@@ -1,0 +1,82 @@
+"""Images and labels that lie in memory as arrays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmpretrain.datasets import BaseDataset
+
+from mmbss.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ArrayDataset(BaseDataset):
+    """Reads a whole dataset from one ``.npz`` file.
+
+    The file holds ``images``, (N, H, W) or (N, H, W, C) with pixels in [0, 255], in the channel
+    order that the data preprocessor expects; ``labels``, (N,) class indices; and, if wanted,
+    ``classes``, (K,) names. ``tools/dataset_to_npz.py`` writes such a file from any dataset of
+    mmpretrain that is downloaded as a whole, such as CIFAR10.
+
+    Args:
+        data_file: Path of the ``.npz`` file.
+        pipeline: Transforms of mmpretrain; they get ``img`` and ``gt_label``.
+        metainfo: Meta information; ``classes`` names the classes.
+        **kwargs: Other arguments of mmpretrain's ``BaseDataset``, such as ``indices``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the arrays are missing, do not fit, or hold NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        data_file: str,
+        pipeline: Sequence[dict] = (dict(type='PackInputs'),),
+        metainfo: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.data_file = data_file
+        # views of one array need no copies to be shared between worker processes
+        kwargs.setdefault('serialize_data', False)
+        super().__init__(ann_file='', metainfo=metainfo, pipeline=pipeline, **kwargs)
+
+    def load_arrays(self) -> dict[str, np.ndarray]:
+        """``images`` and ``labels``, and ``classes`` if the source names them."""
+        if not Path(self.data_file).is_file():
+            raise FileNotFoundError(
+                f'data_file: no file {self.data_file!r}; write one with '
+                'tools/dataset_to_npz.py or correct the path'
+            )
+        with np.load(self.data_file, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One dict with ``img`` and ``gt_label`` for each image."""
+        arrays = self.load_arrays()
+        images, labels = _checked(arrays, self.data_file)
+        if 'classes' in arrays:
+            self._metainfo.setdefault('classes', tuple(arrays['classes'].tolist()))
+        return [
+            dict(img=image, gt_label=int(label))
+            for image, label in zip(images, labels, strict=True)
+        ]
+
+
+def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np.ndarray]:
+    missing = sorted({'images', 'labels'} - set(arrays))
+    if missing:
+        raise ValueError(f'{source} lacks the arrays {missing}; it has {sorted(arrays)}')
+    images, labels = arrays['images'], arrays['labels']
+    if images.ndim not in (3, 4) or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f'{source}: images must be (N, H, W) or (N, H, W, C) and labels (N,), got '
+            f'{images.shape} and {labels.shape}'
+        )
+    if labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0):
+        raise ValueError(f'{source}: labels must be class indices from 0, got {labels.dtype}')
+    if images.dtype.kind == 'f' and not np.isfinite(images).all():
+        bad = int((~np.isfinite(images)).reshape(len(images), -1).any(axis=1).sum())
+        raise ValueError(f'{source}: {bad} of {len(images)} images hold NaN or infinity')
+    return images, labels

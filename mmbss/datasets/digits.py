@@ -1,0 +1,59 @@
+"""The handwritten digits that ship with scikit-learn."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from mmbss.datasets.array_dataset import ArrayDataset
+from mmbss.registry import DATASETS
+
+TEST_SHARE = 0.3
+
+
+@DATASETS.register_module()
+class Digits(ArrayDataset):
+    """1,797 grey images of 8 x 8 pixels (Alpaydin and Kaynak 1998, UCI), ten classes.
+
+    Real data that needs no download. scikit-learn ships one set; the split into 1,257 training
+    and 540 test images is stratified by class and always the same.
+
+    Args:
+        split: ``'train'`` or ``'test'``.
+        **kwargs: Arguments of :class:`ArrayDataset` other than ``data_file``.
+
+    Raises:
+        ValueError: If there is no such split.
+
+    Examples:
+        >>> len(Digits('train')), len(Digits('test'))
+        (1257, 540)
+    """
+
+    METAINFO = dict(classes=tuple('0123456789'))
+
+    def __init__(self, split: str, **kwargs: Any) -> None:
+        if split not in ('train', 'test'):
+            raise ValueError(f"Digits: split must be 'train' or 'test', got {split!r}")
+        self.split = split
+        super().__init__(data_file='scikit-learn digits', **kwargs)
+
+    def load_arrays(self) -> dict[str, np.ndarray]:
+        """``images`` (N, 8, 8) uint8 in [0, 255] and ``labels`` (N,) of the split."""
+        digits = load_digits()
+        # the source has 17 grey levels, 0 to 16
+        images = np.round(digits.images * (255 / 16)).astype(np.uint8)
+        rows = dict(
+            zip(
+                ('train', 'test'),
+                train_test_split(
+                    np.arange(len(images)),
+                    test_size=TEST_SHARE,
+                    stratify=digits.target,
+                    random_state=0,
+                ),
+                strict=True,
+            )
+        )[self.split]
+        return dict(images=images[rows], labels=digits.target[rows])

@@ -1,0 +1,7 @@
+"""Distillers: students that listen to a teacher while they train."""
+
+from mmbss.distillers.bss_distiller import BSSDistiller
+from mmbss.distillers.distiller import Distiller
+from mmbss.distillers.teacher import Teacher
+
+__all__ = ['BSSDistiller', 'Distiller', 'Teacher']

@@ -1,0 +1,88 @@
+"""What teacher and student have in common: plain mmpretrain image classifiers with logits."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmpretrain.models import ImageClassifier, MultiLabelClsHead, MultiTaskHead
+from torch import nn
+
+#: Arguments that a distiller has beyond those of the classifier it is.
+DISTILLER_KEYS = ('teacher', 'losses', 'boundary')
+
+
+def plain_classifier(model: dict[str, Any]) -> dict[str, Any]:
+    """Turn the model config of a distiller into that of the student alone.
+
+    Any other model config comes back unchanged, so a distilled student can be a teacher, and
+    can be tested where its teacher is not at hand.
+    """
+    if not any(key in model for key in DISTILLER_KEYS):
+        return dict(model)
+    student = {key: value for key, value in model.items() if key not in DISTILLER_KEYS}
+    return dict(student, type='mmpretrain.ImageClassifier')
+
+
+def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
+    """Read the model of a classifier's config.
+
+    Args:
+        config: ``'package::folder/name.py'``, a path to a config file, or a model config.
+
+    Returns:
+        The config of a plain classifier, with the file's ``data_preprocessor`` filled in, as
+        mmengine's runner does.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file has no ``model``.
+    """
+    if isinstance(config, dict):
+        return plain_classifier(config)
+    if '::' in config:
+        # mmengine knows how to find a package's configs when they are inherited
+        file = Config.fromstring(f'_base_ = {config!r}', '.py')
+    elif Path(config).is_file():
+        file = Config.fromfile(config)
+    else:
+        raise FileNotFoundError(
+            f'teacher.config: no file {config!r}; give a path, "mmpretrain::folder/name.py" or '
+            'a model dict'
+        )
+    if 'model' not in file:
+        raise ValueError(f'teacher.config: {config} defines no model')
+    model = plain_classifier(file.model.to_dict())
+    if file.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', file.data_preprocessor.to_dict())
+    return model
+
+
+def check_single_label_logits(model: nn.Module, role: str) -> None:
+    """Refuse a model that does not put out one logit a class.
+
+    Args:
+        model: The classifier.
+        role: ``'teacher'`` or ``'student'``, for the message.
+
+    Raises:
+        ValueError: If it is no image classifier, has no head, or a multi-label or multi-task one.
+    """
+    if not isinstance(model, ImageClassifier):
+        raise ValueError(f'the {role} must be an ImageClassifier, got {type(model).__name__}')
+    head = model.head
+    if head is None:
+        raise ValueError(f'the {role} has no head, so no logits to distil: add one to its config')
+    if isinstance(head, (MultiLabelClsHead, MultiTaskHead)):
+        raise ValueError(
+            f'the {role} has a {type(head).__name__}; distillation at the boundary needs a head '
+            'with one softmax over the classes, such as LinearClsHead'
+        )
+
+
+def num_classes(model: nn.Module) -> int | None:
+    """Number of classes of a classifier, None where neither head nor backbone says it."""
+    for module in (model.head, model.backbone):
+        count = getattr(module, 'num_classes', None)
+        if isinstance(count, int) and count > 0:
+            return count
+    return None

@@ -1,0 +1,160 @@
+"""A student that listens to a teacher while it trains."""
+
+from typing import Any, cast
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmbss.distillers.classifiers import check_single_label_logits, num_classes
+from mmbss.distillers.features import recorded_outputs
+from mmbss.distillers.teacher import Teacher
+from mmbss.losses import DistillationLoss
+from mmbss.registry import MODELS
+
+
+@MODELS.register_module()
+class Distiller(ImageClassifier):
+    """An image classifier, the student, that also learns from a teacher's logits.
+
+    The distiller *is* the student: backbone, neck and head are its own, and the teacher stands
+    outside the module tree. So every checkpoint, also a mid-run or an EMA one, is a plain
+    student checkpoint, and the optimizer, DDP and EMA see the student alone.
+
+    Args:
+        teacher: Arguments of :class:`~mmbss.distillers.teacher.Teacher`: ``config``,
+            ``checkpoint`` and, rarely, ``reverse_channels``.
+        losses: Distillation losses by name; each name starts with ``loss_`` and appears in the
+            log. Each is called with the student's logits, the teacher's and the labels.
+        **student: Arguments of mmpretrain's ``ImageClassifier``.
+
+    Raises:
+        FileNotFoundError: If the teacher's config or checkpoint does not exist.
+        ValueError: If teacher and student do not fit, or a loss has a wrong name.
+    """
+
+    def __init__(
+        self,
+        teacher: dict[str, Any],
+        losses: dict[str, dict[str, Any]] | None = None,
+        **student: Any,
+    ) -> None:
+        super().__init__(**student)
+        check_single_label_logits(self, 'student')
+        # not through nn.Module.__setattr__: the teacher is no part of the student
+        self.teacher: Teacher
+        self.__dict__['teacher'] = Teacher(**teacher, student_preprocessor=self.data_preprocessor)
+        self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
+        self.distillation_losses = nn.ModuleDict()
+        for name, loss in (losses or {}).items():
+            if not name.startswith('loss_') or name in ('loss_cls', 'loss_bss'):
+                raise ValueError(
+                    f'losses: {name!r} must start with "loss_" and be neither "loss_cls" nor '
+                    '"loss_bss"'
+                )
+            self.distillation_losses[name] = build_loss(loss)
+
+    @property
+    def loss_modules(self) -> dict[str, nn.Module]:
+        """Every loss by its name in the log; the ``loss_weight`` of each may be changed."""
+        modules = dict(self.distillation_losses.items())
+        classification = getattr(self.head, 'loss_module', None)
+        if hasattr(classification, 'loss_weight'):
+            modules['loss_cls'] = classification
+        return modules
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Losses of one batch.
+
+        Args:
+            inputs: (N, C, H, W) images in the student's normalisation.
+            data_samples: N samples with their ``gt_label``.
+
+        Returns:
+            Scalars by name; mmengine sums those with "loss" in their name and logs all.
+
+        Raises:
+            ValueError: If an image holds NaN or infinity, or the logits do not fit.
+        """
+        _check_finite(inputs)
+        with recorded_outputs(self.head) as outputs:
+            classification = super().loss(inputs, data_samples)
+        if not outputs or not isinstance(outputs[-1], Tensor) or outputs[-1].ndim != 2:
+            raise ValueError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
+        # "loss" is the name under which mmengine logs the sum
+        losses = {'loss_cls' if k == 'loss' else k: v for k, v in classification.items()}
+        if self.needs_teacher:
+            student_logits, teacher_logits = outputs[-1], self.teacher(inputs)
+            self._check_same_classes(student_logits.shape[1], teacher_logits.shape[1])
+            losses |= self.distil(inputs, student_logits, teacher_logits, data_samples)
+        return losses
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any loss that looks at the teacher has a weight."""
+        return bool(self.active_losses())
+
+    def active_losses(self) -> dict[str, DistillationLoss]:
+        """The distillation losses on the clean batch that have a weight, by name."""
+        losses = cast('dict[str, DistillationLoss]', dict(self.distillation_losses.items()))
+        return {name: loss for name, loss in losses.items() if loss.loss_weight > 0}
+
+    def distil(
+        self,
+        inputs: Tensor,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        data_samples: list[DataSample],
+    ) -> dict[str, Tensor]:
+        """Losses between student and teacher on the clean batch; those of weight 0 are left out."""
+        labels = class_labels(data_samples)
+        return {
+            name: loss(student_logits, teacher_logits, labels)
+            for name, loss in self.active_losses().items()
+        }
+
+    def _apply(self, fn: Any, recurse: bool = True) -> 'Distiller':
+        """Let the teacher follow ``.to()``, ``.cuda()`` and their like."""
+        super()._apply(fn, recurse)
+        self.teacher._apply(fn, recurse)
+        return self
+
+    def _check_same_classes(self, student: int | None, teacher: int | None) -> None:
+        if student is not None and teacher is not None and student != teacher:
+            raise ValueError(
+                f'the student has {student} classes, the teacher {teacher}: give both the same '
+                'classes, for instance by fine-tuning the teacher on your data first'
+            )
+
+
+def build_loss(config: dict[str, Any]) -> DistillationLoss:
+    """Build a distillation loss from its config.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    loss = MODELS.build(config)
+    if not isinstance(loss, DistillationLoss):
+        raise ValueError(
+            f'{type(loss).__name__} is no distillation loss: derive it from '
+            'mmbss.losses.DistillationLoss'
+        )
+    return loss
+
+
+def class_labels(data_samples: list[DataSample]) -> Tensor:
+    """(N,) int64 class of each sample; of a mixture (mixup, soft labels) the largest share."""
+    if 'gt_score' in data_samples[0]:
+        return torch.stack([sample.gt_score for sample in data_samples]).argmax(dim=1)
+    return torch.cat([sample.gt_label for sample in data_samples])
+
+
+def _check_finite(inputs: Tensor) -> None:
+    finite = inputs.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        rows = (~finite).nonzero().flatten().tolist()
+        raise ValueError(
+            f'{len(rows)} of {len(inputs)} images hold NaN or infinity (rows {rows[:5]} of the '
+            "batch): check the data and the data preprocessor's std"
+        )

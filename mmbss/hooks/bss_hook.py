@@ -1,0 +1,119 @@
+"""Schedules of loss weights over the training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+
+from mmbss.registry import HOOKS
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """A loss weight that moves linearly from ``start`` to ``end`` and then stays there.
+
+    Args:
+        start: Weight at the beginning of training, at least 0.
+        end: Weight at the end of the schedule, at least 0.
+        until: Share of the training, in (0, 1], at which ``end`` is reached.
+
+    Raises:
+        ValueError: If a value is out of its range.
+
+    Examples:
+        >>> beta = LinearSchedule(start=2.0, end=0.0, until=0.75)
+        >>> [beta.at(epoch / 80) for epoch in (0, 30, 60, 79)]
+        [2.0, 1.0, 0.0, 0.0]
+    """
+
+    start: float
+    end: float
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.end < 0:
+            raise ValueError(f'loss weights must not be negative, got {self}')
+        if not 0 < self.until <= 1:
+            raise ValueError(f'until is a share of the training in (0, 1], got {self}')
+
+    def at(self, progress: float) -> float:
+        """Weight after a share ``progress`` of the training; exact at both ends."""
+        share = progress / self.until
+        return self.end if share >= 1 else self.start + (self.end - self.start) * share
+
+
+@HOOKS.register_module()
+class BSSHook(Hook):
+    """Sets the loss weights of a distiller while it trains, and logs them as ``weight_<name>``.
+
+    The weights depend on the current epoch or iteration alone, so they are right after a resume.
+    The published recipe lets the weight of the clean distillation fall from 4 to 1, and that of
+    the boundary loss from 2 to 0 at 75 % of the epochs::
+
+        dict(type='mmbss.BSSHook', schedules=dict(
+            loss_kd=dict(start=4.0, end=1.0),
+            loss_bss=dict(start=2.0, end=0.0, until=0.75)))
+
+    Args:
+        schedules: For each loss of the distiller to schedule, the arguments of a
+            :class:`LinearSchedule`. ``loss_cls`` is the student's own classification loss.
+        by_epoch: Change the weights before each epoch, or before each iteration.
+
+    Raises:
+        ValueError: If a schedule has unknown keys or values out of range, and before training
+            if the model has no such loss.
+    """
+
+    def __init__(self, schedules: dict[str, dict[str, Any]], by_epoch: bool = True) -> None:
+        self.by_epoch = by_epoch
+        self.schedules: dict[str, LinearSchedule] = {}
+        for name, schedule in schedules.items():
+            unknown = sorted(set(schedule) - {'start', 'end', 'until'})
+            missing = sorted({'start', 'end'} - set(schedule))
+            if unknown or missing:
+                raise ValueError(
+                    f'BSSHook: the schedule of {name} takes start, end and until; '
+                    f'unknown: {unknown}, missing: {missing}'
+                )
+            self.schedules[name] = LinearSchedule(**schedule)
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that the model has every scheduled loss."""
+        known = getattr(_unwrapped(runner), 'loss_modules', None)
+        if known is None:
+            raise ValueError(
+                f'BSSHook schedules the losses of a distiller, the model is a '
+                f'{type(_unwrapped(runner)).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
+            )
+        unknown = sorted(set(self.schedules) - set(known))
+        if unknown:
+            raise ValueError(f'BSSHook: no loss is called {unknown}; the model has {sorted(known)}')
+        if self.by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ValueError('BSSHook: training by iteration has no epochs, set by_epoch=False')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Set the weights of the epoch."""
+        if self.by_epoch:
+            self._set_weights(runner, runner.epoch / runner.max_epochs)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the weights of the iteration, and log the current ones."""
+        if not self.by_epoch:
+            self._set_weights(runner, runner.iter / runner.max_iters)
+        losses = _unwrapped(runner).loss_modules
+        for name in self.schedules:
+            weight = losses[name].loss_weight
+            # "loss" in a logged name would be taken for a loss
+            runner.message_hub.update_scalar(f'train/weight_{name.removeprefix("loss_")}', weight)
+
+    def _set_weights(self, runner: Runner, progress: float) -> None:
+        losses = _unwrapped(runner).loss_modules
+        for name, schedule in self.schedules.items():
+            losses[name].loss_weight = schedule.at(progress)
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,87 @@
+"""Train a classifier or distil a student, from a config file.
+
+    python tools/train.py configs/bss/bss_resnet26-to-resnet8_cifar10.py --work-dir work_dirs/bss
+
+The flags are those of mmpretrain's tools/train.py, whose configs run unchanged. Beyond it, this
+tool works with num_workers=0, mixes precision on a CPU too (bfloat16), distributes over the
+processes of torchrun on a CPU (gloo), and writes TensorBoard files when asked.
+"""
+
+import argparse
+import os
+
+import torch
+from mmengine.config import Config
+
+from mmbss.cli import (
+    add_common_arguments,
+    build_runner,
+    merge_common_arguments,
+    merge_options,
+    readable_errors,
+)
+from mmbss.compat import prepare_cpu_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, by default from the latest in the work dir',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
+    )
+    parser.add_argument(
+        '--no-persistent-workers', action='store_true', help='start new data workers every epoch'
+    )
+    parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files too')
+    return parser.parse_args()
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the command line into the config."""
+    merge_common_arguments(cfg, args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp and torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    elif args.amp:
+        cfg.optim_wrapper.type = 'mmbss.CPUAmpOptimWrapper'
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    if args.no_persistent_workers:
+        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            if cfg.get(name) is not None:
+                cfg[name].persistent_workers = False
+    if args.tensorboard:
+        cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
+    merge_options(cfg, args)
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    with readable_errors():
+        cfg = Config.fromfile(args.config)
+        merge_args(cfg, args)
+        prepare_cpu_distributed(cfg)
+        build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
