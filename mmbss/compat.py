@@ -5,6 +5,7 @@ imports torchvision and mmengine reads checkpoints.
 """
 
 import sys
+import warnings
 from importlib import import_module, metadata, util
 from typing import Any
 
@@ -22,6 +23,7 @@ def repair_platform() -> None:
     Raises:
         ImportError: If no OpenMMLab stack is installed, or two that overwrite each other.
     """
+    silence_mmcv_lite()
     check_openmmlab_stack()
     declare_torchvision_operators()
     allow_mmengine_checkpoints()
@@ -59,6 +61,15 @@ def _is_installed(distribution: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def silence_mmcv_lite() -> None:
+    """Drop a warning that says nothing to users of image classifiers.
+
+    Cause: mmcv-lite has no compiled operators, and says so at every import.
+    """
+    message = 'Fail to import ``MultiScaleDeformableAttention``'
+    warnings.filterwarnings('ignore', message, category=UserWarning)
 
 
 def declare_torchvision_operators() -> None:

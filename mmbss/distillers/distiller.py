@@ -60,7 +60,7 @@ class Distiller(ImageClassifier):
         """Every loss by its name in the log; the ``loss_weight`` of each may be changed."""
         modules = dict(self.distillation_losses.items())
         classification = getattr(self.head, 'loss_module', None)
-        if hasattr(classification, 'loss_weight'):
+        if classification is not None and hasattr(classification, 'loss_weight'):
             modules['loss_cls'] = classification
         return modules
 

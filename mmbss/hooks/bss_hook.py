@@ -6,8 +6,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import nn
 
+from mmbss.distillers import Distiller
 from mmbss.registry import HOOKS
 
 
@@ -82,12 +82,13 @@ class BSSHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model has every scheduled loss."""
-        known = getattr(_unwrapped(runner), 'loss_modules', None)
-        if known is None:
+        model = _unwrapped(runner)
+        if not isinstance(model, Distiller):
             raise ValueError(
-                f'BSSHook schedules the losses of a distiller, the model is a '
-                f'{type(_unwrapped(runner)).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
+                'BSSHook schedules the losses of a distiller, but the model is a '
+                f'{type(model).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
             )
+        known = model.loss_modules
         unknown = sorted(set(self.schedules) - set(known))
         if unknown:
             raise ValueError(f'BSSHook: no loss is called {unknown}; the model has {sorted(known)}')
@@ -103,17 +104,19 @@ class BSSHook(Hook):
         """Set the weights of the iteration, and log the current ones."""
         if not self.by_epoch:
             self._set_weights(runner, runner.iter / runner.max_iters)
-        losses = _unwrapped(runner).loss_modules
-        for name in self.schedules:
-            weight = losses[name].loss_weight
+        for name, loss in self._scheduled_losses(runner).items():
             # "loss" in a logged name would be taken for a loss
-            runner.message_hub.update_scalar(f'train/weight_{name.removeprefix("loss_")}', weight)
+            tag = f'train/weight_{name.removeprefix("loss_")}'
+            runner.message_hub.update_scalar(tag, loss.loss_weight)
 
     def _set_weights(self, runner: Runner, progress: float) -> None:
+        for name, loss in self._scheduled_losses(runner).items():
+            loss.loss_weight = self.schedules[name].at(progress)
+
+    def _scheduled_losses(self, runner: Runner) -> dict[str, Any]:
         losses = _unwrapped(runner).loss_modules
-        for name, schedule in self.schedules.items():
-            losses[name].loss_weight = schedule.at(progress)
+        return {name: losses[name] for name in self.schedules}
 
 
-def _unwrapped(runner: Runner) -> nn.Module:
+def _unwrapped(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

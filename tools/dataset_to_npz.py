@@ -1,0 +1,61 @@
+"""Write a dataset that lies in memory as .npz files, which mmbss.ArrayDataset reads.
+
+    python tools/dataset_to_npz.py CIFAR10 data/cifar10
+
+TYPE is a dataset of mmpretrain that takes a ``split`` and holds its images in memory, such as
+CIFAR10, CIFAR100, MNIST or FashionMNIST. It is downloaded into OUT if it is not there yet; the
+arrays go to OUT/train.npz and OUT/test.npz.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mmbss.cli import readable_errors
+from mmbss.registry import DATASETS
+
+
+def write_split(dataset_type: str, folder: Path, split: str) -> str:
+    """Write one split; returns a line about it.
+
+    Raises:
+        ValueError: If the dataset reads its images from files one by one.
+    """
+    dataset = DATASETS.build(
+        dict(
+            type=f'mmpretrain.{dataset_type}',
+            data_root=str(folder),
+            split=split,
+            test_mode=split == 'test',
+            pipeline=[],
+        )
+    )
+    samples = [dataset.get_data_info(index) for index in range(len(dataset))]
+    if 'img' not in samples[0]:
+        raise ValueError(
+            f'{dataset_type} does not hold its images in memory: use it in the config as it is'
+        )
+    images = np.stack([sample['img'] for sample in samples])
+    labels = np.array([sample['gt_label'] for sample in samples], np.int64)
+    classes = np.array(dataset.metainfo.get('classes', ()), dtype=np.str_)
+    target = folder / f'{split}.npz'
+    np.savez(target, images=images, labels=labels, classes=classes)
+    return f'{target}: images {images.shape} {images.dtype}, {len(np.unique(labels))} classes'
+
+
+def main() -> None:
+    """Write both splits."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('type', help='dataset of mmpretrain, such as CIFAR10')
+    parser.add_argument('out', type=Path, help='folder of the download and of the .npz files')
+    args = parser.parse_args()
+    with readable_errors():
+        for split in ('train', 'test'):
+            print(write_split(args.type, args.out, split))
+
+
+if __name__ == '__main__':
+    main()

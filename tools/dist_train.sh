@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Train on several GPUs of one machine, or in several processes on a CPU:
+#   bash tools/dist_train.sh CONFIG PROCESSES [flags of tools/train.py]
+set -euo pipefail
+
+config=$1
+processes=$2
+
+python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$processes" \
+    "$(dirname "$0")/train.py" "$config" --launcher pytorch "${@:3}"
