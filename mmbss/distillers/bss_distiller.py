@@ -109,6 +109,10 @@ class BSSDistiller(Distiller):
         chosen = select_base_samples(
             student_logits.detach(), teacher_logits, labels, self.num_base_samples
         )
+        count = student_logits.new_tensor(float(len(chosen)))
+        nothing = student_logits.new_zeros(())
+        if not len(chosen):
+            return dict(loss_bss=nothing, bss_samples=count)
         base = labels[chosen]
         result = self.attack(
             self.teacher.logits,
@@ -124,9 +128,8 @@ class BSSDistiller(Distiller):
             logits_there = self.head(self.extract_feat(boundary_inputs))
             loss = self.boundary_loss(logits_there, result.logits[kept], base[kept])
         else:
-            loss = student_logits.new_zeros(())
+            loss = nothing
         statistics = {f'bss_{name}': value for name, value in result.statistics().items()}
-        count = student_logits.new_tensor(float(len(chosen)))
         return dict(loss_bss=loss, bss_samples=count, **statistics)
 
 

@@ -16,14 +16,12 @@ train_dataloader = dict(
     num_workers=0,
     dataset=dict(type='mmbss.ArrayDataset', data_file='data/cifar10/train.npz'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
 )
 val_dataloader = dict(
     batch_size=500,
     num_workers=0,
     dataset=dict(type='mmbss.ArrayDataset', data_file='data/cifar10/test.npz', test_mode=True),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_dataloader = val_dataloader

@@ -13,14 +13,12 @@ train_dataloader = dict(
     num_workers=0,
     dataset=dict(type='mmbss.Digits', split='train'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
 )
 val_dataloader = dict(
     batch_size=540,
     num_workers=0,
     dataset=dict(type='mmbss.Digits', split='test', test_mode=True),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_dataloader = val_dataloader
