@@ -23,7 +23,7 @@ def repair_platform() -> None:
     Raises:
         ImportError: If no OpenMMLab stack is installed, or two that overwrite each other.
     """
-    silence_mmcv_lite()
+    silence_import_warnings()
     check_openmmlab_stack()
     declare_torchvision_operators()
     allow_mmengine_checkpoints()
@@ -63,13 +63,14 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def silence_mmcv_lite() -> None:
-    """Drop a warning that says nothing to users of image classifiers.
+def silence_import_warnings() -> None:
+    """Drop two warnings that users of image classifiers can do nothing about.
 
-    Cause: mmcv-lite has no compiled operators, and says so at every import.
+    Cause: mmcv-lite says at every import that it has no compiled operators, and setuptools that
+    mmengine 0.10 should not import its ``pkg_resources``.
     """
-    message = 'Fail to import ``MultiScaleDeformableAttention``'
-    warnings.filterwarnings('ignore', message, category=UserWarning)
+    for message in ('Fail to import ``MultiScaleDeformableAttention``', 'pkg_resources is deprec'):
+        warnings.filterwarnings('ignore', message, category=UserWarning)
 
 
 def declare_torchvision_operators() -> None:

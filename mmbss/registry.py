@@ -15,7 +15,6 @@ that is inherited with ``_base_ = 'mmbss::...'`` is built in this scope as a who
 from mmengine.registry import Registry
 from mmpretrain import registry as mmpretrain
 
-
 #: Imported before the first look-up: a registry fills itself, but not its parent.
 LOCATIONS = [
     'mmbss',

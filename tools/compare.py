@@ -207,7 +207,7 @@ def main() -> None:
     """Run and compare."""
     args = parse_args()
     options = tuple(args.cfg_options)
-    cores = os.cpu_count() or 1
+    threads = max((os.cpu_count() or 1) // args.jobs, 1)
     runs = [
         Run(config, seed, args.work_dir / Path(config).stem / f'seed_{seed}', options)
         for config in args.configs
@@ -217,11 +217,11 @@ def main() -> None:
         results = {run: run.stored_result() for run in runs}
         if args.teacher:
             teacher = Run(args.teacher, args.seeds[0], Path('work_dirs') / Path(args.teacher).stem)
-            stored = teacher.stored_result() or report(teacher, args.metric, cores)
+            stored = teacher.stored_result() or report(teacher, args.metric, threads)
             results = {teacher: stored, **results}
     with ThreadPoolExecutor(args.jobs) as pool:
         jobs = {
-            run: pool.submit(report, run, args.metric, max(cores // args.jobs, 1))
+            run: pool.submit(report, run, args.metric, threads)
             for run, result in results.items()
             if result is None
         }

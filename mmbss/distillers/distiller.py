@@ -27,6 +27,8 @@ class Distiller(ImageClassifier):
             ``checkpoint`` and, rarely, ``reverse_channels``.
         losses: Distillation losses by name; each name starts with ``loss_`` and appears in the
             log. Each is called with the student's logits, the teacher's and the labels.
+        channels_last: Run student and teacher in the NHWC layout, which many convolutional
+            networks are faster in; the results are the same up to rounding.
         **student: Arguments of mmpretrain's ``ImageClassifier``.
 
     Raises:
@@ -38,13 +40,17 @@ class Distiller(ImageClassifier):
         self,
         teacher: dict[str, Any],
         losses: dict[str, dict[str, Any]] | None = None,
+        channels_last: bool = False,
         **student: Any,
     ) -> None:
         super().__init__(**student)
         check_single_label_logits(self, 'student')
+        self.channels_last = channels_last
         # not through nn.Module.__setattr__: the teacher is no part of the student
         self.teacher: Teacher
-        self.__dict__['teacher'] = Teacher(**teacher, student_preprocessor=self.data_preprocessor)
+        self.__dict__['teacher'] = Teacher(
+            **teacher, student_preprocessor=self.data_preprocessor, channels_last=channels_last
+        )
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
         self.distillation_losses = nn.ModuleDict()
         for name, loss in (losses or {}).items():
@@ -63,6 +69,12 @@ class Distiller(ImageClassifier):
         if classification is not None and hasattr(classification, 'loss_weight'):
             modules['loss_cls'] = classification
         return modules
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
+        """Features of the student; see mmpretrain's ``ImageClassifier``."""
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return super().extract_feat(inputs, stage)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Losses of one batch.
