@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds, in_base_class, margin
 
+#: Names of what :meth:`AttackResult.statistics` returns.
+STATISTICS = ('accepted', 'third_class', 'not_crossed', 'steps', 'gap')
+
 
 @dataclass(frozen=True)
 class AttackResult:
@@ -18,7 +21,7 @@ class AttackResult:
         samples: (N, ...) float32, in the units of the attacked model's input.
         logits: (N, K) float32, the model's output on ``samples``.
         base: (N,) int64, the class each sample started in.
-        target: (N,) int64, the class it was moved toward.
+        target: (N,) int64, the class it was moved toward, or the one an attack took instead.
         success: (N,) bool, whether the attack accepts the sample.
         steps: (N,) int64, how many gradients were evaluated for it.
     """
@@ -34,11 +37,10 @@ class AttackResult:
         """Summarise the attack as scalars; all zero where it had no sample.
 
         Returns:
-            ``accepted``, ``third_class`` and ``not_crossed``: shares of the samples that the
-            attack accepts, that lie in neither of the two classes' common boundary region
-            because another class won, and that are still in the base class; ``steps``: mean
-            gradient evaluations; ``gap``: mean of ``|p_b - p_k|``, 0 on the boundary and 1 deep
-            in one of the two classes.
+            ``accepted``: share of the samples that the attack accepts; ``third_class``: share
+            that left the base class for one that is not accepted; ``not_crossed``: share still
+            in the base class; ``steps``: mean gradient evaluations; ``gap``: mean of
+            ``|p_b - p_k|``, 0 on the boundary and 1 deep in one of the two classes.
         """
         inside = in_base_class(self.logits, self.base)
         probabilities = self.logits.float().softmax(dim=1)

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult
+from mmbss.attacks.closest import walk_to_closest
 from mmbss.attacks.functional import (
     Bounds,
+    attack_margin,
     in_base_class,
     in_target_class,
-    margin,
     newton_step,
     project,
     published_step,
@@ -18,19 +19,20 @@ from mmbss.attacks.functional import (
 from mmbss.registry import ATTACKS
 
 STEPS = dict(published=published_step, newton=newton_step)
+THIRD_CLASS = ('reject', 'accept', 'avoid')
 
 
 @ATTACKS.register_module()
 class BSSAttack(Attack):
     """Walks each sample down its margin until it has just left the base class.
 
-    A sample stops as soon as (a) the target class beats the base class: it is accepted; (b) a
-    third class beats both, or (c) ``num_steps`` gradients are used up: it is rejected. Where
-    (a) and (b) fall together the third class has won, and the sample is rejected. A sample that
-    does not start in its base class does not move and is rejected.
+    With the published settings, a sample stops as soon as (a) the target class beats the base
+    class: it is accepted; (b) a third class beats both, or (c) ``num_steps`` gradients are used
+    up: it is rejected. Where (a) and (b) fall together the third class has won, and the sample
+    is rejected. A sample that does not start in its base class does not move and is rejected.
 
     Only samples that still move are in the batch, only the gradient of the input is computed,
-    and the returned logits are those of the last forward pass.
+    and the returned logits are those of the forward pass that found the sample.
 
     Args:
         num_steps: Most gradients evaluated for a sample (I_max).
@@ -39,6 +41,15 @@ class BSSAttack(Attack):
             up to it (eps), in units of the logits.
         step: ``'published'`` divides by the norm of the gradient once, as the paper does;
             ``'newton'`` by its square, which lands near the boundary whatever the slope.
+            ``'closest'`` takes Newton steps, shortens the path where it nears the boundary and
+            ends with a search that needs no gradient: closest to boundary and base sample, at
+            about twice the cost of the published step. Use it with ``step_size=1.3,
+            overshoot=0.015``; it ends at most three times ``overshoot`` beyond the boundary.
+        num_refinements: Most forward passes for a sample that the search of ``'closest'`` makes.
+        third_class: What becomes of a sample that a third class wins. ``'reject'``, as in the
+            paper; ``'accept'`` takes that class as the target, so that the sample lies on a
+            boundary of its base class all the same; ``'avoid'`` goes on until the target class
+            wins, by way of the margin between the target and the strongest other class.
 
     Raises:
         ValueError: If a parameter is out of its range.
@@ -60,6 +71,8 @@ class BSSAttack(Attack):
         step_size: float = 0.3,
         overshoot: float = 1e-4,
         step: str = 'published',
+        num_refinements: int = 8,
+        third_class: str = 'reject',
     ) -> None:
         if num_steps < 1:
             raise ValueError(f'BSSAttack: num_steps must be at least 1, got {num_steps}')
@@ -67,12 +80,24 @@ class BSSAttack(Attack):
             raise ValueError(f'BSSAttack: step_size must be positive, got {step_size}')
         if not overshoot >= 0:
             raise ValueError(f'BSSAttack: overshoot must not be negative, got {overshoot}')
-        if step not in STEPS:
-            raise ValueError(f'BSSAttack: step must be one of {list(STEPS)}, got {step!r}')
+        if step not in (*STEPS, 'closest'):
+            raise ValueError(f'BSSAttack: step must be one of {[*STEPS, "closest"]}, got {step!r}')
+        if step == 'closest' and num_refinements < 1:
+            raise ValueError(
+                f'BSSAttack: num_refinements must be at least 1, got {num_refinements}'
+            )
+        if step == 'closest' and overshoot == 0:
+            raise ValueError("BSSAttack: step='closest' needs a positive overshoot, got 0")
+        if third_class not in THIRD_CLASS:
+            raise ValueError(
+                f'BSSAttack: third_class must be one of {list(THIRD_CLASS)}, got {third_class!r}'
+            )
         self.num_steps = num_steps
         self.step_size = step_size
         self.overshoot = overshoot
-        self.step = STEPS[step]
+        self.step = step
+        self.num_refinements = num_refinements
+        self.third_class = third_class
 
     def run(
         self,
@@ -83,27 +108,70 @@ class BSSAttack(Attack):
         bounds: Bounds | None,
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
+        if self.step == 'closest':
+            found, logits, steps = walk_to_closest(
+                model,
+                samples,
+                base,
+                target,
+                bounds,
+                num_steps=self.num_steps,
+                step_size=self.step_size,
+                overshoot=self.overshoot,
+                num_refinements=self.num_refinements,
+                third_class=self.third_class,
+            )
+        else:
+            found, logits, steps = self.walk(model, samples, base, target, bounds)
+        if self.third_class == 'accept':
+            left_base = ~in_base_class(logits, base) & (steps > 0)
+            target = torch.where(left_base, logits.argmax(dim=1), target)
+        success = (steps > 0) & in_target_class(logits, base, target)
+        return AttackResult(found, logits, base, target, success, steps)
+
+    def walk(
+        self,
+        model: Callable[[Tensor], Tensor],
+        samples: Tensor,
+        base: Tensor,
+        target: Tensor,
+        bounds: Bounds | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Step until each sample leaves its base class: points, logits and steps of each."""
+        take_step = STEPS[self.step]
         found = samples.clone()
         steps = torch.zeros_like(base)
         moving = torch.arange(len(samples), device=samples.device)
         logits: Tensor | None = None
+        most_will_leave = False
         for step in range(self.num_steps + 1):
             is_last = step == self.num_steps
-            current = found[moving].requires_grad_(not is_last)
+            current = found[moving].requires_grad_(not (is_last or most_will_leave))
             output = model(current).float()
             if logits is None:
                 logits = output.detach().clone()
             else:
                 logits[moving] = output.detach()
-            going_on = in_base_class(output.detach(), base[moving])
+            if step > 0 and self.third_class == 'avoid':
+                going_on = ~in_target_class(output.detach(), base[moving], target[moving])
+            else:
+                going_on = in_base_class(output.detach(), base[moving])
             if is_last or not going_on.any():
                 break
-            margins = margin(output, base[moving], target[moving])
+            if most_will_leave:
+                # those few that have not left after all: only they pay for a gradient
+                moving = moving[going_on]
+                going_on = torch.ones_like(moving, dtype=torch.bool)
+                current = found[moving].requires_grad_()
+                output = model(current).float()
+            margins = attack_margin(output, base[moving], target[moving], self.third_class)
             (gradient,) = torch.autograd.grad(margins.sum(), current)
             moving, margins, gradient = moving[going_on], margins[going_on], gradient[going_on]
-            change = self.step(margins.detach(), gradient, self.step_size, self.overshoot)
+            margins = margins.detach()
+            change = take_step(margins, gradient, self.step_size, self.overshoot)
             found[moving] = project(found[moving] + change, bounds)
             steps[moving] += 1
+            expected = margins + (gradient * change).flatten(1).sum(dim=1)
+            most_will_leave = bool((expected < 0).float().mean() > 0.5)
         assert logits is not None
-        success = (steps > 0) & in_target_class(logits, base, target)
-        return AttackResult(found, logits, base, target, success, steps)
+        return found, logits, steps

@@ -48,10 +48,26 @@ def highest_other_logit(logits: Tensor, *classes: Tensor) -> Tensor:
     return logits.float().scatter(1, left_out, -torch.inf).amax(dim=1)
 
 
+def class_lead(logits: Tensor, classes: Tensor) -> Tensor:
+    """Lead of the given class of each row over the best other class: (N,) float32."""
+    own = logits.float().gather(1, classes.unsqueeze(1)).squeeze(1)
+    return own - highest_other_logit(logits, classes)
+
+
+def attack_margin(logits: Tensor, base: Tensor, target: Tensor, third_class: str) -> Tensor:
+    """What an attack walks down: (N,) float32.
+
+    The :func:`margin` between base and target class, or, where third classes are to be avoided
+    (``'avoid'``), the lead over the target class of whichever other class is strongest.
+    """
+    if third_class == 'avoid':
+        return -class_lead(logits, target)
+    return margin(logits, base, target)
+
+
 def in_base_class(logits: Tensor, base: Tensor) -> Tensor:
     """Whether no class beats the base class: (N,) bool."""
-    own = logits.float().gather(1, base.unsqueeze(1)).squeeze(1)
-    return own >= highest_other_logit(logits, base)
+    return class_lead(logits, base) >= 0
 
 
 def in_target_class(logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
@@ -90,12 +106,38 @@ def newton_step(margins: Tensor, gradient: Tensor, step_size: float, overshoot: 
     return _along(gradient, -step_size * (margins + overshoot), norm.square())
 
 
+def pull_to_base(displacement: Tensor, gradient: Tensor, share: float) -> Tensor:
+    """Shorten a displacement without moving its end off the linearised boundary.
+
+    Takes back a share of the component at right angles to the gradient. At 1 only the component
+    along the gradient is left: the projection of the base sample onto the linearised boundary,
+    as in FAB (arXiv 1907.02044).
+
+    Args:
+        displacement: (N, ...) from the base sample to a point of the linearised boundary.
+        gradient: (N, ...) gradient of the margin, normal to that boundary.
+        share: Share in [0, 1] that is taken back.
+
+    Returns:
+        (N, ...) float32; where the gradient vanishes, the whole displacement is at right angles.
+    """
+    gradient = gradient.float()
+    products = (displacement * gradient).flatten(1).sum(dim=1)
+    straight = _along(gradient, products, gradient.flatten(1).square().sum(dim=1))
+    return displacement - share * (displacement - straight)
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """View N values as (N, 1, ...), to be broadcast against ``like``, which is (N, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
 def _along(gradient: Tensor, factor: Tensor, divisor: Tensor) -> Tensor:
     """``factor / divisor * gradient`` for each sample, zero where the divisor is zero."""
     vanishes = divisor == 0
     scale = factor / divisor.masked_fill(vanishes, 1.0)
     scale = scale.masked_fill(vanishes, 0.0)
-    return scale.view(-1, *[1] * (gradient.ndim - 1)) * gradient.float()
+    return per_sample(scale, gradient) * gradient.float()
 
 
 def project(samples: Tensor, bounds: Bounds | None) -> Tensor:

@@ -1,0 +1,74 @@
+"""Find where many functions of one variable change their sign, all at once."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+#: A search that has seen no negative value yet goes at most this much farther at a time.
+REACH = 1.5
+
+
+def secant_search(
+    function: Callable[[Tensor, Tensor], Tensor],
+    slopes: Tensor,
+    num_evaluations: int,
+    aim: float,
+) -> Tensor:
+    """Look for an argument in (0, inf) where each function is a little below zero.
+
+    Every function is positive at 0. The first argument is 1, the second follows the given slope,
+    the others the secant through the last two. An argument that leaves the interval known to
+    hold the root is replaced by the middle of the interval, or by ``REACH`` times the last one
+    while there is no upper end. A search ends where the value is in ``[-3 aim, 0)``.
+
+    Args:
+        function: Maps (M,) int64 indices of functions and (M,) float32 arguments to the (M,)
+            values; called with the searches that still go on.
+        slopes: (N,) float32 guesses of the derivatives at 1, negative where they mean anything.
+        num_evaluations: Most evaluations of each function.
+        aim: How far below zero to aim, positive, in units of the functions.
+
+    Returns:
+        (N,) float32, the argument with the negative value closest to zero; ``inf`` where no
+        negative value was found.
+
+    Examples:
+        >>> import torch
+        >>> heights = torch.tensor([1.0, 4.0])
+        >>> root = secant_search(lambda i, t: heights[i] - t**2, torch.full((2,), -2.0), 8, 1e-3)
+        >>> root.round(decimals=2)
+        tensor([1., 2.])
+    """
+    lower, upper = torch.zeros_like(slopes), torch.full_like(slopes, torch.inf)
+    arguments = torch.ones_like(slopes)
+    found, closest = upper.clone(), torch.full_like(slopes, -torch.inf)
+    searching = torch.arange(len(slopes), device=slopes.device)
+    last_argument: Tensor | None = None
+    last_value = slope = slopes
+    for _ in range(num_evaluations):
+        argument = arguments[searching]
+        value = function(searching, argument)
+        beyond = value < 0
+        closer = beyond & (value > closest[searching])
+        found[searching] = torch.where(closer, argument, found[searching])
+        closest[searching] = torch.where(closer, value, closest[searching])
+        lower[searching] = torch.where(beyond, lower[searching], argument)
+        upper[searching] = torch.where(beyond, argument, upper[searching])
+        if last_argument is not None:
+            secant = (value - last_value) / (argument - last_argument)
+            slope = torch.where(secant < 0, secant, slope)
+        low, high = lower[searching], upper[searching]
+        middle = torch.where(high.isinf(), REACH * argument, (low + high) / 2)
+        limit = torch.where(high.isinf(), middle, high)
+        proposal = argument - (value + aim) / slope
+        # a slope of zero proposes inf or NaN, which is in no interval
+        is_usable = (slope < 0) & (proposal > low) & (proposal < limit)
+        arguments[searching] = torch.where(is_usable, proposal, middle)
+        going_on = ~(beyond & (value >= -3 * aim))
+        searching = searching[going_on]
+        if len(searching) == 0:
+            break
+        last_argument, last_value = argument[going_on], value[going_on]
+        slope = slope[going_on]
+    return found
