@@ -1,0 +1,44 @@
+"""What the benchmarks share: distillers built from a config, and batches of its data."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+import mmbss  # noqa: F401
+from mmbss.registry import DATASETS, MODELS
+
+
+def batches(cfg: Config, size: int) -> Iterator[dict[str, Any]]:
+    """Endless batches of the training set, as its data loader gives them."""
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    for start in itertools.cycle(range(0, len(dataset) - size, size)):
+        samples = [dataset[index] for index in range(start, start + size)]
+        yield dict(
+            inputs=torch.stack([sample['inputs'] for sample in samples]),
+            data_samples=[sample['data_samples'] for sample in samples],
+        )
+
+
+def build(cfg: Config, settings: dict[str, Any]) -> nn.Module:
+    """The distiller of the config, with the given settings."""
+    model = load_distiller(cfg)
+    model['teacher'].update(settings.get('teacher', {}))
+    model['channels_last'] = settings.get('channels_last', False)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(model).train()
+
+
+def load_distiller(cfg: Config) -> dict[str, Any]:
+    """Model config of the distiller with its data preprocessor."""
+    return dict(cfg.model.to_dict(), data_preprocessor=cfg.data_preprocessor.to_dict())
+
+
+def set_weights(model: nn.Module, alpha: float, beta: float) -> None:
+    """Fix the loss weights."""
+    model.loss_modules['loss_kd'].loss_weight = alpha
+    model.loss_modules['loss_bss'].loss_weight = beta

@@ -1,0 +1,158 @@
+r"""Time a training step: the published algorithm transcribed simply, against BSSDistiller.
+
+    python benchmarks/training_step.py configs/bss/bss_resnet26-to-resnet8_cifar10.py \
+        --threads 1 2 --out work_dirs/training_step.json
+
+All contenders share the teacher's weights, the student's weights and the batches, and take turns
+in one process; the table gives medians and the ratios of medians, since machines are noisy. The
+distillers run through mmengine's optimizer wrapper, data preprocessor and augmentation included;
+the reference gets its images normalised. Steps are taken on a student that has been distilled for
+a while, so that the batch has its base samples.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import batches, build, load_distiller, set_weights
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DefaultScope, init_default_scope
+from reference_step import ReferenceStep
+from torch import Tensor, nn
+
+from mmbss.distillers.classifiers import plain_classifier
+from mmbss.optim import CPUAmpOptimWrapper
+from mmbss.registry import MODELS
+
+#: Settings of the distiller by the name of the contender; the first three keep float32.
+SETTINGS: dict[str, dict[str, Any]] = {
+    'mmbss': dict(),
+    'mmbss, fused teacher': dict(teacher=dict(fuse_bn=True)),
+    'mmbss, fused teacher, channels last': dict(teacher=dict(fuse_bn=True), channels_last=True),
+    'mmbss, fused bfloat16 teacher, channels last': dict(
+        teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True
+    ),
+    'mmbss, fused bfloat16 teacher, channels last, --amp': dict(
+        teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True
+    ),
+}
+LEARNING_RATE = 1e-3
+
+Step = Callable[[dict[str, Any]], Any]
+
+
+def optimizer(model: nn.Module) -> torch.optim.SGD:
+    """The optimizer of all contenders."""
+    return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
+
+
+def contenders(cfg: Config, state: dict[str, Any], args: Any) -> dict[str, Step]:
+    """Every step to time, by name; calling one with a batch takes the step."""
+    steps: dict[str, Step] = {}
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        student = MODELS.build(plain_classifier(load_distiller(cfg)))
+    student.load_state_dict(state)
+    student.train()
+    teacher = build(cfg, dict()).teacher.network
+    teacher.requires_grad_(True)
+    for name, beta in (('reference', args.beta), ('reference, KD', 0.0)):
+        own = copy.deepcopy(student)
+        step = ReferenceStep(
+            copy.deepcopy(teacher).forward,
+            own.forward,
+            optimizer(own),
+            args.alpha,
+            beta,
+        )
+        steps[name] = lambda batch, step=step: step(*normalised(student, batch))
+    for name, settings in SETTINGS.items():
+        for suffix, beta in (('', args.beta), (', KD', 0.0)):
+            model = build(cfg, settings)
+            model.load_state_dict(state)
+            set_weights(model, args.alpha, beta)
+            kind = CPUAmpOptimWrapper if name.endswith('--amp') else OptimWrapper
+            wrapper = kind(optimizer(model))
+            steps[name + suffix] = lambda batch, model=model, wrapper=wrapper: model.train_step(
+                batch, wrapper
+            )
+    return steps
+
+
+def normalised(student: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Images and labels of a batch as the student gets them, without augmentation."""
+    batch = student.data_preprocessor(batch, False)
+    return batch['inputs'], torch.cat([sample.gt_label for sample in batch['data_samples']])
+
+
+def warmed_up(cfg: Config, stream: Iterator[dict[str, Any]], steps: int) -> dict[str, Any]:
+    """Weights of a student after some steps of KD."""
+    model = build(cfg, dict())
+    model.init_weights()
+    set_weights(model, 4.0, 0.0)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    for _ in range(steps):
+        model.train_step(next(stream), wrapper)
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def measure(
+    steps: dict[str, Step], stream: Iterator[dict[str, Any]], repeats: int
+) -> dict[str, float]:
+    """Median seconds of each step; all take turns, on a new batch every turn."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        batch = next(stream)
+        for name, step in steps.items():
+            own = copy.deepcopy(batch)
+            torch.manual_seed(turn)
+            start = time.perf_counter()
+            step(own)
+            if turn:  # the first turn warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of a BSS distillation')
+    parser.add_argument('--threads', nargs='+', type=int, default=[1, 2])
+    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--batch-size', type=int, default=256)
+    parser.add_argument('--warm-up-steps', type=int, default=60)
+    parser.add_argument('--alpha', type=float, default=4.0)
+    parser.add_argument('--beta', type=float, default=2.0)
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/training_step.json'))
+    args = parser.parse_args()
+    init_default_scope('mmpretrain')
+    cfg = Config.fromfile(args.config)
+    torch.manual_seed(0)
+    stream = batches(cfg, args.batch_size)
+    state = warmed_up(cfg, stream, args.warm_up_steps)
+    results = {}
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        medians = measure(contenders(cfg, state, args), stream, args.repeats)
+        results[threads] = medians
+        print(f'\n{threads} thread(s), median of {args.repeats} turns\n')
+        print('| step | BSS, s | reference / step | KD, s | BSS / KD |')
+        print('|---|---:|---:|---:|---:|')
+        for name in ('reference', *SETTINGS):
+            bss, kd = medians[name], medians[f'{name}, KD']
+            speed_up = medians['reference'] / bss
+            print(f'| {name} | {bss:.3f} | {speed_up:.2f} | {kd:.3f} | {bss / kd:.2f} |')
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == '__main__':
+    main()
