@@ -13,7 +13,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 #: Errors raised in these modules speak of the config or the data, not of a bug.
-EXPLAINED_MODULES = ('mmbss', 'mmengine.registry', 'mmengine.config')
+EXPLAINED_MODULES = (
+    '__main__',  # the tool itself
+    'mmbss',
+    'mmengine.config',
+    'mmengine.registry',
+    'mmengine.runner.checkpoint',
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +81,7 @@ def readable_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, KeyError, OSError, TypeError, ValueError) as error:
+    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if not frame.f_globals.get('__name__', '').startswith(EXPLAINED_MODULES):
             raise

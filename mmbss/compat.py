@@ -4,14 +4,18 @@ Importing :mod:`mmbss` calls :func:`repair_platform` before anything else, becau
 imports torchvision and mmengine reads checkpoints.
 """
 
+from __future__ import annotations
+
 import sys
 import warnings
 from importlib import import_module, metadata, util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+
+if TYPE_CHECKING:  # mmengine is checked for, and reads torchvision, before it may be imported
+    from mmengine.config import Config
 
 # Operators stay declared only as long as their library object lives.
 _operator_libraries: list[torch.library.Library] = []

@@ -32,7 +32,7 @@ from mmbss.distillers.classifiers import load_model_config
 from mmbss.registry import MODELS
 
 TOOLS = Path(__file__).resolve().parent
-RESULT_FILE = 'result.json'
+RUN_FILE = 'run.json'
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,13 @@ class Run:
         return Path(self.config).stem
 
     def digest(self) -> str:
-        """Fingerprint of the whole config, which tells whether a result belongs to it."""
-        text = Config.fromfile(self.config).pretty_text + ' '.join(self.options)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Fingerprint of config and teacher, which tells whether a result belongs to them."""
+        cfg = Config.fromfile(self.config)
+        fingerprint = hashlib.sha256((cfg.pretty_text + ' '.join(self.options)).encode())
+        teacher = Path(cfg.get('model', {}).get('teacher', {}).get('checkpoint', ''))
+        if teacher.is_file():
+            fingerprint.update(teacher.read_bytes())
+        return fingerprint.hexdigest()[:16]
 
     def stored_result(self) -> dict[str, Any] | None:
         """Result of an earlier call, None if the run is not done.
@@ -60,16 +64,16 @@ class Run:
         Raises:
             ValueError: If the folder holds the result of another config.
         """
-        path = self.folder / RESULT_FILE
+        path = self.folder / RUN_FILE
         if not path.is_file():
             return None
         result = json.loads(path.read_text())
         if result['digest'] != self.digest():
             raise ValueError(
-                f'{path} belongs to another version of {self.config} or other --cfg-options: '
-                f'remove {self.folder} or choose another --work-dir'
+                f'{path} belongs to another version of {self.config} or of its teacher, or to '
+                f'other --cfg-options: remove {self.folder} or choose another --work-dir'
             )
-        return result
+        return result if 'value' in result else None
 
     def execute(self, metric: str, threads: int) -> dict[str, Any]:
         """Train to the end, resuming what is there, and store the result.
@@ -78,6 +82,8 @@ class Run:
             RuntimeError: If training fails; names the log.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        result: dict[str, Any] = dict(config=self.config, seed=self.seed, digest=self.digest())
+        (self.folder / RUN_FILE).write_text(json.dumps(result, indent=2))
         log = self.folder / 'output.log'
         command = [sys.executable, str(TOOLS / 'train.py'), self.config, '--resume']
         command += ['--work-dir', str(self.folder)]
@@ -92,14 +98,8 @@ class Run:
         if code:
             reason = log.read_text().strip().splitlines()[-1:]
             raise RuntimeError(f'{self.name}, seed {self.seed}: {"".join(reason)} (see {log})')
-        result = dict(
-            config=self.config,
-            seed=self.seed,
-            digest=self.digest(),
-            seconds=round(time.time() - start, 1),
-            **last_epoch(self.folder, metric),
-        )
-        (self.folder / RESULT_FILE).write_text(json.dumps(result, indent=2))
+        result |= dict(seconds=round(time.time() - start, 1), **last_epoch(self.folder, metric))
+        (self.folder / RUN_FILE).write_text(json.dumps(result, indent=2))
         return result
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from mmengine.registry import DefaultScope
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
@@ -41,6 +41,18 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def fill(model: nn.Module, state: dict[str, Tensor], args: argparse.Namespace) -> None:
+    """Load the weights strictly.
+
+    Raises:
+        ValueError: If keys or shapes differ; names them.
+    """
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f'{args.source} does not fit {args.config}: {error}') from error
+
+
 def main() -> None:
     """Convert."""
     parser = argparse.ArgumentParser(
@@ -54,7 +66,7 @@ def main() -> None:
         state = rename(read_state(args.source))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             model = MODELS.build(copy.deepcopy(load_model_config(args.config)))
-    model.load_state_dict(state, strict=True)
+        fill(model, state, args)
     args.target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=model.state_dict()), args.target)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -8,6 +8,8 @@ default_hooks = dict(
     # the last three epochs and the best one; the last is what results are reported on
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # several processes: average BatchNorm statistics at the end of an epoch
+    sync_buffers=dict(type='SyncBuffersHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )
 

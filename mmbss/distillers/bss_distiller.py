@@ -3,12 +3,17 @@
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmbss.attacks.base import STATISTICS
 from mmbss.distillers.distiller import Distiller, build_loss, class_labels
 from mmbss.distillers.sampling import draw_target_classes, select_base_samples
 from mmbss.registry import ATTACKS, MODELS
+
+#: What a step at the boundary adds to the log.
+BOUNDARY_NAMES = ('loss_bss', 'bss_samples', *(f'bss_{name}' for name in STATISTICS))
 
 
 @MODELS.register_module()
@@ -65,7 +70,8 @@ class BSSDistiller(Distiller):
             raise ValueError(f"boundary.train_on must be 'accepted' or 'all', got {train_on!r}")
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ValueError(f'boundary.bounds must be (lowest, highest), got {bounds}')
-        self.attack = ATTACKS.build(attack)
+        with DefaultScope.overwrite_default_scope('mmbss'):  # mmpretrain knows no attacks
+            self.attack = ATTACKS.build(attack)
         self.boundary_loss = build_loss(loss)
         self.num_base_samples = num_base_samples
         self.train_on = train_on
@@ -80,6 +86,12 @@ class BSSDistiller(Distiller):
     def needs_teacher(self) -> bool:
         """Whether any loss that looks at the teacher has a weight."""
         return super().needs_teacher or self.boundary_loss.loss_weight > 0
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """The losses of :meth:`Distiller.loss`; at the boundary all 0 where nothing is done."""
+        # mmengine would go on logging the last value of a name that is no longer returned
+        nothing = dict.fromkeys(BOUNDARY_NAMES, inputs.new_zeros(()))
+        return nothing | super().loss(inputs, data_samples)
 
     def distil(
         self,
@@ -98,7 +110,7 @@ class BSSDistiller(Distiller):
     def distil_at_boundary(
         self, inputs: Tensor, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
     ) -> dict[str, Tensor]:
-        """``loss_bss`` and the attack's statistics; a loss of 0 where no sample is left.
+        """``loss_bss`` and the attack's statistics, as far as there are any.
 
         Args:
             inputs: (N, C, H, W) images in the student's normalisation.
@@ -109,10 +121,8 @@ class BSSDistiller(Distiller):
         chosen = select_base_samples(
             student_logits.detach(), teacher_logits, labels, self.num_base_samples
         )
-        count = student_logits.new_tensor(float(len(chosen)))
-        nothing = student_logits.new_zeros(())
         if not len(chosen):
-            return dict(loss_bss=nothing, bss_samples=count)
+            return {}
         base = labels[chosen]
         result = self.attack(
             self.teacher.logits,
@@ -122,24 +132,23 @@ class BSSDistiller(Distiller):
             self.bounds or self.teacher.pixel_bounds,
         )
         kept = result.success if self.train_on == 'accepted' else torch.ones_like(result.success)
+        values = {f'bss_{name}': value for name, value in result.statistics().items()}
+        values['bss_samples'] = student_logits.new_tensor(float(len(chosen)))
         # BatchNorm in training mode cannot normalise a single sample without spatial extent
         if kept.sum() > 1:
-            boundary_inputs = self.teacher.to_student(result.samples[kept])
+            boundary_inputs = self.teacher.to_student(result.samples[kept]).to(inputs.dtype)
             logits_there = self.head(self.extract_feat(boundary_inputs))
-            loss = self.boundary_loss(logits_there, result.logits[kept], base[kept])
-        else:
-            loss = nothing
-        statistics = {f'bss_{name}': value for name, value in result.statistics().items()}
-        return dict(loss_bss=loss, bss_samples=count, **statistics)
+            values['loss_bss'] = self.boundary_loss(logits_there, result.logits[kept], base[kept])
+        return values
 
 
 def _hard_labels(data_samples: list[DataSample]) -> Tensor:
     """(N,) int64 labels of samples that have exactly one each."""
     labels = class_labels(data_samples)
-    soft = 'gt_score' in data_samples[0] and any(
-        sample.gt_score.max() < 1 for sample in data_samples
+    mixed = 'gt_score' in data_samples[0] and any(
+        sample.gt_score.max() < 1 or sample.gt_score.sum() > 1 for sample in data_samples
     )
-    if soft or len(labels) != len(data_samples):
+    if mixed or len(labels) != len(data_samples):
         raise ValueError(
             'BSSDistiller needs one hard label a sample, but the batch has soft or multiple '
             'labels: use mmbss.Distiller, or a dataset with a single gt_label'

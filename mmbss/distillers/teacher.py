@@ -1,11 +1,11 @@
 """The teacher: built from a config, loaded strictly, frozen for good."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
@@ -156,7 +156,7 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
             f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
         )
     try:
-        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+        content = _read(checkpoint)
     except FileNotFoundError:
         raise FileNotFoundError(
             f'teacher.checkpoint: no file {checkpoint!r}; train the teacher first or correct the '
@@ -172,6 +172,15 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
         raise ValueError(
             f'teacher.checkpoint: {checkpoint} does not fit teacher.config: {error}'
         ) from error
+
+
+def _read(checkpoint: str) -> Any:
+    """Content of a checkpoint; a pickle that would run code is refused, also from a URL."""
+    if checkpoint.startswith(('https://', 'http://')):
+        return torch.hub.load_state_dict_from_url(
+            checkpoint, map_location='cpu', weights_only=True, check_hash=False
+        )
+    return torch.load(Path(checkpoint).expanduser(), map_location='cpu', weights_only=True)
 
 
 def _normalisation(preprocessor: nn.Module) -> Normalisation:

@@ -34,7 +34,7 @@ class LinearSchedule:
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.start < 0 or self.end < 0:
+        if not (self.start >= 0 and self.end >= 0):
             raise ValueError(f'loss weights must not be negative, got {self}')
         if not 0 < self.until <= 1:
             raise ValueError(f'until is a share of the training in (0, 1], got {self}')

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from torch.utils.data import DataLoader
+
+from mmbss.datasets import ArrayDataset
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**arrays):
+        path = tmp_path / 'data.npz'
+        np.savez(path, **arrays)
+        return str(path)
+
+    return write
+
+
+IMAGES = np.arange(5 * 4 * 6 * 3, dtype=np.uint8).reshape(5, 4, 6, 3)
+LABELS = np.array([0, 1, 2, 1, 0])
+
+
+def test_gives_images_channels_first_with_their_labels(write):
+    dataset = ArrayDataset(write(images=IMAGES, labels=LABELS))
+    assert len(dataset) == 5
+    for row in range(5):
+        sample = dataset[row]
+        assert torch.equal(sample['inputs'], torch.from_numpy(IMAGES[row]).permute(2, 0, 1))
+        assert sample['data_samples'].gt_label.tolist() == [LABELS[row]]
+
+
+def test_grey_images_get_a_channel(write):
+    dataset = ArrayDataset(write(images=IMAGES[..., 0], labels=LABELS))
+    assert dataset[2]['inputs'].shape == (1, 4, 6)
+    assert torch.equal(dataset[2]['inputs'][0], torch.from_numpy(IMAGES[2, ..., 0].copy()))
+
+
+def test_class_names_come_from_the_file(write):
+    path = write(images=IMAGES, labels=LABELS, classes=np.array(['cat', 'dog', 'newt']))
+    assert ArrayDataset(path).CLASSES == ('cat', 'dog', 'newt')
+
+
+def test_class_names_of_the_config_win(write):
+    path = write(images=IMAGES, labels=LABELS, classes=np.array(['cat', 'dog', 'newt']))
+    dataset = ArrayDataset(path, metainfo=dict(classes=('a', 'b', 'c')))
+    assert dataset.CLASSES == ('a', 'b', 'c')
+
+
+def test_a_part_can_be_taken(write):
+    path = write(images=IMAGES, labels=LABELS)
+    assert len(ArrayDataset(path, indices=2)) == 2
+    assert ArrayDataset(path, indices=[4, 2])[0]['data_samples'].gt_label.item() == 0
+
+
+def test_pipeline_transforms_the_images(write):
+    pipeline = [dict(type='RandomFlip', prob=1.0), dict(type='PackInputs')]
+    dataset = ArrayDataset(write(images=IMAGES, labels=LABELS), pipeline=pipeline)
+    flipped = torch.from_numpy(IMAGES[0][:, ::-1].copy()).permute(2, 0, 1)
+    assert torch.equal(dataset[0]['inputs'], flipped)
+    assert torch.equal(
+        torch.from_numpy(dataset.get_data_info(0)['img']), torch.from_numpy(IMAGES[0])
+    )
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_loads_through_workers(write, workers):
+    dataset = ArrayDataset(write(images=IMAGES, labels=LABELS))
+    loader = DataLoader(dataset, batch_size=5, num_workers=workers, collate_fn=default_collate)
+    (batch,) = loader
+    assert batch['inputs'].shape == (5, 3, 4, 6)
+
+
+def test_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"data_file: no file 'no/such\.npz'"):
+        ArrayDataset('no/such.npz')
+
+
+def test_file_that_would_run_code_is_refused(write):
+    path = write(images=np.array([object()] * 5, dtype=object), labels=LABELS)
+    with pytest.raises(ValueError, match='allow_pickle=False'):
+        ArrayDataset(path)
+
+
+@pytest.mark.parametrize(
+    ('arrays', 'message'),
+    [
+        (dict(x=IMAGES, labels=LABELS), r"lacks the arrays \['images'\]; it has \['labels', 'x'\]"),
+        (dict(images=IMAGES, labels=LABELS[:4]), r'got \(5, 4, 6, 3\) and \(4,\)'),
+        (dict(images=IMAGES[0, 0], labels=LABELS), r'must be \(N, H, W\)'),
+        (dict(images=IMAGES, labels=LABELS[:, None]), r'labels \(N,\)'),
+        (dict(images=IMAGES, labels=LABELS.astype(float)), 'class indices from 0, got float64'),
+        (dict(images=IMAGES, labels=LABELS - 1), 'class indices from 0'),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(write, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        ArrayDataset(write(**arrays))
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_images_that_are_not_finite_are_counted(write, bad):
+    images = IMAGES.astype(np.float32)
+    images[1, 0, 0, 0] = images[3, 1, 2, 0] = images[3, 0, 0, 0] = bad
+    with pytest.raises(ValueError, match='2 of 5 images hold NaN or infinity'):
+        ArrayDataset(write(images=images, labels=LABELS))
+
+
+def test_no_image_at_all_is_an_empty_dataset(write):
+    assert len(ArrayDataset(write(images=IMAGES[:0], labels=LABELS[:0]))) == 0

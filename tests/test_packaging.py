@@ -1,0 +1,123 @@
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import HeaderParser
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+STACK = ('mmcv', 'mmengine', 'mmpretrain', 'onedl')
+SOURCES = ['mmbss', 'configs', 'tools', 'requirements']
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory, root):
+    """A copy of what git holds of the package, to build in."""
+    folder = tmp_path_factory.mktemp('source')
+    listed = subprocess.run(
+        ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    files = listed or [
+        str(path.relative_to(root))
+        for pattern in ('*.*', *(f'{name}/**/*' for name in SOURCES))
+        for path in root.glob(pattern)
+    ]
+    for name in files:
+        path, target = root / name, folder / name
+        if name.startswith(('tests/', 'docs/', 'data/', 'work_dirs/')) or not path.exists():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target, follow_symlinks=False)
+    return folder
+
+
+def build(source, kind, target):
+    code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(target)!r}))'
+    completed = subprocess.run(
+        [sys.executable, '-c', code], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stderr[-2000:]
+    return target / completed.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tmp_path_factory):
+    return build(source, 'wheel', tmp_path_factory.mktemp('wheel'))
+
+
+def test_the_wheel_holds_configs_and_tools_for_mim(wheel, root):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ('configs', 'tools'):
+        for path in (root / folder).glob('**/*'):
+            if path.suffix in ('.py', '.sh'):
+                assert f'mmbss/.mim/{path.relative_to(root)}' in names
+    assert {'mmbss/.mim/model-index.yml', 'mmbss/py.typed'} <= names
+    assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {'mmbss'}
+
+
+def test_the_wheel_requires_no_openmmlab_package_of_its_own(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if name.endswith('.dist-info/METADATA')]
+    headers = HeaderParser().parsestr(archive.read(name).decode())
+    requirements = [Requirement(line) for line in headers.get_all('Requires-Dist')]
+    always = {each.name for each in requirements if each.marker is None}
+    assert always == {'numpy', 'scikit-learn', 'torch', 'torchvision'}
+    assert any(each.name.startswith(STACK) for each in requirements)
+    assert headers['License'] == 'Apache-2.0' or 'Apache' in str(headers['License-Expression'])
+
+
+def test_an_installed_wheel_finds_its_configs(wheel, tmp_path, python):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        'import mmbss\n'
+        'from mmengine.config import Config\n'
+        "base = 'mmbss::bss/bss_resnet26-to-resnet8_cifar10.py'\n"
+        "print(mmbss.__file__, Config.fromstring(f'_base_ = {base!r}', '.py').model.type)\n"
+    )
+    completed = python('-c', code, environment=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path)
+    assert completed.stdout.split() == [f'{tmp_path}/mmbss/__init__.py', 'mmbss.BSSDistiller']
+
+
+def test_a_source_distribution_can_be_built_and_installed_from(source, tmp_path, wheel):
+    sdist = build(source, 'sdist', tmp_path)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter='data')
+    again = build(tmp_path / sdist.name.removesuffix('.tar.gz'), 'wheel', tmp_path)
+    names = set(zipfile.ZipFile(again).namelist())
+    assert names == set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_constraints_pin_one_version_of_everything_that_is_required(root):
+    pins = {}
+    for line in (root / 'constraints.txt').read_text().splitlines():
+        if line.strip() and not line.lstrip().startswith('#'):
+            pin = Requirement(line.split('#')[0].strip())
+            assert canonicalize_name(pin.name) not in pins
+            pins[canonicalize_name(pin.name)] = pin
+    assert all(str(pin.specifier).startswith('==') for pin in pins.values())
+    for name in ('runtime', 'openmmlab', 'tensorboard', 'dev'):
+        for line in (root / 'requirements' / f'{name}.txt').read_text().split():
+            required = Requirement(line)
+            version = str(pins[canonicalize_name(required.name)].specifier).removeprefix('==')
+            assert required.specifier.contains(version), f'{required} is pinned to {version}'
+
+
+def test_the_requirements_at_the_top_are_those_of_the_package(root):
+    lines = (root / 'requirements.txt').read_text().splitlines()
+    files = {line.split()[1] for line in lines if line.startswith('-r')}
+    assert {'requirements/runtime.txt', 'requirements/openmmlab.txt'} <= files
+    assert all((root / file).is_file() for file in files)
+
+
+def test_the_package_that_is_tested_is_the_one_in_this_repository(root):
+    assert metadata.version('mmbss') in (root / 'mmbss' / 'version.py').read_text()

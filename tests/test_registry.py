@@ -1,0 +1,107 @@
+import pytest
+from mmengine.registry import DefaultScope
+from mmpretrain import registry as parents
+
+import mmbss
+from mmbss import registry
+from mmbss.attacks import Attack
+from mmbss.losses import DistillationLoss
+
+OWN = [
+    ('MODELS', 'Distiller', mmbss.distillers.Distiller),
+    ('MODELS', 'BSSDistiller', mmbss.distillers.BSSDistiller),
+    ('MODELS', 'KDLoss', mmbss.losses.KDLoss),
+    ('MODELS', 'CIFARResNet', mmbss.backbones.CIFARResNet),
+    ('MODELS', 'MLP', mmbss.backbones.MLP),
+    ('MODELS', 'AugmentingDataPreprocessor', mmbss.datasets.AugmentingDataPreprocessor),
+    ('ATTACKS', 'BSSAttack', mmbss.attacks.BSSAttack),
+    ('HOOKS', 'BSSHook', mmbss.hooks.BSSHook),
+    ('DATASETS', 'Digits', mmbss.datasets.Digits),
+    ('DATASETS', 'ArrayDataset', mmbss.datasets.ArrayDataset),
+    ('OPTIM_WRAPPERS', 'CPUAmpOptimWrapper', mmbss.optim.CPUAmpOptimWrapper),
+]
+CHILDREN = sorted(
+    name
+    for name, value in vars(registry).items()
+    if name.isupper() and name not in ('ATTACKS', 'LOCATIONS')
+)
+
+
+@pytest.mark.parametrize(('name', 'key', 'expected'), OWN)
+def test_own_classes_are_found_in_both_scopes(name, key, expected):
+    own = getattr(registry, name)
+    assert own.get(key) is expected
+    assert own.get(f'mmbss.{key}') is expected
+    if name != 'ATTACKS':
+        assert getattr(parents, name).get(f'mmbss.{key}') is expected
+
+
+def test_every_registry_of_mmpretrain_has_a_child():
+    theirs = {name for name, value in vars(parents).items() if isinstance(value, registry.Registry)}
+    theirs = {name for name in theirs if not name.startswith('MMENGINE_')}
+    assert theirs - {'TOKENIZER'} <= set(CHILDREN), 'all but that of language models'
+
+
+@pytest.mark.parametrize('name', CHILDREN)
+def test_children_fall_back_to_mmpretrain(name):
+    own, parent = getattr(registry, name), getattr(parents, name)
+    assert own.scope == 'mmbss'
+    assert own.parent is parent
+    assert own.name == parent.name
+
+
+@pytest.mark.parametrize(
+    ('name', 'key'),
+    [
+        ('MODELS', 'LinearClsHead'),
+        ('METRICS', 'Accuracy'),
+        ('HOOKS', 'EMAHook'),
+        ('DATASETS', 'CIFAR10'),
+        ('TRANSFORMS', 'PackInputs'),
+        ('OPTIMIZERS', 'SGD'),
+        ('VISUALIZERS', 'UniversalVisualizer'),
+    ],
+)
+def test_classes_of_mmpretrain_and_mmengine_are_found_in_this_scope(name, key):
+    assert getattr(registry, name).get(key) is not None
+
+
+def test_unknown_names_are_refused_with_the_registry():
+    with pytest.raises(KeyError, match=r'NoSuchThing is not in the \w+::metric registry'):
+        registry.METRICS.build(dict(type='NoSuchThing'))
+
+
+@pytest.mark.parametrize('scope', ['mmbss', 'mmpretrain'])
+@pytest.mark.parametrize('prefix', ['', 'mmbss.'])
+def test_own_attacks_are_built_from_either_scope(scope, prefix):
+    class OwnAttack(Attack):
+        def run(self, model, samples, base, target, bounds):
+            raise NotImplementedError
+
+    registry.ATTACKS.register_module(module=OwnAttack, force=True)
+    try:
+        with DefaultScope.overwrite_default_scope(scope):
+            assert isinstance(registry.ATTACKS.build(dict(type=f'{prefix}OwnAttack')), OwnAttack)
+    finally:
+        registry.ATTACKS.module_dict.pop('OwnAttack')
+
+
+def test_own_losses_are_built_by_a_config():
+    class OwnLoss(DistillationLoss):
+        def forward(self, student_logits, teacher_logits, labels):
+            raise NotImplementedError
+
+    registry.MODELS.register_module(module=OwnLoss, force=True)
+    try:
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            loss = parents.MODELS.build(dict(type='mmbss.OwnLoss', loss_weight=2.0))
+        assert isinstance(loss, OwnLoss)
+        assert loss.loss_weight == 2.0
+    finally:
+        registry.MODELS.module_dict.pop('OwnLoss')
+
+
+def test_the_version_is_that_of_the_distribution():
+    from importlib.metadata import version
+
+    assert mmbss.__version__ == version('mmbss')

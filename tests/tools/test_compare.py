@@ -1,0 +1,163 @@
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory, bss_settings, write_config):
+    """Configs of one epoch: the student alone, BSS, and one whose teacher is missing."""
+    folder = tmp_path_factory.mktemp('tiny')
+    bss = bss_settings('unused', epochs=1)
+    added = ('teacher', 'losses', 'boundary')
+    student = {key: value for key, value in bss['model'].items() if key not in added}
+    plain = dict(bss, model=dict(student, type='ImageClassifier'), custom_hooks=[])
+    lost = dict(bss, model=dict(bss['model'], teacher=dict(config={}, checkpoint='gone.pth')))
+    lost['model']['teacher']['config'] = dict(student, type='ImageClassifier')
+    configs = dict(plain=plain, bss=bss, lost=lost)
+    return {name: write_config(folder / f'{name}.py', config) for name, config in configs.items()}
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp('compare')
+
+
+@pytest.fixture
+def call(tiny, work_dir, call_tool):
+    """Run tools/compare.py on the configs, always with the same work dir."""
+
+    def call(*names, options=()):
+        flags = ['--seeds', 0, '--jobs', 2, '--work-dir', work_dir]
+        flags += ['--cfg-options', *options] if options else []
+        call_tool('compare', *(tiny[name] for name in names), *flags)
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def compared(tiny, work_dir, python, root):
+    """What is printed while two configs are compared, and a third fails."""
+    completed = python(
+        *(root / 'tools' / 'compare.py', *tiny.values(), '--seeds', 0, '--jobs', 2),
+        *('--work-dir', work_dir),
+        check=False,
+    )
+    assert completed.returncode == 1
+    return completed
+
+
+def test_every_run_ends_in_a_row_of_the_table(compared, work_dir):
+    lines = (work_dir / 'compare.md').read_text().splitlines()
+    assert [line.split('|')[1].strip() for line in lines[2:]] == ['plain', 'bss']
+    rows = json.loads((work_dir / 'compare.json').read_text())
+    for row in rows:
+        scalars = next(Path(row['folder']).glob('*/vis_data/scalars.json')).read_text()
+        logged = [json.loads(line) for line in scalars.splitlines()]
+        assert row['mean'] == logged[-1]['accuracy/top1']
+        assert row['epoch'] == 1
+        assert row['standard_deviation'] is None
+    assert rows[0]['parameters'] == rows[1]['parameters'] > 1000
+
+
+def test_a_failed_run_is_named_with_its_reason_and_its_log(compared, work_dir):
+    last = compared.stderr.strip().splitlines()[-1]
+    assert last.startswith('error: lost, seed 0: error: teacher.checkpoint: no file')
+    log = work_dir / 'lost' / 'seed_0' / 'output.log'
+    assert str(log) in last
+    assert log.is_file()
+    assert 'Traceback' not in compared.stderr
+
+
+@pytest.fixture
+def untouched(compared, work_dir):
+    """Check that a test trains nothing anew."""
+    logs = {path: path.stat().st_mtime_ns for path in work_dir.glob('*/*/output.log')}
+    yield
+    assert logs == {path: path.stat().st_mtime_ns for path in work_dir.glob('*/*/output.log')}
+
+
+def test_what_is_done_is_not_done_again(call, untouched, work_dir, capsys):
+    table = (work_dir / 'compare.md').read_text()
+    call('plain', 'bss')
+    assert (work_dir / 'compare.md').read_text() == table
+    assert table in capsys.readouterr().out
+
+
+def test_the_result_of_a_changed_config_is_refused(call, untouched, tiny):
+    before = tiny['bss'].read_text()
+    tiny['bss'].write_text(before.replace('lr=0.05', 'lr=0.01'))
+    try:
+        assert tiny['bss'].read_text() != before
+        with pytest.raises(SystemExit, match=r'^error: .*belongs to another version of .*bss\.py'):
+            call('plain', 'bss')
+    finally:
+        tiny['bss'].write_text(before)
+
+
+def test_the_result_of_other_options_is_refused(call, untouched):
+    with pytest.raises(SystemExit, match=r'^error: .*other --cfg-options'):
+        call('plain', options=['optim_wrapper.optimizer.lr=0.2'])
+
+
+def test_a_teacher_that_fails_ends_with_one_clear_message(call_tool, tiny, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r'^error: lost, seed 0: .*no file'):
+        call_tool('compare', tiny['bss'], '--teacher', tiny['lost'])
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def test_rows_are_means_and_deviations_over_the_seeds(load_tool, tiny):
+    tool = load_tool('compare')
+    values = [90.0, 92.0, 91.0]
+    runs = [tool.Run(str(tiny['plain']), seed, Path(f'x/plain/seed_{seed}')) for seed in range(3)]
+    results = {
+        run: dict(value=value, epoch=30, ms_per_iteration=10.0 + run.seed, seconds=6.0 * run.seed)
+        for run, value in zip(runs, values, strict=True)
+    }
+    (row,) = tool.summarise(results)
+    assert row.mean == 91.0
+    assert row.standard_deviation == statistics.stdev(values) == 1.0
+    assert (row.ms_per_iteration, row.seconds, row.folder) == (11.0, 6.0, 'x/plain')
+    (line,) = tool.markdown([row], 'accuracy/top1').splitlines()[2:]
+    assert '| 91.00 ± 1.00 | 0: 90.00, 1: 92.00, 2: 91.00 |' in line
+
+
+def test_the_last_epoch_counts_and_not_the_best(load_tool, tmp_path):
+    tool = load_tool('compare')
+    records = [
+        *({'step': step, 'lr': 0.1, 'time': 0.02, 'iter': step} for step in range(4)),
+        {'step': 1, 'accuracy/top1': 80.0},
+        {'step': 2, 'accuracy/top1': 95.0},
+    ]
+    for start, lines in (('1', records), ('2', [{'step': 3, 'accuracy/top1': 85.0}])):
+        folder = tmp_path / start / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    result = tool.last_epoch(tmp_path, 'accuracy/top1')
+    assert result == dict(epoch=3, value=85.0, ms_per_iteration=20.0)
+    with pytest.raises(RuntimeError, match='logged no single-label/f1'):
+        tool.last_epoch(tmp_path, 'single-label/f1')
+
+
+def test_parameters_are_those_of_the_student_alone(load_tool, tiny, build_model):
+    tool = load_tool('compare')
+    config = Config.fromfile(tiny['lost'])
+    student = {k: v for k, v in config.model.items() if k not in ('teacher', 'losses', 'boundary')}
+    expected = build_model(dict(student, type='ImageClassifier'))
+    count = sum(weight.numel() for weight in expected.parameters())
+    assert tool.count_parameters(str(tiny['lost'])) == count
+
+
+def test_the_digest_sees_inherited_settings(load_tool, tmp_path):
+    tool = load_tool('compare')
+    (tmp_path / 'base.py').write_text('lr = 0.1\n')
+    (tmp_path / 'child.py').write_text("_base_ = './base.py'\n")
+    run = tool.Run(str(tmp_path / 'child.py'), 0, tmp_path)
+    before = run.digest()
+    (tmp_path / 'base.py').write_text('lr = 0.2\n')
+    assert run.digest() != before
