@@ -77,12 +77,15 @@ class CountingModel(nn.Module):
         self.backwards += len(gradient)
 
 
-def build_teacher(config: str, checkpoint: str) -> Teacher:
+def build_teacher(config: str, checkpoint: str, fuse_bn: bool = False) -> Teacher:
     """The teacher with the data preprocessor of its own config."""
     preprocessor = Config.fromfile(config).data_preprocessor
     preprocessor.setdefault('type', 'mmpretrain.ClsDataPreprocessor')
     return Teacher(
-        config=config, checkpoint=checkpoint, student_preprocessor=MODELS.build(preprocessor)
+        config=config,
+        checkpoint=checkpoint,
+        student_preprocessor=MODELS.build(preprocessor),
+        fuse_bn=fuse_bn,
     )
 
 

@@ -28,7 +28,7 @@ def build(cfg: Config, settings: dict[str, Any]) -> nn.Module:
     """The distiller of the config, with the given settings."""
     model = load_distiller(cfg)
     model['teacher'].update(settings.get('teacher', {}))
-    model['channels_last'] = settings.get('channels_last', False)
+    model.update({key: value for key, value in settings.items() if key != 'teacher'})
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(model).train()
 

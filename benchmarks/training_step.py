@@ -31,16 +31,22 @@ from mmbss.distillers.classifiers import plain_classifier
 from mmbss.optim import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
 
-#: Settings of the distiller by the name of the contender; the first three keep float32.
+#: Settings of the distiller by the name of the contender; those without bfloat16 keep float32.
 SETTINGS: dict[str, dict[str, Any]] = {
     'mmbss': dict(),
     'mmbss, fused teacher': dict(teacher=dict(fuse_bn=True)),
     'mmbss, fused teacher, channels last': dict(teacher=dict(fuse_bn=True), channels_last=True),
+    'mmbss, fused teacher, channels last, compiled': dict(
+        teacher=dict(fuse_bn=True), channels_last=True, compile=True
+    ),
     'mmbss, fused bfloat16 teacher, channels last': dict(
         teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True
     ),
     'mmbss, fused bfloat16 teacher, channels last, --amp': dict(
         teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True
+    ),
+    'mmbss, fused bfloat16 teacher, channels last, compiled, --amp': dict(
+        teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True, compile=True
     ),
 }
 LEARNING_RATE = 1e-3

@@ -30,7 +30,8 @@ def accelerate(network: nn.Module, fuse_bn: bool, channels_last: bool, precision
         raise ValueError(f'teacher.precision must be one of {list(PRECISIONS)}, got {precision!r}')
     network = copy.deepcopy(network)
     if fuse_bn:
-        network = fuse_conv_bn(network)
+        # in double, so that the folded weights are rounded only once
+        network = fuse_conv_bn(network.double())
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(PRECISIONS[precision]).requires_grad_(False)
