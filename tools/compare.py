@@ -82,6 +82,9 @@ class Run:
             RuntimeError: If training fails; names the log.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        print(
+            f'{self.name}, seed {self.seed}: training, log in {self.folder}/output.log', flush=True
+        )
         result: dict[str, Any] = dict(config=self.config, seed=self.seed, digest=self.digest())
         (self.folder / RUN_FILE).write_text(json.dumps(result, indent=2))
         log = self.folder / 'output.log'
@@ -114,7 +117,8 @@ def last_epoch(folder: Path, metric: str) -> dict[str, Any]:
         records += [json.loads(line) for line in path.read_text().splitlines()]
     values = [(record['step'], record[metric]) for record in records if metric in record]
     if not values:
-        raise RuntimeError(f'{folder} logged no {metric}; name another with --metric')
+        known = sorted({name for record in records if 'lr' not in record for name in record})
+        raise RuntimeError(f'{folder} logged no {metric}, choose with --metric among {known}')
     epoch, value = max(values, key=lambda pair: pair[0])
     times = [record['time'] for record in records if 'lr' in record]
     return dict(epoch=epoch, value=value, ms_per_iteration=1000 * statistics.median(times))
@@ -198,7 +202,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
     parser.add_argument('--metric', default='accuracy/top1', help='metric of the table')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all configs'
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all but the teacher'
     )
     return parser.parse_args()
 
@@ -214,6 +218,7 @@ def main() -> None:
         for seed in args.seeds
     ]
     with readable_errors():
+        check_distinct(runs)
         results = {run: run.stored_result() for run in runs}
         if args.teacher:
             teacher = Run(args.teacher, args.seeds[0], Path('work_dirs') / Path(args.teacher).stem)
@@ -227,6 +232,8 @@ def main() -> None:
         }
     errors = [str(job.exception()) for job in jobs.values() if job.exception()]
     results |= {run: job.result() for run, job in jobs.items() if not job.exception()}
+    if not any(results.values()):
+        sys.exit('error: ' + '\n       '.join(errors))
     rows = summarise({run: result for run, result in results.items() if result})
     table = markdown(rows, args.metric)
     args.work_dir.mkdir(parents=True, exist_ok=True)
@@ -235,6 +242,24 @@ def main() -> None:
     print(f'\n{table}\nwritten to {args.work_dir}/compare.md and compare.json')
     if errors:
         sys.exit('error: ' + '\n       '.join(errors))
+
+
+def check_distinct(runs: list[Run]) -> None:
+    """Refuse runs that would share a folder, and configs that do not load.
+
+    Raises:
+        ValueError: If two runs have the same name and seed.
+        FileNotFoundError: If a config does not exist.
+    """
+    folders = [run.folder for run in runs]
+    for run in runs:
+        if not Path(run.config).is_file():
+            raise FileNotFoundError(f'no config file {run.config!r}')
+        run.digest()
+        if folders.count(run.folder) > 1:
+            raise ValueError(
+                f'two runs are called {run.name}, seed {run.seed}: rename a config or drop a seed'
+            )
 
 
 def report(run: Run, metric: str, threads: int) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 #   bash tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [flags of tools/test.py]
 set -euo pipefail
 
-config=$1
-checkpoint=$2
-processes=$3
+usage="usage: bash tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [flags]"
+config=${1:?$usage}
+checkpoint=${2:?$usage}
+processes=${3:?$usage}
 
 python -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \

@@ -3,8 +3,9 @@
 #   bash tools/dist_train.sh CONFIG PROCESSES [flags of tools/train.py]
 set -euo pipefail
 
-config=$1
-processes=$2
+usage="usage: bash tools/dist_train.sh CONFIG PROCESSES [flags]"
+config=${1:?$usage}
+processes=${2:?$usage}
 
 python -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \

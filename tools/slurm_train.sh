@@ -3,10 +3,11 @@
 #   GPUS=8 bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags of tools/train.py]
 set -euo pipefail
 
-partition=$1
-job_name=$2
-config=$3
-work_dir=$4
+usage="usage: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags]"
+partition=${1:?$usage}
+job_name=${2:?$usage}
+config=${3:?$usage}
+work_dir=${4:?$usage}
 gpus=${GPUS:-8}
 gpus_per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
 

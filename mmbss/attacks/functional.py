@@ -80,8 +80,8 @@ def in_target_class(logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
 def published_step(margins: Tensor, gradient: Tensor, step_size: float, overshoot: float) -> Tensor:
     """One step of Heo et al., equation 4: ``-eta (L + eps) g / ||g||_2``.
 
-    The length of the step is the margin itself, whatever the slope: a steep margin overshoots
-    the boundary, a flat one falls short.
+    The length of the step is proportional to the margin, whatever the slope: where the margin is
+    steep it overshoots the boundary, where it is flat it falls short.
 
     Args:
         margins: (N,) margins L.

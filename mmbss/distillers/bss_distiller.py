@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.attacks.base import STATISTICS
+from mmbss.config_check import build_checked, check_keys
 from mmbss.distillers.distiller import Distiller, build_loss, class_labels
 from mmbss.distillers.sampling import draw_target_classes, select_base_samples
 from mmbss.registry import ATTACKS, MODELS
@@ -45,14 +45,15 @@ class BSSDistiller(Distiller):
         ValueError: If an argument is out of its range, or labels are soft (mixup, CutMix).
     """
 
-    def __init__(self, boundary: dict[str, Any], **distiller: Any) -> None:
+    def __init__(self, boundary: dict[str, Any] | None = None, **distiller: Any) -> None:
         super().__init__(**distiller)
         if getattr(self.data_preprocessor, 'batch_augments', None) is not None:
             raise ValueError(
                 'BSSDistiller needs one hard label a sample, but train_cfg mixes them (mixup, '
                 'CutMix): remove train_cfg.augments, or use mmbss.Distiller'
             )
-        self._build_boundary(**boundary)
+        check_keys(boundary or {}, self._build_boundary, 'boundary')
+        self._build_boundary(**(boundary or {}))
 
     def _build_boundary(
         self,
@@ -70,9 +71,8 @@ class BSSDistiller(Distiller):
             raise ValueError(f"boundary.train_on must be 'accepted' or 'all', got {train_on!r}")
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ValueError(f'boundary.bounds must be (lowest, highest), got {bounds}')
-        with DefaultScope.overwrite_default_scope('mmbss'):  # mmpretrain knows no attacks
-            self.attack = ATTACKS.build(attack)
-        self.boundary_loss = build_loss(loss)
+        self.attack = build_checked(ATTACKS, attack, 'boundary.attack')
+        self.boundary_loss = build_loss(loss, 'boundary.loss')
         self.num_base_samples = num_base_samples
         self.train_on = train_on
         self.bounds = bounds

@@ -41,7 +41,10 @@ def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
         return plain_classifier(config)
     if '::' in config:
         # mmengine knows how to find a package's configs when they are inherited
-        file = Config.fromstring(f'_base_ = {config!r}', '.py')
+        try:
+            file = Config.fromstring(f'_base_ = {config!r}', '.py')
+        except (AssertionError, FileNotFoundError, ModuleNotFoundError) as error:
+            raise FileNotFoundError(f'teacher.config: no config {config!r}: {error}') from error
     elif Path(config).is_file():
         file = Config.fromfile(config)
     else:

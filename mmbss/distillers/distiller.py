@@ -7,6 +7,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmbss.config_check import accepted_keys, build_checked, check_keys, check_known
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
 from mmbss.distillers.features import recorded_outputs
 from mmbss.distillers.teacher import Teacher
@@ -46,14 +47,15 @@ class Distiller(ImageClassifier):
         compile: bool = False,
         **student: Any,
     ) -> None:
+        check_known(student, self._model_keys(), 'model')
         super().__init__(**student)
         check_single_label_logits(self, 'student')
         self.channels_last = channels_last
         # not through nn.Module.__setattr__: the teacher is no part of the student
         self.teacher: Teacher
-        self.__dict__['teacher'] = Teacher(
-            **teacher, student_preprocessor=self.data_preprocessor, channels_last=channels_last
-        )
+        context = dict(student_preprocessor=self.data_preprocessor, channels_last=channels_last)
+        check_keys({**teacher, **context}, Teacher, 'teacher')
+        self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
         if compile:  # in place, so the names of the weights stay as they are
             self.backbone.compile()
@@ -65,7 +67,13 @@ class Distiller(ImageClassifier):
                     f'losses: {name!r} must start with "loss_" and be neither "loss_cls" nor '
                     '"loss_bss"'
                 )
-            self.distillation_losses[name] = build_loss(loss)
+            self.distillation_losses[name] = build_loss(loss, name)
+
+    @classmethod
+    def _model_keys(cls) -> set[str]:
+        """Keys of the model config, those of the distiller and those of the student."""
+        kinds = cls.__mro__[: cls.__mro__.index(ImageClassifier) + 1]
+        return {key for kind in kinds for key in accepted_keys(kind)}
 
     @property
     def loss_modules(self) -> dict[str, nn.Module]:
@@ -97,7 +105,13 @@ class Distiller(ImageClassifier):
         """
         _check_finite(inputs)
         with recorded_outputs(self.head) as outputs:
-            classification = super().loss(inputs, data_samples)
+            try:
+                classification = super().loss(inputs, data_samples)
+            except IndexError as error:
+                raise ValueError(
+                    f'a label lies beyond the {num_classes(self)} classes of the student '
+                    f'({error}): set head.num_classes of student and teacher to your classes'
+                ) from error
         if not outputs or not isinstance(outputs[-1], Tensor) or outputs[-1].ndim != 2:
             raise ValueError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
         # "loss" is the name under which mmengine logs the sum
@@ -146,13 +160,13 @@ class Distiller(ImageClassifier):
             )
 
 
-def build_loss(config: dict[str, Any]) -> DistillationLoss:
-    """Build a distillation loss from its config.
+def build_loss(config: dict[str, Any], name: str) -> DistillationLoss:
+    """Build a distillation loss from its config; ``name`` is for messages.
 
     Raises:
-        ValueError: If it is anything else.
+        ValueError: If it is anything else, or a key is unknown.
     """
-    loss = MODELS.build(config)
+    loss = build_checked(MODELS, config, name)
     if not isinstance(loss, DistillationLoss):
         raise ValueError(
             f'{type(loss).__name__} is no distillation loss: derive it from '

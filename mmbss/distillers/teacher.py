@@ -1,6 +1,8 @@
 """The teacher: built from a config, loaded strictly, frozen for good."""
 
 import copy
+import pickle
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -163,14 +165,17 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
             'path'
         ) from None
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch's own message advises to load the file with its safety switched off
+        no_weights = isinstance(error, pickle.UnpicklingError)
+        reason = 'it is no file of weights alone' if no_weights else str(error).splitlines()[:1]
         raise ValueError(f'teacher.checkpoint: cannot read {checkpoint}: {reason}') from error
     state = content.get('state_dict', content) if isinstance(content, dict) else content
     try:
         model.load_state_dict(state, strict=True)
     except Exception as error:
         raise ValueError(
-            f'teacher.checkpoint: {checkpoint} does not fit teacher.config: {error}'
+            f'teacher.checkpoint: {checkpoint} does not fit teacher.config: '
+            f'{textwrap.shorten(str(error), 600)}'
         ) from error
 
 

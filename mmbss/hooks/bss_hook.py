@@ -40,7 +40,7 @@ class LinearSchedule:
             raise ValueError(f'until is a share of the training in (0, 1], got {self}')
 
     def at(self, progress: float) -> float:
-        """Weight after a share ``progress`` of the training; exact at both ends."""
+        """Weight after a share ``progress`` of the training, in [0, 1]; exact at both ends."""
         share = progress / self.until
         return self.end if share >= 1 else self.start + (self.end - self.start) * share
 
@@ -60,7 +60,9 @@ class BSSHook(Hook):
     Args:
         schedules: For each loss of the distiller to schedule, the arguments of a
             :class:`LinearSchedule`. ``loss_cls`` is the student's own classification loss.
-        by_epoch: Change the weights before each epoch, or before each iteration.
+        by_epoch: Change the weights before each epoch, as published, or before each iteration.
+            Epoch e of E, counted from 0, has the weight at progress e / E, so a schedule that
+            runs until the end of the training is one epoch short of its ``end`` in the last.
 
     Raises:
         ValueError: If a schedule has unknown keys or values out of range, and before training

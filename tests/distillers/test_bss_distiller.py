@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
@@ -451,7 +453,8 @@ def test_values_out_of_range_are_refused(make_distiller, boundary_config, change
     ],
 )
 def test_misspelt_keys_are_named(make_distiller, boundary_config, changes, name):
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+    message = f"has no key '{name}', did you mean '.*{name[:4]}"
+    with pytest.raises(ValueError, match=message):
         make_distiller(boundary=boundary_config(**changes))
 
 
@@ -464,8 +467,41 @@ def test_unknown_attack_is_named(make_distiller, boundary_config):
 def test_missing_parts_are_named(make_distiller, boundary_config, missing):
     boundary = boundary_config()
     boundary.pop(missing)
-    with pytest.raises(TypeError, match=f"missing 1 required .*'{missing}'"):
+    with pytest.raises(ValueError, match=f"boundary lacks '{missing}'"):
         make_distiller(boundary=boundary)
+
+
+def test_missing_and_misspelt_boundary_are_told_apart(make_distiller):
+    with pytest.raises(ValueError, match="boundary lacks 'attack', 'loss'"):
+        make_distiller(boundary=None)
+    with pytest.raises(ValueError, match="model has no key 'boundry', did you mean 'boundary'"):
+        make_distiller(boundry=dict())
+
+
+def test_misspelt_teacher_key_is_named(make_distiller, make_teacher):
+    teacher = make_teacher()
+    teacher['chekpoint'] = teacher.pop('checkpoint')
+    with pytest.raises(ValueError, match="teacher has no key 'chekpoint', did you mean 'checkpoi"):
+        make_distiller(teacher=teacher)
+
+
+def test_label_beyond_the_classes_is_refused_with_the_key_to_set(make_distiller, make_batch):
+    distiller = make_distiller(favoured=0)
+    with pytest.raises(ValueError, match=r'beyond the 10 classes .* set head.num_classes'):
+        distiller.loss(*make_batch([0, 10]))
+
+
+@pytest.mark.skipif(shutil.which('c++') is None, reason='torch.compile needs a C++ compiler')
+def test_compiled_backbones_give_the_same_losses_and_keys(make_distiller, make_teacher, make_batch):
+    teacher = make_teacher(favoured=0)
+    plain = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller')
+    compiled = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller', compile=True)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    compiled.load_state_dict(plain.state_dict())
+    batch = make_batch([0] * 8)
+    expected, losses = plain.loss(*batch), compiled.loss(*batch)
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(value.item(), rel=1e-4)
 
 
 def test_a_distilled_student_can_teach(make_distiller, make_teacher, resnet_config, tmp_path):

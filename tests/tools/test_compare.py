@@ -111,6 +111,16 @@ def test_a_teacher_that_fails_ends_with_one_clear_message(call_tool, tiny, monke
 # ---------------------------------------------------------------- the parts
 
 
+def test_two_runs_of_one_name_are_refused_before_any_starts(call_tool, tiny, tmp_path):
+    work_dir = tmp_path / 'runs'
+    for configs, seeds in (([tiny['plain']] * 2, [0]), ([tiny['plain']], [0, 0])):
+        with pytest.raises(SystemExit, match='two runs are called plain, seed 0'):
+            call_tool('compare', *configs, '--seeds', *seeds, '--work-dir', work_dir)
+    with pytest.raises(SystemExit, match=r"no config file 'nope\.py'"):
+        call_tool('compare', tiny['plain'], 'nope.py', '--work-dir', work_dir)
+    assert not work_dir.exists()
+
+
 def test_rows_are_means_and_deviations_over_the_seeds(load_tool, tiny):
     tool = load_tool('compare')
     values = [90.0, 92.0, 91.0]
