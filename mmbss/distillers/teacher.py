@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
+from mmbss.compat import allow_mmengine_checkpoints
 from mmbss.distillers.acceleration import accelerate, check_answers
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
 from mmbss.registry import MODELS
@@ -181,6 +182,8 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
 
 def _read(checkpoint: str) -> Any:
     """Content of a checkpoint; a pickle that would run code is refused, also from a URL."""
+    # once more: mmengine of the onedl fork withdraws the permission after a load of its own
+    allow_mmengine_checkpoints()
     if checkpoint.startswith(('https://', 'http://')):
         return torch.hub.load_state_dict_from_url(
             checkpoint, map_location='cpu', weights_only=True, check_hash=False
