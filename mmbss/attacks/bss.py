@@ -43,8 +43,9 @@ class BSSAttack(Attack):
             ``'newton'`` by its square, which lands near the boundary whatever the slope.
             ``'closest'`` takes Newton steps, shortens the path where it nears the boundary and
             ends with a search that needs no gradient: closest to boundary and base sample, at
-            about twice the cost of the published step. Use it with ``step_size=1.3,
-            overshoot=0.015``; it ends at most three times ``overshoot`` beyond the boundary.
+            two to three times the cost of the published step. Use it with ``step_size=1.3,
+            overshoot=0.015``; it aims at most three times ``overshoot`` beyond the boundary,
+            and ends farther only where ``num_refinements`` run out.
         num_refinements: Most forward passes for a sample that the search of ``'closest'`` makes.
         third_class: What becomes of a sample that a third class wins. ``'reject'``, as in the
             paper; ``'accept'`` takes that class as the target, so that the sample lies on a

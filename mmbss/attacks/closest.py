@@ -81,7 +81,7 @@ def walk_to_closest(
     to the point of it that is closest to the base sample (the projection of FAB, arXiv
     1907.02044, which on its own jumps to and fro). Last, a search without gradients along the
     ray from the base sample ends where the class that loses does so by at most
-    ``3 * overshoot``.
+    ``3 * overshoot``, or where its forward passes are used up.
 
     Args:
         model: Maps (N, ...) inputs to (N, K) logits.

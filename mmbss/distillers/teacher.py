@@ -167,8 +167,10 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
         ) from None
     except Exception as error:
         # torch's own message advises to load the file with its safety switched off
-        no_weights = isinstance(error, pickle.UnpicklingError)
-        reason = 'it is no file of weights alone' if no_weights else str(error).splitlines()[:1]
+        if isinstance(error, pickle.UnpicklingError):
+            reason = 'it is no file of weights alone'
+        else:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f'teacher.checkpoint: cannot read {checkpoint}: {reason}') from error
     state = content.get('state_dict', content) if isinstance(content, dict) else content
     try:
