@@ -6,7 +6,9 @@ model = dict(
     teacher=dict(
         config='mmbss::baseline/resnet26_cifar10.py',
         checkpoint='work_dirs/resnet26_cifar10/epoch_80.pth',
+        fuse_bn=True,
     ),
+    channels_last=True,
     losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
 )
 

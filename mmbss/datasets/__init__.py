@@ -1,7 +1,14 @@
-"""Datasets that lie in memory, and their augmentation by whole batches."""
+"""Datasets that lie in memory, parts of datasets, and augmentation by whole batches."""
 
 from mmbss.datasets.array_dataset import ArrayDataset
 from mmbss.datasets.batched_augmentation import AugmentingDataPreprocessor
 from mmbss.datasets.digits import Digits
+from mmbss.datasets.subsets import ClassSubset, StratifiedSubset
 
-__all__ = ['ArrayDataset', 'AugmentingDataPreprocessor', 'Digits']
+__all__ = [
+    'ArrayDataset',
+    'AugmentingDataPreprocessor',
+    'ClassSubset',
+    'Digits',
+    'StratifiedSubset',
+]

@@ -14,7 +14,12 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=256,
     num_workers=0,
-    dataset=dict(type='mmbss.ArrayDataset', data_file='data/cifar10/train.npz'),
+    # fewer samples: --cfg-options train_dataloader.dataset.fraction=0.1
+    dataset=dict(
+        type='mmbss.StratifiedSubset',
+        fraction=1.0,
+        dataset=dict(type='mmbss.ArrayDataset', data_file='data/cifar10/train.npz'),
+    ),
     sampler=dict(type='DefaultSampler', shuffle=True),
 )
 val_dataloader = dict(

@@ -1,0 +1,147 @@
+"""Parts of a training set: a share of every class, or some classes only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset, Subset
+
+from mmbss.registry import DATASETS
+
+
+def stratified_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Draw the same share of every class.
+
+    Args:
+        labels: (N,) class of each sample.
+        fraction: Share of every class to keep, in (0, 1]; counts are rounded.
+        seed: Seed of the draw. With one seed a smaller share is part of a larger one.
+
+    Returns:
+        Sorted int64 row numbers.
+
+    Raises:
+        ValueError: If the fraction is out of its range or leaves a class without a sample.
+
+    Examples:
+        >>> stratified_rows(np.array([0, 0, 1, 1, 1, 1]), 0.5, seed=0).size
+        3
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f'fraction must be in (0, 1], got {fraction}')
+    generator = np.random.default_rng(seed)
+    kept = []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        count = round(fraction * len(rows))
+        if count == 0:
+            smallest = 1 / (2 * len(rows))
+            raise ValueError(
+                f'fraction {fraction} leaves none of the {len(rows)} samples of class {label}: '
+                f'take more than {smallest:.2g}'
+            )
+        kept.append(rows[:count])
+    return np.sort(np.concatenate(kept))
+
+
+class RowSubset(Subset):
+    """Some rows of a mmpretrain dataset, which itself still looks like one.
+
+    Args:
+        dataset: A dataset of mmpretrain, or its config.
+    """
+
+    def __init__(self, dataset: Dataset | dict[str, Any]) -> None:
+        dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        dataset.full_init()
+        super().__init__(dataset, self.choose_rows(_labels(dataset)).tolist())
+
+    def choose_rows(self, labels: np.ndarray) -> np.ndarray:
+        """Row numbers to keep, from the (N,) labels of all."""
+        raise NotImplementedError
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Meta information of the whole dataset; all classes keep their numbers."""
+        return self.dataset.metainfo
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """See mmengine's ``BaseDataset``."""
+        return self.dataset.get_data_info(self.indices[index])
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Class of one sample, as a list of one."""
+        return self.dataset.get_cat_ids(self.indices[index])
+
+    def get_gt_labels(self) -> np.ndarray:
+        """(N,) class of each sample."""
+        return _labels(self.dataset)[self.indices]
+
+
+@DATASETS.register_module()
+class StratifiedSubset(RowSubset):
+    """Keeps the same share of every class; see :func:`stratified_rows`.
+
+    Args:
+        dataset: A dataset of mmpretrain, or its config.
+        fraction: Share of every class to keep, in (0, 1].
+        seed: Which samples are kept depends on this alone, not on the seed of the training.
+
+    Raises:
+        ValueError: If the fraction is out of its range or leaves a class without a sample.
+    """
+
+    def __init__(
+        self, dataset: Dataset | dict[str, Any], fraction: float = 1.0, seed: int = 0
+    ) -> None:
+        self.fraction = fraction
+        self.seed = seed
+        super().__init__(dataset)
+
+    def choose_rows(self, labels: np.ndarray) -> np.ndarray:
+        """See :func:`stratified_rows`."""
+        return stratified_rows(labels, self.fraction, self.seed)
+
+
+@DATASETS.register_module()
+class ClassSubset(RowSubset):
+    """Keeps, or drops, some classes; the others keep their numbers.
+
+    Args:
+        dataset: A dataset of mmpretrain, or its config.
+        keep: Class numbers to keep.
+        drop: Class numbers to drop; exactly one of the two is given.
+
+    Raises:
+        ValueError: If both or none are given, the dataset lacks one of the classes, or no
+            sample is left.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | dict[str, Any],
+        keep: Sequence[int] | None = None,
+        drop: Sequence[int] | None = None,
+    ) -> None:
+        if (keep is None) == (drop is None):
+            raise ValueError('ClassSubset: give the classes either to keep or to drop')
+        self.keep = keep
+        self.drop = drop
+        super().__init__(dataset)
+
+    def choose_rows(self, labels: np.ndarray) -> np.ndarray:
+        """Rows whose class is kept."""
+        classes = list(self.keep if self.keep is not None else self.drop or [])
+        present = np.unique(labels).tolist()
+        absent = sorted(set(classes) - set(present))
+        if absent:
+            raise ValueError(f'ClassSubset: the dataset has no class {absent}, only {present}')
+        chosen = np.isin(labels, classes)
+        rows = np.flatnonzero(chosen if self.keep is not None else ~chosen)
+        if not len(rows):
+            raise ValueError('ClassSubset: no class is left')
+        return rows
+
+
+def _labels(dataset: Any) -> np.ndarray:
+    return np.asarray(dataset.get_gt_labels())
