@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -42,3 +43,20 @@ def set_weights(model: nn.Module, alpha: float, beta: float) -> None:
     """Fix the loss weights."""
     model.loss_modules['loss_kd'].loss_weight = alpha
     model.loss_modules['loss_bss'].loss_weight = beta
+
+
+def warmed_up(cfg: Config, stream: Iterator[dict[str, Any]], steps: int) -> dict[str, Any]:
+    """Weights of a student after some steps of KD."""
+    model = build(cfg, dict())
+    model.init_weights()
+    set_weights(model, 4.0, 0.0)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    for _ in range(steps):
+        model.train_step(next(stream), wrapper)
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def synchronise() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

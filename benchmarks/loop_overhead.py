@@ -67,8 +67,8 @@ def main() -> None:
             'val_cfg': None,
             'val_dataloader': None,
             'val_evaluator': None,
-            'train_dataloader.dataset.indices': args.iterations * cfg.train_dataloader.batch_size,
-            'train_dataloader.collate_fn': dict(type='default_collate'),
+            'train_dataloader.dataset.dataset.indices': args.iterations
+            * cfg.train_dataloader.batch_size,
             'train_cfg.type': 'mmbss.AlternatingLoop',
             'train_cfg.max_epochs': args.repeats + 1,
             'default_hooks.checkpoint': dict(interval=never, save_best=None, save_last=False),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import batches, build, load_distiller, set_weights
+from common import batches, build, load_distiller, set_weights, warmed_up
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope, init_default_scope
@@ -33,8 +33,8 @@ from mmbss.registry import MODELS
 
 #: Settings of the distiller by the name of the contender; those without bfloat16 keep float32.
 SETTINGS: dict[str, dict[str, Any]] = {
-    'mmbss': dict(),
-    'mmbss, fused teacher': dict(teacher=dict(fuse_bn=True)),
+    'mmbss': dict(teacher=dict(fuse_bn=False), channels_last=False),
+    'mmbss, fused teacher': dict(teacher=dict(fuse_bn=True), channels_last=False),
     'mmbss, fused teacher, channels last': dict(teacher=dict(fuse_bn=True), channels_last=True),
     'mmbss, fused teacher, channels last, compiled': dict(
         teacher=dict(fuse_bn=True), channels_last=True, compile=True
@@ -95,17 +95,6 @@ def normalised(student: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tenso
     """Images and labels of a batch as the student gets them, without augmentation."""
     batch = student.data_preprocessor(batch, False)
     return batch['inputs'], torch.cat([sample.gt_label for sample in batch['data_samples']])
-
-
-def warmed_up(cfg: Config, stream: Iterator[dict[str, Any]], steps: int) -> dict[str, Any]:
-    """Weights of a student after some steps of KD."""
-    model = build(cfg, dict())
-    model.init_weights()
-    set_weights(model, 4.0, 0.0)
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
-    for _ in range(steps):
-        model.train_step(next(stream), wrapper)
-    return {key: value.clone() for key, value in model.state_dict().items()}
 
 
 def measure(

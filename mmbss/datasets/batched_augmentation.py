@@ -1,10 +1,12 @@
 """Augmentation of whole batches of small images, on the device that trains."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbss.registry import MODELS
@@ -20,15 +22,12 @@ def random_crop(images: Tensor, padding: int) -> Tensor:
     Returns:
         (N, C, H, W), same dtype.
     """
-    count, channels, height, width = images.shape
-    device = images.device
+    count, _, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)
-    top, left = torch.randint(2 * padding + 1, (2, count, 1), device=device)
-    rows = top + torch.arange(height, device=device)
-    columns = left + torch.arange(width, device=device)
-    image = torch.arange(count, device=device).view(-1, 1, 1, 1)
-    channel = torch.arange(channels, device=device).view(1, -1, 1, 1)
-    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    # a view of all windows; picking one of each image copies whole rows, not single pixels
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    top, left = torch.randint(2 * padding + 1, (2, count), device=images.device)
+    return windows[torch.arange(count, device=images.device), :, top, left]
 
 
 def random_flip(images: Tensor, probability: float) -> Tensor:
@@ -65,12 +64,33 @@ class AugmentingDataPreprocessor(ClsDataPreprocessor):
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Augment if ``training``, then normalise; see mmpretrain's ``ClsDataPreprocessor``."""
+        inputs = data['inputs']
+        if not isinstance(inputs, Tensor) and (training or _have_one_shape(inputs)):
+            # one copy to the device instead of one an image
+            data = dict(data, inputs=torch.stack(list(inputs)))
         if training:
-            inputs = self.cast_data(data['inputs'])
-            images = inputs if isinstance(inputs, Tensor) else torch.stack(inputs)
+            images = self.cast_data(data['inputs'])
             if self.crop_padding:
                 images = random_crop(images, self.crop_padding)
             if self.flip_probability:
                 images = random_flip(images, self.flip_probability)
             data = dict(data, inputs=images)
         return super().forward(data, training)
+
+    def cast_data(self, data: Any) -> Any:
+        """Move data to the device; the labels of a batch in one copy instead of one a sample."""
+        if not (isinstance(data, list) and data and all(map(_has_label_only, data))):
+            return super().cast_data(data)
+        labels = torch.stack([sample.gt_label for sample in data])
+        if labels.device != self.device:
+            for sample, label in zip(data, labels.to(self.device), strict=True):
+                sample.set_gt_label(label)
+        return data
+
+
+def _have_one_shape(images: Sequence[Tensor]) -> bool:
+    return len({image.shape for image in images}) == 1
+
+
+def _has_label_only(data: Any) -> bool:
+    return isinstance(data, DataSample) and data.keys() == ['gt_label'] and len(data.gt_label) == 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
 from mmbss.registry import DATASETS
 
@@ -51,7 +51,9 @@ class RowSubset(Subset):
         dataset: A dataset of mmpretrain, or its config.
     """
 
-    def __init__(self, dataset: Dataset | dict[str, Any]) -> None:
+    dataset: Any
+
+    def __init__(self, dataset: Any) -> None:
         dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         dataset.full_init()
         super().__init__(dataset, self.choose_rows(_labels(dataset)).tolist())
@@ -59,6 +61,15 @@ class RowSubset(Subset):
     def choose_rows(self, labels: np.ndarray) -> np.ndarray:
         """Row numbers to keep, from the (N,) labels of all."""
         raise NotImplementedError
+
+    def full_init(self) -> None:
+        """Do nothing: all is loaded; other wrappers call it."""
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples of a batch, from the dataset in one go where it offers that."""
+        rows = [self.indices[index] for index in indices]
+        whole_batch = getattr(self.dataset, '__getitems__', None)
+        return whole_batch(rows) if whole_batch else [self.dataset[row] for row in rows]
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -91,9 +102,7 @@ class StratifiedSubset(RowSubset):
         ValueError: If the fraction is out of its range or leaves a class without a sample.
     """
 
-    def __init__(
-        self, dataset: Dataset | dict[str, Any], fraction: float = 1.0, seed: int = 0
-    ) -> None:
+    def __init__(self, dataset: Any, fraction: float = 1.0, seed: int = 0) -> None:
         self.fraction = fraction
         self.seed = seed
         super().__init__(dataset)
@@ -119,7 +128,7 @@ class ClassSubset(RowSubset):
 
     def __init__(
         self,
-        dataset: Dataset | dict[str, Any],
+        dataset: Any,
         keep: Sequence[int] | None = None,
         drop: Sequence[int] | None = None,
     ) -> None:

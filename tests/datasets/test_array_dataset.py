@@ -108,3 +108,29 @@ def test_images_that_are_not_finite_are_counted(write, bad):
 
 def test_no_image_at_all_is_an_empty_dataset(write):
     assert len(ArrayDataset(write(images=IMAGES[:0], labels=LABELS[:0]))) == 0
+
+
+@pytest.mark.parametrize('images', [IMAGES, IMAGES[..., 0]])
+def test_a_whole_batch_is_the_same_as_its_samples(write, images):
+    dataset = ArrayDataset(write(images=images, labels=LABELS), indices=[4, 0, 3])
+    rows = [2, 0, 2]
+    for own, single in zip(dataset.__getitems__(rows), [dataset[row] for row in rows], strict=True):
+        assert torch.equal(own['inputs'], single['inputs'])
+        assert own['inputs'].dtype is single['inputs'].dtype
+        sample, expected = own['data_samples'], single['data_samples']
+        assert torch.equal(sample.gt_label, expected.gt_label)
+        assert sample.gt_label.dtype is expected.gt_label.dtype
+        assert sample.metainfo == expected.metainfo
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(pipeline=[dict(type='RandomFlip', prob=1.0), dict(type='PackInputs')]),
+        dict(serialize_data=True),
+    ],
+)
+def test_other_settings_give_whole_batches_too(write, settings):
+    dataset = ArrayDataset(write(images=IMAGES, labels=LABELS), **settings)
+    for row, sample in enumerate(dataset.__getitems__(range(5))):
+        assert torch.equal(sample['inputs'], dataset[row]['inputs'])

@@ -112,3 +112,35 @@ def test_images_in_a_list_are_stacked():
 def test_values_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match='crop_padding must be at least 0 and flip_probability'):
         AugmentingDataPreprocessor(**settings)
+
+
+def labelled(*labels):
+    return [DataSample().set_gt_label(label) for label in labels]
+
+
+def test_labels_stay_those_of_their_samples():
+    samples = labelled(4, 1, 2)
+    cast = AugmentingDataPreprocessor().cast_data(samples)
+    assert [sample.gt_label.tolist() for sample in cast] == [[4], [1], [2]]
+
+
+def test_labels_move_to_the_device_together():
+    own = AugmentingDataPreprocessor()
+    own._device = torch.device('meta')
+    assert all(s.gt_label.device.type == 'meta' for s in own.cast_data(labelled(4, 1)))
+
+
+def test_samples_with_more_than_a_label_are_moved_one_by_one():
+    own = AugmentingDataPreprocessor()
+    own._device = torch.device('meta')
+    samples = labelled(4, 1)
+    samples[0].set_gt_score(torch.tensor([0.2, 0.8]))
+    moved = own.cast_data(samples)
+    assert moved[0].gt_score.device.type == moved[1].gt_label.device.type == 'meta'
+
+
+def test_images_of_several_sizes_cannot_be_augmented():
+    batch = dict(inputs=[torch.zeros(1, 4, 4), torch.zeros(1, 5, 4)], data_samples=labelled(0, 1))
+    with pytest.raises(RuntimeError, match='equal size'):
+        AugmentingDataPreprocessor(crop_padding=1)(batch, training=True)
+    assert AugmentingDataPreprocessor()(batch)['inputs'].shape == (2, 1, 5, 4)

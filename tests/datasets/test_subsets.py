@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
+
+from mmbss.datasets import ClassSubset, Digits, StratifiedSubset
+from mmbss.datasets.subsets import stratified_rows
+from mmbss.registry import DATASETS
+
+
+@pytest.fixture(scope='module')
+def digits():
+    return Digits('train')
+
+
+@pytest.mark.parametrize('fraction', [1.0, 0.8, 0.5, 0.2, 0.05])
+def test_keeps_the_same_share_of_every_class(fraction):
+    labels = np.repeat([0, 1, 2], [100, 40, 60])
+    rows = stratified_rows(labels, fraction, seed=0)
+    assert np.bincount(labels[rows]).tolist() == [
+        round(fraction * count) for count in (100, 40, 60)
+    ]
+    assert len(set(rows.tolist())) == len(rows)
+    assert (np.diff(rows) > 0).all()
+
+
+def test_the_draw_depends_on_the_seed_alone():
+    labels = np.arange(300) % 3
+    first, again, other = (stratified_rows(labels, 0.3, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_smaller_share_is_part_of_a_larger_one():
+    labels = np.arange(300) % 3
+    small, large = (set(stratified_rows(labels, share, seed=0)) for share in (0.2, 0.6))
+    assert small < large
+
+
+@pytest.mark.parametrize('fraction', [0.0, -0.5, 1.5, float('nan')])
+def test_a_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(ValueError, match=r'fraction must be in \(0, 1\]'):
+        stratified_rows(np.array([0, 1]), fraction, seed=0)
+
+
+def test_a_fraction_that_empties_a_class_is_refused():
+    labels = np.array([0] * 100 + [7] * 4)
+    with pytest.raises(ValueError, match='none of the 4 samples of class 7: take more than'):
+        stratified_rows(labels, 0.1, seed=0)
+
+
+def test_stratified_subset_is_a_dataset_of_the_kept_rows(digits):
+    subset = DATASETS.build(
+        dict(
+            type='mmbss.StratifiedSubset',
+            fraction=0.25,
+            seed=3,
+            dataset=dict(type='mmbss.Digits', split='train'),
+        )
+    )
+    rows = stratified_rows(digits.get_gt_labels(), 0.25, seed=3)
+    assert len(subset) == len(rows)
+    assert subset.metainfo == digits.metainfo
+    assert subset.get_gt_labels().tolist() == digits.get_gt_labels()[rows].tolist()
+    for index in (0, 7, len(subset) - 1):
+        row = int(rows[index])
+        assert torch.equal(subset[index]['inputs'], digits[row]['inputs'])
+        assert subset[index]['data_samples'].sample_idx == row
+        assert subset.get_cat_ids(index) == digits.get_cat_ids(row)
+        assert subset.get_data_info(index)['sample_idx'] == row
+
+
+def test_a_loader_takes_whole_batches_of_a_subset(digits):
+    subset = ClassSubset(digits, keep=[3, 8])
+    loader = DataLoader(subset, batch_size=100, collate_fn=pseudo_collate)
+    labels = torch.cat([s.gt_label for batch in loader for s in batch['data_samples']])
+    assert labels.tolist() == subset.get_gt_labels().tolist()
+
+
+def test_a_dataset_without_whole_batches_will_do():
+    plain = Digits('train', pipeline=[dict(type='RandomFlip', prob=1.0), dict(type='PackInputs')])
+    subset = StratifiedSubset(plain, fraction=0.1)
+    (one,) = subset.__getitems__([5])
+    assert torch.equal(one['inputs'], subset[5]['inputs'])
+
+
+def test_classes_are_kept_or_dropped_with_their_numbers(digits):
+    kept, dropped = ClassSubset(digits, keep=[7, 8]), ClassSubset(digits, drop=[3])
+    assert set(kept.get_gt_labels().tolist()) == {7, 8}
+    assert set(dropped.get_gt_labels().tolist()) == set(range(10)) - {3}
+    labels = digits.get_gt_labels()
+    assert len(kept) == np.isin(labels, [7, 8]).sum()
+    assert len(dropped) == (labels != 3).sum()
+
+
+def test_subsets_can_be_nested(digits):
+    nested = StratifiedSubset(ClassSubset(digits, keep=[0, 1]), fraction=0.5)
+    assert set(nested.get_gt_labels().tolist()) == {0, 1}
+    assert nested[0]['data_samples'].gt_label.item() == nested.get_gt_labels()[0]
+
+
+@pytest.mark.parametrize('choice', [dict(), dict(keep=[1], drop=[2])])
+def test_exactly_one_choice_of_classes_is_needed(digits, choice):
+    with pytest.raises(ValueError, match='either to keep or to drop'):
+        ClassSubset(digits, **choice)
+
+
+@pytest.mark.parametrize('choice', [dict(keep=[3, 11]), dict(drop=[11])])
+def test_classes_that_the_dataset_lacks_are_refused(digits, choice):
+    with pytest.raises(ValueError, match=r'no class \[11\], only \[0, 1, 2'):
+        ClassSubset(digits, **choice)
+
+
+@pytest.mark.parametrize('choice', [dict(keep=[]), dict(drop=list(range(10)))])
+def test_no_class_left_is_refused(digits, choice):
+    with pytest.raises(ValueError, match='no class is left'):
+        ClassSubset(digits, **choice)
