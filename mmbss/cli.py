@@ -58,6 +58,15 @@ def merge_common_arguments(cfg: Config, args: argparse.Namespace) -> None:
             loader.pin_memory = False
 
 
+def merge_amp(cfg: Config, args: argparse.Namespace) -> None:
+    """Write ``--amp`` into the config of a training: float16 on a GPU, bfloat16 on a CPU."""
+    if args.amp and torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    elif args.amp:
+        cfg.optim_wrapper.type = 'mmbss.CPUAmpOptimWrapper'
+
+
 def merge_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write ``--cfg-options`` into the config, which have the last word."""
     if args.cfg_options is not None:

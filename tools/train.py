@@ -10,12 +10,12 @@ processes of torchrun on a CPU (gloo), and writes TensorBoard files when asked.
 import argparse
 import os
 
-import torch
 from mmengine.config import Config
 
 from mmbss.cli import (
     add_common_arguments,
     build_runner,
+    merge_amp,
     merge_common_arguments,
     merge_options,
     readable_errors,
@@ -53,11 +53,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     merge_common_arguments(cfg, args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp and torch.cuda.is_available():
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    elif args.amp:
-        cfg.optim_wrapper.type = 'mmbss.CPUAmpOptimWrapper'
+    merge_amp(cfg, args)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
