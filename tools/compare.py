@@ -6,7 +6,7 @@ r"""Run several configs over several seeds and write one table.
 Every run goes through tools/train.py in a process of its own. Runs that are done are skipped,
 interrupted ones resumed. The figure of a run is that of its last epoch, never of its best; the
 table gives the mean and the standard deviation (n - 1) over the seeds. It is printed and written
-to WORK_DIR/compare.md and compare.json.
+to WORK_DIR/compare.md and compare.json, with a plot in compare.svg.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from mmengine.registry import DefaultScope
 from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.registry import MODELS
+from mmbss.visualization.comparison import draw_comparison
 
 TOOLS = Path(__file__).resolve().parent
 RUN_FILE = 'run.json'
@@ -239,7 +240,9 @@ def main() -> None:
     args.work_dir.mkdir(parents=True, exist_ok=True)
     (args.work_dir / 'compare.md').write_text(table)
     mmengine.dump([asdict(row) for row in rows], args.work_dir / 'compare.json', indent=2)
-    print(f'\n{table}\nwritten to {args.work_dir}/compare.md and compare.json')
+    values = {row.name: list(row.values.values()) for row in rows}
+    draw_comparison(values, f'{args.metric}, last epoch').savefig(args.work_dir / 'compare.svg')
+    print(f'\n{table}\nwritten to {args.work_dir}/compare.md, compare.json and compare.svg')
     if errors:
         sys.exit('error: ' + '\n       '.join(errors))
 

@@ -53,6 +53,7 @@ def test_every_run_ends_in_a_row_of_the_table(compared, work_dir):
     lines = (work_dir / 'compare.md').read_text().splitlines()
     assert [line.split('|')[1].strip() for line in lines[2:]] == ['plain', 'bss']
     rows = json.loads((work_dir / 'compare.json').read_text())
+    assert '<svg' in (work_dir / 'compare.svg').read_text()
     for row in rows:
         scalars = next(Path(row['folder']).glob('*/vis_data/scalars.json')).read_text()
         logged = [json.loads(line) for line in scalars.splitlines()]
