@@ -26,9 +26,19 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmbss', 'mmbss.*']),
     # mmbss/.mim holds links to the folders and files at the top of the repository
-    package_data={'mmbss': ['.mim/*.yml', '.mim/configs/**/*.py', '.mim/tools/*', 'py.typed']},
+    package_data={
+        'mmbss': [
+            '.mim/*.yml',
+            '.mim/configs/**/*.py',
+            '.mim/tools/*',
+            'py.typed',
+            'visualization/templates/*',
+        ]
+    },
     # No OpenMMLab package here: mmcv and mmcv-lite, the official packages and the onedl fork
     # share import names, and whichever the user has must not be joined by a second copy.
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('openmmlab', 'onedl', 'tensorboard')},
+    extras_require={
+        name: requirements(name) for name in ('openmmlab', 'onedl', 'tensorboard', 'attacks')
+    },
 )

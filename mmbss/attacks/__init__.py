@@ -2,5 +2,22 @@
 
 from mmbss.attacks.base import Attack, AttackResult
 from mmbss.attacks.bss import BSSAttack
+from mmbss.attacks.gradient_estimation import GradientEstimationAttack
+from mmbss.attacks.gradient_sign import FGSMAttack, PGDAttack
+from mmbss.attacks.jsma import JSMAAttack
+from mmbss.attacks.library import LibraryAttack
+from mmbss.attacks.noise import RandomNoiseAttack
+from mmbss.attacks.substitute import SubstituteAttack
 
-__all__ = ['Attack', 'AttackResult', 'BSSAttack']
+__all__ = [
+    'Attack',
+    'AttackResult',
+    'BSSAttack',
+    'FGSMAttack',
+    'GradientEstimationAttack',
+    'JSMAAttack',
+    'LibraryAttack',
+    'PGDAttack',
+    'RandomNoiseAttack',
+    'SubstituteAttack',
+]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmbss.attacks.functional import Bounds, in_base_class, margin
+from mmbss.attacks.functional import Bounds, in_base_class, in_target_class, margin
 
 #: Names of what :meth:`AttackResult.statistics` returns.
 STATISTICS = ('accepted', 'third_class', 'not_crossed', 'steps', 'gap')
@@ -23,7 +23,7 @@ class AttackResult:
         base: (N,) int64, the class each sample started in.
         target: (N,) int64, the class it was moved toward, or the one an attack took instead.
         success: (N,) bool, whether the attack accepts the sample.
-        steps: (N,) int64, how many gradients were evaluated for it.
+        steps: (N,) int64, how many gradients were evaluated, or estimated, for it.
     """
 
     samples: Tensor
@@ -62,7 +62,13 @@ class Attack(ABC):
     An attack needs no runner and no mmpretrain model: any callable from inputs to logits will
     do. It leaves the model's parameters, gradients, buffers and mode as they were. Subclasses
     implement :meth:`run`.
+
+    Attributes:
+        in_pixels: Whether lengths are given in pixels, so that the bounds are needed and have to
+            be pixels 0 and 255.
     """
+
+    in_pixels: bool = False
 
     def __call__(
         self,
@@ -107,3 +113,32 @@ class Attack(ABC):
         bounds: Bounds | None,
     ) -> AttackResult:
         """Find the samples; arguments as for :meth:`__call__`, checked, ``samples`` in float32."""
+
+
+def judge(
+    samples: Tensor,
+    logits: Tensor,
+    base: Tensor,
+    target: Tensor,
+    steps: Tensor,
+    *,
+    attacked: Tensor,
+    targeted: bool,
+) -> AttackResult:
+    """Accept each sample that has been moved into its target class.
+
+    Args:
+        samples: (N, ...) float32, what an attack has found.
+        logits: (N, K) float32 on ``samples``.
+        base: (N,) int64, the class each sample started in.
+        target: (N,) int64, the class it was to reach.
+        steps: (N,) int64, how many gradients were evaluated for it.
+        attacked: (N,) bool; a sample that was not attacked is rejected.
+        targeted: Whether the target class is the one to reach. Otherwise any class will do, and
+            the one that was reached becomes the target.
+    """
+    if not targeted:
+        left_base = ~in_base_class(logits, base) & attacked
+        target = torch.where(left_base, logits.argmax(dim=1), target)
+    success = attacked & in_target_class(logits, base, target)
+    return AttackResult(samples, logits, base, target, success, steps)

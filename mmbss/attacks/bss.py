@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmbss.attacks.base import Attack, AttackResult
+from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.closest import walk_to_closest
 from mmbss.attacks.functional import (
     Bounds,
@@ -124,11 +124,8 @@ class BSSAttack(Attack):
             )
         else:
             found, logits, steps = self.walk(model, samples, base, target, bounds)
-        if self.third_class == 'accept':
-            left_base = ~in_base_class(logits, base) & (steps > 0)
-            target = torch.where(left_base, logits.argmax(dim=1), target)
-        success = (steps > 0) & in_target_class(logits, base, target)
-        return AttackResult(found, logits, base, target, success, steps)
+        targeted = self.third_class != 'accept'
+        return judge(found, logits, base, target, steps, attacked=steps > 0, targeted=targeted)
 
     def walk(
         self,

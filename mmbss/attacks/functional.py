@@ -146,3 +146,30 @@ def project(samples: Tensor, bounds: Bounds | None) -> Tensor:
         return samples
     lowest, highest = (torch.as_tensor(bound).to(samples) for bound in bounds)
     return samples.clamp(lowest, highest)
+
+
+def pixel_size(bounds: Bounds | None, like: Tensor) -> Tensor:
+    """One pixel of [0, 255] in units of the samples, whose bounds are pixels 0 and 255.
+
+    Args:
+        bounds: Lowest and highest value of an input.
+        like: (N, ...) samples, for dtype and device.
+
+    Returns:
+        A tensor that is broadcastable against one sample, as the bounds are.
+
+    Raises:
+        ValueError: If ``bounds`` is None.
+
+    Examples:
+        >>> import torch
+        >>> pixel_size((torch.tensor([-2.0]), torch.tensor([3.1])), torch.zeros(1, 1))
+        tensor([0.0200])
+    """
+    if bounds is None:
+        raise ValueError(
+            'the attack is measured in pixels, which are read off the bounds: give bounds, the '
+            'lowest and highest value of an input, which are pixels 0 and 255'
+        )
+    lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
+    return (highest - lowest) / 255
