@@ -247,6 +247,20 @@ def digits_teacher(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def digits_student(digits_teacher, tmp_path_factory):
+    """Checkpoint of the digits' teacher with disturbed weights, which is right on most digits."""
+    state = torch.load(digits_teacher['checkpoint'])['state_dict']
+    generator = torch.Generator().manual_seed(1)
+    for name, value in state.items():
+        if name.endswith('conv1.weight'):
+            noise = torch.randn(value.shape, generator=generator)
+            state[name] = value + 0.6 * value.std() * noise
+    path = tmp_path_factory.mktemp('student') / 'student.pth'
+    torch.save(dict(state_dict=state), path)
+    return path
+
+
+@pytest.fixture(scope='session')
 def digits_batch():
     """64 normalised test digits with their data samples."""
     dataset = mmbss.datasets.Digits('test')

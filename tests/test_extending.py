@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-FILES = ('my_attack.py', 'my_loss.py', 'my_config.py')
+FILES = ('my_attack.py', 'my_loss.py', 'my_feature_loss.py', 'my_config.py')
 
 
 @pytest.fixture(scope='session')
@@ -39,7 +39,7 @@ def teacher_checkpoint(example):
     return example / 'teacher.pth'
 
 
-def test_own_attack_and_own_loss_train_from_their_own_files(
+def test_own_attack_and_own_losses_train_from_their_own_files(
     example, teacher_checkpoint, root, python
 ):
     python(
@@ -58,9 +58,9 @@ def test_own_attack_and_own_loss_train_from_their_own_files(
     (scalars,) = (example / 'run').glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in scalars.read_text().splitlines()]
     losses = {name for record in records for name in record if name.startswith('loss')}
-    assert {'loss_cls', 'loss_bss'} < losses
+    assert {'loss_cls', 'loss_bss', 'loss_logits', 'loss_similarity'} < losses
     assert (example / 'run' / 'epoch_1.pth').is_file()
     (dumped,) = (example / 'run').glob('my_config.py')
-    own = re.findall(r'class (\w+)\(', ''.join((example / f).read_text() for f in FILES[:2]))
-    assert len(own) == 2
+    own = re.findall(r'class (\w+)\(', ''.join((example / f).read_text() for f in FILES[:3]))
+    assert len(own) == 3
     assert all(re.search(rf'\b{name}\b', dumped.read_text()) for name in own)

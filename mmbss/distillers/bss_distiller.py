@@ -1,6 +1,7 @@
 """Distillation at the teacher's decision boundary (Heo et al., AAAI 2019, arXiv 1805.05532)."""
 
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 import torch
 from mmpretrain.structures import DataSample
@@ -8,12 +9,17 @@ from torch import Tensor, nn
 
 from mmbss.attacks.base import STATISTICS
 from mmbss.config_check import build_checked, check_keys
-from mmbss.distillers.distiller import Distiller, build_loss, class_labels
-from mmbss.distillers.sampling import draw_target_classes, select_base_samples
+from mmbss.distillers.batch_norm import frozen_statistics, split_batch
+from mmbss.distillers.boundary_search import BoundarySamples, BoundarySearch, check_choice
+from mmbss.distillers.distiller import Distiller, build_loss, check_finite, class_labels
+from mmbss.losses import DistillationLoss
 from mmbss.registry import ATTACKS, MODELS
 
 #: What a step at the boundary adds to the log.
 BOUNDARY_NAMES = ('loss_bss', 'bss_samples', *(f'bss_{name}' for name in STATISTICS))
+
+#: What BatchNorm of the student does with boundary samples.
+BATCH_NORM = ('own', 'joint', 'frozen_statistics')
 
 
 @MODELS.register_module()
@@ -34,9 +40,27 @@ class BSSDistiller(Distiller):
 
             - ``attack`` (dict): config of an :class:`~mmbss.attacks.Attack` in ``ATTACKS``.
             - ``loss`` (dict): config of the loss there; it is called ``loss_bss``.
-            - ``num_base_samples`` (int): most samples attacked in a batch. Default 64.
+            - ``base_samples`` (str): which of the samples that both networks classify correctly
+              are attacked: those of largest ``'disagreement'`` (default), at ``'random'``, or
+              ``'all'``.
+            - ``num_base_samples`` (int): most samples attacked in a batch, except with ``'all'``.
+              Default 64.
+            - ``target_class`` (str): toward which class: one drawn by the teacher's
+              ``'probability'`` (default) or ``'uniform'``, the ``'second_most_probable'``, or
+              ``'all'`` but the base class, their losses weighted by the probability; that takes
+              up to K - 1 times as long, so see ``min_target_probability``. The loss is then
+              computed a sample at a time (:meth:`DistillationLoss.per_sample`).
+            - ``min_target_probability`` (float): with ``'all'``, classes that are not more
+              probable than this among the wrong ones are left out. Default 0.0.
             - ``train_on`` (str): ``'accepted'`` samples only, as in the paper, or ``'all'``
               that were attacked, as in the authors' code. Default ``'accepted'``.
+            - ``batch_norm`` (str): how the student's BatchNorm takes the boundary samples.
+              ``'own'``: as a batch of their own, whose statistics enter the running ones, as in
+              the authors' code (default). ``'frozen_statistics'``: as a batch of their own that
+              leaves the running statistics alone. ``'joint'``: in one batch with the clean
+              samples, which share its statistics; since base samples are chosen by the
+              student's answers, it answers the clean batch once more beforehand, without
+              gradient and by that batch's statistics, and the teacher too.
             - ``bounds`` (tuple): lowest and highest value of an input in the teacher's
               normalised units. Default None: the pixel range [0, 255].
         **distiller: Arguments of :class:`Distiller`.
@@ -44,6 +68,8 @@ class BSSDistiller(Distiller):
     Raises:
         ValueError: If an argument is out of its range, or labels are soft (mixup, CutMix).
     """
+
+    boundary_loss: DistillationLoss
 
     def __init__(self, boundary: dict[str, Any] | None = None, **distiller: Any) -> None:
         super().__init__(**distiller)
@@ -59,23 +85,30 @@ class BSSDistiller(Distiller):
         self,
         attack: dict[str, Any],
         loss: dict[str, Any],
+        base_samples: str = 'disagreement',
         num_base_samples: int = 64,
+        target_class: str = 'probability',
+        min_target_probability: float = 0.0,
         train_on: str = 'accepted',
+        batch_norm: str = 'own',
         bounds: tuple[float, float] | None = None,
     ) -> None:
-        if num_base_samples < 1:
-            raise ValueError(
-                f'boundary.num_base_samples must be at least 1, got {num_base_samples}'
-            )
-        if train_on not in ('accepted', 'all'):
-            raise ValueError(f"boundary.train_on must be 'accepted' or 'all', got {train_on!r}")
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f'boundary.bounds must be (lowest, highest), got {bounds}')
+        check_choice('batch_norm', batch_norm, BATCH_NORM)
         self.attack = build_checked(ATTACKS, attack, 'boundary.attack')
-        self.boundary_loss = build_loss(loss, 'boundary.loss')
-        self.num_base_samples = num_base_samples
-        self.train_on = train_on
-        self.bounds = bounds
+        self.boundary_loss = cast(DistillationLoss, build_loss(loss, 'boundary.loss'))
+        self.find_boundary_samples = BoundarySearch(
+            attack=self.attack,
+            base_samples=base_samples,
+            num_base_samples=num_base_samples,
+            target_class=target_class,
+            min_target_probability=min_target_probability,
+            train_on=train_on,
+            bounds=bounds,
+        )
+        self.batch_norm = batch_norm
+        # of the batch at hand, while it runs with batch_norm='joint'
+        self.joined: BoundarySamples | None = None
+        self.joined_features: Any = None
 
     @property
     def loss_modules(self) -> dict[str, nn.Module]:
@@ -91,7 +124,47 @@ class BSSDistiller(Distiller):
         """The losses of :meth:`Distiller.loss`; at the boundary all 0 where nothing is done."""
         # mmengine would go on logging the last value of a name that is no longer returned
         nothing = dict.fromkeys(BOUNDARY_NAMES, inputs.new_zeros(()))
-        return nothing | super().loss(inputs, data_samples)
+        if self.batch_norm != 'joint' or self.boundary_loss.loss_weight == 0:
+            return nothing | super().loss(inputs, data_samples)
+        check_finite(inputs)
+        with torch.no_grad(), frozen_statistics(self):
+            student_logits = self.head(self.extract_feat(inputs))
+        self.joined = self.find_boundary_samples(
+            self.teacher,
+            inputs,
+            student_logits,
+            self.teacher(inputs, data_samples),
+            _hard_labels(data_samples),
+        )
+        try:
+            return nothing | super().loss(inputs, data_samples)
+        finally:
+            self.joined = self.joined_features = None
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
+        """See :meth:`Distiller.extract_feat`; joined samples pass too, and are cut off again."""
+        if self.joined is None:
+            return super().extract_feat(inputs, stage)
+        features = super().extract_feat(torch.cat([inputs, self.joined.inputs]), stage)
+        features, self.joined_features = split_batch(features, len(inputs))
+        return features
+
+    def distil_features(
+        self,
+        student_features: dict[str, Tensor],
+        teacher_features: dict[str, Tensor],
+        data_samples: list[DataSample],
+    ) -> dict[str, Tensor]:
+        """The losses of :meth:`Distiller.distil_features`, on the clean samples alone."""
+        if self.joined is not None:
+            count = len(data_samples)
+            total = count + len(self.joined.inputs)
+            # a feature may have several rows a sample, such as the windows of an image
+            student_features = {
+                path: feature[: len(feature) * count // total]
+                for path, feature in student_features.items()
+            }
+        return super().distil_features(student_features, teacher_features, data_samples)
 
     def distil(
         self,
@@ -103,43 +176,35 @@ class BSSDistiller(Distiller):
         """The losses of :meth:`Distiller.distil`, ``loss_bss`` and the attack's statistics."""
         losses = super().distil(inputs, student_logits, teacher_logits, data_samples)
         if self.boundary_loss.loss_weight > 0:
-            labels = _hard_labels(data_samples)
-            losses |= self.distil_at_boundary(inputs, student_logits, teacher_logits, labels)
+            found = self.joined or self.find_boundary_samples(
+                self.teacher,
+                inputs,
+                student_logits.detach(),
+                teacher_logits,
+                _hard_labels(data_samples),
+            )
+            losses |= self.distil_at_boundary(found)
         return losses
 
-    def distil_at_boundary(
-        self, inputs: Tensor, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
-        """``loss_bss`` and the attack's statistics, as far as there are any.
+    def distil_at_boundary(self, found: BoundarySamples) -> dict[str, Tensor]:
+        """``loss_bss``, where there are samples to learn, and the attack's statistics."""
+        # alone, a sample without spatial extent has no statistics to be normalised by
+        if len(found.inputs) < (2 if self.joined is None else 1):
+            return found.statistics
+        logits = self.head(self._features_at_boundary(found))
+        if found.weights is None:
+            loss = self.boundary_loss(logits, found.teacher_logits, found.labels)
+        else:
+            losses = self.boundary_loss.per_sample(logits, found.teacher_logits, found.labels)
+            loss = (found.weights * losses).sum() / found.weights.sum()
+        return {**found.statistics, 'loss_bss': loss}
 
-        Args:
-            inputs: (N, C, H, W) images in the student's normalisation.
-            student_logits: (N, K) on ``inputs``.
-            teacher_logits: (N, K) on ``inputs``.
-            labels: (N,) int64 hard labels.
-        """
-        chosen = select_base_samples(
-            student_logits.detach(), teacher_logits, labels, self.num_base_samples
-        )
-        if not len(chosen):
-            return {}
-        base = labels[chosen]
-        result = self.attack(
-            self.teacher.logits,
-            self.teacher.from_student(inputs[chosen]),
-            base,
-            draw_target_classes(teacher_logits[chosen], base),
-            self.bounds or self.teacher.pixel_bounds,
-        )
-        kept = result.success if self.train_on == 'accepted' else torch.ones_like(result.success)
-        values = {f'bss_{name}': value for name, value in result.statistics().items()}
-        values['bss_samples'] = student_logits.new_tensor(float(len(chosen)))
-        # BatchNorm in training mode cannot normalise a single sample without spatial extent
-        if kept.sum() > 1:
-            boundary_inputs = self.teacher.to_student(result.samples[kept]).to(inputs.dtype)
-            logits_there = self.head(self.extract_feat(boundary_inputs))
-            values['loss_bss'] = self.boundary_loss(logits_there, result.logits[kept], base[kept])
-        return values
+    def _features_at_boundary(self, found: BoundarySamples) -> Any:
+        if self.joined is not None:
+            return self.joined_features
+        frozen = self.batch_norm == 'frozen_statistics'
+        with frozen_statistics(self) if frozen else nullcontext():
+            return self.extract_feat(found.inputs)
 
 
 def _hard_labels(data_samples: list[DataSample]) -> Tensor:

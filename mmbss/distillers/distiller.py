@@ -1,5 +1,6 @@
 """A student that listens to a teacher while it trains."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -9,15 +10,16 @@ from torch import Tensor, nn
 
 from mmbss.config_check import accepted_keys, build_checked, check_keys, check_known
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
-from mmbss.distillers.features import recorded_outputs
+from mmbss.distillers.features import FeatureRecorder, recorded_outputs
+from mmbss.distillers.loss_dict import LossDict
 from mmbss.distillers.teacher import Teacher
-from mmbss.losses import DistillationLoss
+from mmbss.losses import DistillationLoss, FeatureLoss, WeightedLoss
 from mmbss.registry import MODELS
 
 
 @MODELS.register_module()
 class Distiller(ImageClassifier):
-    """An image classifier, the student, that also learns from a teacher's logits.
+    """An image classifier, the student, that also learns from a teacher's logits and features.
 
     The distiller *is* the student: backbone, neck and head are its own, and the teacher stands
     outside the module tree. So every checkpoint, also a mid-run or an EMA one, is a plain
@@ -27,7 +29,8 @@ class Distiller(ImageClassifier):
         teacher: Arguments of :class:`~mmbss.distillers.teacher.Teacher`: ``config``,
             ``checkpoint`` and, rarely, ``reverse_channels``.
         losses: Distillation losses by name; each name starts with ``loss_`` and appears in the
-            log. Each is called with the student's logits, the teacher's and the labels.
+            log. A :class:`~mmbss.losses.DistillationLoss` compares the logits of both, a
+            :class:`~mmbss.losses.FeatureLoss` the features that it names.
         channels_last: Run student and teacher in the NHWC layout, which many convolutional
             networks are faster in; the results are the same up to rounding.
         compile: Compile both backbones with ``torch.compile``. The first steps of a run take
@@ -36,7 +39,8 @@ class Distiller(ImageClassifier):
 
     Raises:
         FileNotFoundError: If the teacher's config or checkpoint does not exist.
-        ValueError: If teacher and student do not fit, or a loss has a wrong name.
+        ValueError: If teacher and student do not fit, a loss has a wrong name, or it names a
+            module that does not exist.
     """
 
     def __init__(
@@ -60,14 +64,19 @@ class Distiller(ImageClassifier):
         if compile:  # in place, so the names of the weights stay as they are
             self.backbone.compile()
             self.teacher.network.backbone.compile()
-        self.distillation_losses = nn.ModuleDict()
+        self.distillation_losses = LossDict()
+        # whoever stores the weights of the losses for a resume says so, as BSSHook does
+        self.stores_loss_weights = False
         for name, loss in (losses or {}).items():
             if not name.startswith('loss_') or name in ('loss_cls', 'loss_bss'):
                 raise ValueError(
                     f'losses: {name!r} must start with "loss_" and be neither "loss_cls" nor '
                     '"loss_bss"'
                 )
-            self.distillation_losses[name] = build_loss(loss, name)
+            self.distillation_losses[name] = build_loss(loss, name, DistillationLoss, FeatureLoss)
+        self.recorder = FeatureRecorder(self, 'student')
+        self.recorder.watch(feature_paths(self.distillation_losses.values(), 'student'))
+        self.teacher.watch(feature_paths(self.distillation_losses.values(), 'teacher'))
 
     @classmethod
     def _model_keys(cls) -> set[str]:
@@ -103,8 +112,12 @@ class Distiller(ImageClassifier):
         Raises:
             ValueError: If an image holds NaN or infinity, or the logits do not fit.
         """
-        _check_finite(inputs)
-        with recorded_outputs(self.head) as outputs:
+        check_finite(inputs)
+        active = self.active_losses().values()
+        with (
+            recorded_outputs(self.head) as outputs,
+            self.recorder.recording(feature_paths(active, 'student')) as student_features,
+        ):
             try:
                 classification = super().loss(inputs, data_samples)
             except IndexError as error:
@@ -118,9 +131,15 @@ class Distiller(ImageClassifier):
             raise ValueError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
         # "loss" is the name under which mmengine logs the sum
         losses = {'loss_cls' if k == 'loss' else k: v for k, v in classification.items()}
+        losses |= self.distillation_losses.idle_terms()
         if self.needs_teacher:
-            student_logits, teacher_logits = outputs[-1], self.teacher(inputs)
+            paths = feature_paths(active, 'teacher')
+            with self.teacher.recorder.recording(paths) as teacher_features:
+                # stored logits come without features
+                teacher_logits = self.teacher(inputs, None if paths else data_samples)
+            student_logits = outputs[-1]
             self._check_same_classes(student_logits.shape[1], teacher_logits.shape[1])
+            losses |= self.distil_features(student_features, teacher_features, data_samples)
             losses |= self.distil(inputs, student_logits, teacher_logits, data_samples)
         return losses
 
@@ -129,9 +148,9 @@ class Distiller(ImageClassifier):
         """Whether any loss that looks at the teacher has a weight."""
         return bool(self.active_losses())
 
-    def active_losses(self) -> dict[str, DistillationLoss]:
+    def active_losses(self) -> dict[str, WeightedLoss]:
         """The distillation losses on the clean batch that have a weight, by name."""
-        losses = cast('dict[str, DistillationLoss]', dict(self.distillation_losses.items()))
+        losses = cast('dict[str, WeightedLoss]', dict(self.distillation_losses.items()))
         return {name: loss for name, loss in losses.items() if loss.loss_weight > 0}
 
     def distil(
@@ -141,12 +160,45 @@ class Distiller(ImageClassifier):
         teacher_logits: Tensor,
         data_samples: list[DataSample],
     ) -> dict[str, Tensor]:
-        """Losses between student and teacher on the clean batch; those of weight 0 are left out."""
+        """Losses between the logits on the clean batch; those of weight 0 are left out."""
         labels = class_labels(data_samples)
         return {
             name: loss(student_logits, teacher_logits, labels)
             for name, loss in self.active_losses().items()
+            if isinstance(loss, DistillationLoss)
         }
+
+    def distil_features(
+        self,
+        student_features: dict[str, Tensor],
+        teacher_features: dict[str, Tensor],
+        data_samples: list[DataSample],
+    ) -> dict[str, Tensor]:
+        """Losses between features, given by path, on the clean batch; not those of weight 0."""
+        labels = class_labels(data_samples)
+        return {
+            name: loss(
+                [student_features[path] for path in loss.layers['student']],
+                [teacher_features[path] for path in loss.layers['teacher']],
+                labels,
+            )
+            for name, loss in self.active_losses().items()
+            if isinstance(loss, FeatureLoss)
+        }
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses of a training step; see mmengine's ``BaseModel``.
+
+        Raises:
+            ValueError: If weights of the losses would be lost at a resume.
+        """
+        names = [] if self.stores_loss_weights else self.distillation_losses.with_weights()
+        if names:
+            raise ValueError(
+                f'nobody stores the weights of {", ".join(names)} for a resume: add '
+                "dict(type='mmbss.BSSHook') to custom_hooks"
+            )
+        return super().parse_losses(losses)
 
     def _apply(self, fn: Any, recurse: bool = True) -> 'Distiller':
         """Let the teacher follow ``.to()``, ``.cuda()`` and their like."""
@@ -162,19 +214,27 @@ class Distiller(ImageClassifier):
             )
 
 
-def build_loss(config: dict[str, Any], name: str) -> DistillationLoss:
-    """Build a distillation loss from its config; ``name`` is for messages.
+def build_loss(config: dict[str, Any], name: str, *kinds: type[WeightedLoss]) -> WeightedLoss:
+    """Build a loss from its config; ``name`` is for messages.
 
     Raises:
-        ValueError: If it is anything else, or a key is unknown.
+        ValueError: If it is of none of the kinds, by default a loss on logits, or a key is
+            unknown.
     """
+    kinds = kinds or (DistillationLoss,)
     loss = build_checked(MODELS, config, name)
-    if not isinstance(loss, DistillationLoss):
+    if not isinstance(loss, kinds):
+        bases = ' or '.join(f'mmbss.losses.{kind.__name__}' for kind in kinds)
         raise ValueError(
-            f'{type(loss).__name__} is no distillation loss: derive it from '
-            'mmbss.losses.DistillationLoss'
+            f'{name}: {type(loss).__name__} is no distillation loss that fits here: derive it '
+            f'from {bases}'
         )
     return loss
+
+
+def feature_paths(losses: Iterable[nn.Module], role: str) -> list[str]:
+    """Paths that the losses on features among these name in the ``'student'`` or ``'teacher'``."""
+    return [path for loss in losses if isinstance(loss, FeatureLoss) for path in loss.layers[role]]
 
 
 def class_labels(data_samples: list[DataSample]) -> Tensor:
@@ -184,7 +244,12 @@ def class_labels(data_samples: list[DataSample]) -> Tensor:
     return torch.cat([sample.gt_label for sample in data_samples])
 
 
-def _check_finite(inputs: Tensor) -> None:
+def check_finite(inputs: Tensor) -> None:
+    """Refuse (N, ...) images that hold NaN or infinity.
+
+    Raises:
+        ValueError: Naming their rows in the batch.
+    """
     finite = inputs.isfinite().flatten(1).all(dim=1)
     if not finite.all():
         rows = (~finite).nonzero().flatten().tolist()

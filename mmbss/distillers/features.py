@@ -1,10 +1,18 @@
-"""Read what a module puts out while a model runs, without editing the model."""
+"""Read what modules put out while a model runs, without editing the model."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+#: Ends the path of a module whose input is meant, not its output.
+INPUT = ':input'
+
+#: A tensor at the moment a module has put it out, and how often it had been changed by then.
+Call = tuple[Any, int]
 
 
 @contextmanager
@@ -25,3 +33,123 @@ def recorded_outputs(module: nn.Module) -> Iterator[list[Any]]:
         yield outputs
     finally:
         handle.remove()
+
+
+class FeatureRecorder:
+    """Records features inside a model while it runs, and keeps none of them.
+
+    Its forward hooks stay on the modules: a compiled network knows only those hooks that were
+    there when it was compiled.
+
+    Args:
+        model: The model.
+        role: What the model is called in messages.
+
+    Examples:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> with FeatureRecorder(model, 'model').recording(['0']) as features:
+        ...     _ = model(torch.zeros(1, 2, 2))
+        >>> features
+        {'0': tensor([[0., 0., 0., 0.]])}
+    """
+
+    def __init__(self, model: nn.Module, role: str) -> None:
+        self.model = model
+        self.role = role
+        self.watched: dict[str, nn.Module] = {}
+        self.calls: dict[str, list[Call]] | None = None
+
+    def watch(self, paths: Iterable[str]) -> None:
+        """Hook the modules of these paths, where that has not been done.
+
+        Args:
+            paths: Paths of modules, as :meth:`torch.nn.Module.named_modules` spells them, whose
+                output is meant, or with ``':input'`` at the end their input.
+
+        Raises:
+            ValueError: If there is no such module; names the closest ones.
+        """
+        for path in paths:
+            module = find_module(self.model, path.removesuffix(INPUT), self.role)
+            # another module may have taken the place since, such as a SyncBatchNorm
+            if self.watched.get(path) is not module:
+                self.watched[path] = module
+                if path.endswith(INPUT):
+                    module.register_forward_pre_hook(partial(self._record_input, path))
+                else:
+                    module.register_forward_hook(partial(self._record_output, path))
+
+    @contextmanager
+    def recording(self, paths: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+        """Gives a dict that holds the features of these paths when the context has closed.
+
+        Raises:
+            ValueError: At the end, if a module has not run just once, its output is no tensor,
+                or the tensor has been overwritten since.
+        """
+        calls: dict[str, list[Call]] = {path: [] for path in paths}
+        self.watch(calls)
+        features: dict[str, Tensor] = {}
+        self.calls = calls
+        try:
+            yield features
+        finally:
+            self.calls = None
+        features.update({path: self._feature(path, calls[path]) for path in calls})
+
+    def _record_input(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._record(path, args[0] if args else None)
+
+    def _record_output(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        self._record(path, output)
+
+    def _record(self, path: str, value: Any) -> None:
+        if self.calls is not None and path in self.calls:
+            version = value._version if isinstance(value, Tensor) else 0
+            self.calls[path].append((value, version))
+
+    def _feature(self, path: str, calls: list[Call]) -> Tensor:
+        """The one tensor that was recorded."""
+        where = f"the {self.role}'s {path}"
+        parts = [f'{path}.{name}' for name, _ in self.watched[path].named_children()]
+        instead = f': name one of its parts, {", ".join(parts[:6])}' if parts else ''
+        if not calls:
+            raise ValueError(f'{where} is not called when the {self.role} runs{instead}')
+        if len(calls) > 1:
+            raise ValueError(
+                f'{where} runs {len(calls)} times on one batch: name a module that runs once'
+            )
+        ((value, version),) = calls
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise ValueError(f'{where} is a {kind}, but a feature is a tensor{instead}')
+        if value._version > version:
+            raise ValueError(
+                f'{where} is overwritten by a module after it, such as ReLU(inplace=True): name '
+                'that one or the block around it instead'
+            )
+        return value
+
+
+def find_module(model: nn.Module, path: str, role: str) -> nn.Module:
+    """The module of a path, as ``named_modules()`` spells it.
+
+    Raises:
+        ValueError: If there is none; names the closest ones.
+
+    Examples:
+        >>> find_module(nn.ModuleDict(dict(backbone=nn.ReLU())), 'backbon', 'teacher')
+        Traceback (most recent call last):
+        ValueError: the teacher has no module 'backbon', did you mean 'backbone'?
+    """
+    with suppress(AttributeError):
+        if path:
+            return model.get_submodule(path)
+    names = [name for name, _ in model.named_modules() if name]
+    closest = difflib.get_close_matches(path, names, n=3)
+    if closest:
+        hint = f'did you mean {" or ".join(map(repr, closest))}?'
+    else:
+        hint = f'it consists of {", ".join(name for name, _ in model.named_children())}'
+    raise ValueError(f'the {role} has no module {path!r}, {hint}')

@@ -6,6 +6,11 @@ Shapes: logits are (N, K), labels (N,) int64 class indices. Heo et al., section 
 import torch
 from torch import Tensor
 
+#: How base samples are chosen among those that both networks classify correctly.
+BASE_SAMPLES = ('disagreement', 'random', 'all')
+#: How the classes are chosen toward which a base sample is attacked.
+TARGET_CLASSES = ('probability', 'uniform', 'second_most_probable', 'all')
+
 
 def both_correct(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
     """Whether student and teacher both classify a sample correctly: (N,) bool."""
@@ -26,20 +31,34 @@ def disagreement(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor)
 
 
 def select_base_samples(
-    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, num_samples: int
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    num_samples: int,
+    by: str = 'disagreement',
 ) -> Tensor:
-    """Choose the base samples of a batch.
+    """Choose the base samples of a batch among those that both networks classify correctly.
+
+    Args:
+        student_logits: (N, K).
+        teacher_logits: (N, K).
+        labels: (N,) int64.
+        num_samples: How many at most, unless ``by`` is ``'all'``.
+        by: ``'disagreement'``: those with the largest :func:`disagreement`; ``'random'``: any;
+            ``'all'`` of them.
 
     Returns:
-        (M,) int64 indices into the batch, M <= ``num_samples``: those that both networks
-        classify correctly, and of these the ones with the largest :func:`disagreement`.
+        (M,) int64 indices into the batch.
     """
     candidates = both_correct(student_logits, teacher_logits, labels).nonzero().squeeze(1)
-    if len(candidates) <= num_samples:
+    if by == 'all' or len(candidates) <= num_samples:
         return candidates
-    scores = disagreement(
-        student_logits[candidates], teacher_logits[candidates], labels[candidates]
-    )
+    if by == 'random':
+        scores = torch.rand(len(candidates), device=candidates.device)
+    else:
+        scores = disagreement(
+            student_logits[candidates], teacher_logits[candidates], labels[candidates]
+        )
     return candidates[scores.topk(num_samples).indices]
 
 
@@ -65,3 +84,40 @@ def draw_target_classes(teacher_logits: Tensor, base: Tensor) -> Tensor:
     """Draw one target class for each sample from :func:`target_probabilities`: (N,) int64."""
     probabilities = target_probabilities(teacher_logits, base)
     return torch.multinomial(probabilities, num_samples=1).squeeze(1)
+
+
+def choose_target_classes(
+    teacher_logits: Tensor, base: Tensor, by: str = 'probability', min_probability: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Choose the classes toward which base samples are attacked.
+
+    Args:
+        teacher_logits: (M, K) on the base samples.
+        base: (M,) int64 base classes.
+        by: ``'probability'``: one class a sample, drawn from :func:`target_probabilities`, as
+            published; ``'uniform'``: one, drawn with equal chances; ``'second_most_probable'``:
+            the one with the largest probability but the base class; ``'all'``: each class but
+            the base class, weighted by its probability, which is the sum over k in the paper's
+            loss instead of a draw from it.
+        min_probability: Of ``'all'``, the classes that are not more probable are left out.
+
+    Returns:
+        Indices (A,) into the base samples, int64, repeated where a sample has several targets;
+        the target classes (A,), int64; their weights (A,), float32, None where they are equal.
+
+    Examples:
+        >>> logits, base = torch.tensor([[9.0, 1.0, 1.0], [0.0, 9.0, 5.0]]), torch.tensor([0, 1])
+        >>> choose_target_classes(logits, base, by='all', min_probability=0.1)
+        (tensor([0, 0, 1]), tensor([1, 2, 2]), tensor([0.5000, 0.5000, 0.9933]))
+    """
+    indices = torch.arange(len(base), device=base.device)
+    if by == 'probability':
+        return indices, draw_target_classes(teacher_logits, base), None
+    if by == 'uniform':
+        others = torch.randint(teacher_logits.shape[1] - 1, base.shape, device=base.device)
+        return indices, others + (others >= base), None
+    probabilities = target_probabilities(teacher_logits, base)
+    if by == 'second_most_probable':
+        return indices, probabilities.argmax(dim=1), None
+    indices, targets = (probabilities > min_probability).nonzero(as_tuple=True)
+    return indices, targets, probabilities[indices, targets]

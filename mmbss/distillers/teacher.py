@@ -3,17 +3,21 @@
 import copy
 import pickle
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
 from mmbss.compat import allow_mmengine_checkpoints
 from mmbss.distillers.acceleration import accelerate, check_answers
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
+from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
+from mmbss.distillers.logit_cache import LogitCache
 from mmbss.registry import MODELS
 
 Normalisation = tuple[Tensor, Tensor]
@@ -59,6 +63,7 @@ class Teacher(nn.Module):
         precision: str = 'float32',
     ) -> None:
         super().__init__()
+        self.cache: LogitCache | None = None  # TeacherCacheHook sets it
         model_config = load_model_config(config)
         own_preprocessor = model_config.get('data_preprocessor') is not None
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -73,6 +78,8 @@ class Teacher(nn.Module):
         if fuse_bn or channels_last or precision != 'float32':
             self.unchecked = self.network
             self.network = accelerate(self.network, fuse_bn, channels_last, precision)
+        self.fuse_bn = fuse_bn
+        self.recorder = FeatureRecorder(self.network, 'teacher')
 
         preprocessor = self.network.data_preprocessor if own_preprocessor else student_preprocessor
         mean, std = _normalisation(preprocessor)
@@ -97,6 +104,23 @@ class Teacher(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
         return self
+
+    def watch(self, paths: Iterable[str]) -> None:
+        """Have ``recorder`` hook modules of the network, see :meth:`FeatureRecorder.watch`.
+
+        Raises:
+            ValueError: If there is no such module, or it differs in the faster form.
+        """
+        paths = list(paths)
+        for path in paths if self.fuse_bn else ():
+            module = find_module(self.network, path.removesuffix(INPUT), 'teacher')
+            folded = nn.Identity if path.endswith(INPUT) else nn.modules.conv._ConvNd
+            if isinstance(module, folded):
+                raise ValueError(
+                    f"teacher.fuse_bn may fold a BatchNorm into the teacher's {path}: name the "
+                    'BatchNorm or the block around it, or set teacher.fuse_bn=False'
+                )
+        self.recorder.watch(paths)
 
     @property
     def pixel_bounds(self) -> Bounds:
@@ -138,8 +162,13 @@ class Teacher(nn.Module):
         return logits
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(N, K) logits of inputs in the student's normalisation, without gradient."""
+    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> Tensor:
+        """(N, K) logits of inputs in the student's normalisation, without gradient.
+
+        Those of training samples come from the cache, if there is one.
+        """
+        if self.cache is not None and data_samples is not None:
+            return self.cache.look_up(inputs, data_samples)
         return self.logits(self.from_student(inputs))
 
 

@@ -1,5 +1,7 @@
 """Hooks that steer a distiller while the runner trains it."""
 
 from mmbss.hooks.bss_hook import BSSHook, LinearSchedule
+from mmbss.hooks.max_norm_hook import MaxNormHook
+from mmbss.hooks.teacher_cache_hook import TeacherCacheHook
 
-__all__ = ['BSSHook', 'LinearSchedule']
+__all__ = ['BSSHook', 'LinearSchedule', 'MaxNormHook', 'TeacherCacheHook']

@@ -1,4 +1,4 @@
-"""Schedules of loss weights over the training."""
+"""Schedules of loss weights over the training, and the losses' part of a checkpoint."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,9 +47,13 @@ class LinearSchedule:
 
 @HOOKS.register_module()
 class BSSHook(Hook):
-    """Sets the loss weights of a distiller while it trains, and logs them as ``weight_<name>``.
+    """Sets the loss weights of a distiller while it trains, and keeps its losses for a resume.
 
-    The weights depend on the current epoch or iteration alone, so they are right after a resume.
+    Loss weights are logged as ``weight_<name>``. They depend on the current epoch or iteration
+    alone, so they are right after a resume. What a loss has learnt, such as a regressor between
+    features, is no part of the student: it is stored in the checkpoint beside the student's
+    ``state_dict``, as ``distillation_losses``, and read only by a resume.
+
     The published recipe lets the weight of the clean distillation fall from 4 to 1, and that of
     the boundary loss from 2 to 0 at 75 % of the epochs::
 
@@ -60,19 +64,22 @@ class BSSHook(Hook):
     Args:
         schedules: For each loss of the distiller to schedule, the arguments of a
             :class:`LinearSchedule`. ``loss_cls`` is the student's own classification loss.
+            Default None: the weights stay as they are.
         by_epoch: Change the weights before each epoch, as published, or before each iteration.
             Epoch e of E, counted from 0, has the weight at progress e / E, so a schedule that
             runs until the end of the training is one epoch short of its ``end`` in the last.
 
     Raises:
         ValueError: If a schedule has unknown keys or values out of range, and before training
-            if the model has no such loss.
+            if the model has no such loss; at a resume if the checkpoint has other losses.
     """
 
-    def __init__(self, schedules: dict[str, dict[str, Any]], by_epoch: bool = True) -> None:
+    def __init__(
+        self, schedules: dict[str, dict[str, Any]] | None = None, by_epoch: bool = True
+    ) -> None:
         self.by_epoch = by_epoch
         self.schedules: dict[str, LinearSchedule] = {}
-        for name, schedule in schedules.items():
+        for name, schedule in (schedules or {}).items():
             unknown = sorted(set(schedule) - {'start', 'end', 'until'})
             missing = sorted({'start', 'end'} - set(schedule))
             if unknown or missing:
@@ -94,8 +101,10 @@ class BSSHook(Hook):
         unknown = sorted(set(self.schedules) - set(known))
         if unknown:
             raise ValueError(f'BSSHook: no loss is called {unknown}; the model has {sorted(known)}')
-        if self.by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        by_epoch = self.by_epoch and bool(self.schedules)
+        if by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError('BSSHook: training by iteration has no epochs, set by_epoch=False')
+        model.stores_loss_weights = True
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the weights of the epoch."""
@@ -110,6 +119,18 @@ class BSSHook(Hook):
             # "loss" in a logged name would be taken for a loss
             tag = f'train/weight_{name.removeprefix("loss_")}'
             runner.message_hub.update_scalar(tag, loss.loss_weight)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Store what the losses have learnt."""
+        model = _unwrapped(runner)
+        if isinstance(model, Distiller) and (weights := model.distillation_losses.weights()):
+            checkpoint['distillation_losses'] = weights
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """At a resume let the losses go on with what they have learnt."""
+        model = _unwrapped(runner)
+        if isinstance(model, Distiller) and runner._resume:
+            model.distillation_losses.load_weights(checkpoint.get('distillation_losses', {}))
 
     def _set_weights(self, runner: Runner, progress: float) -> None:
         for name, loss in self._scheduled_losses(runner).items():

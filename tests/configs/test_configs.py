@@ -14,7 +14,9 @@ from mmbss.registry import HOOKS, MODELS
 
 CONFIGS = Path(mmbss.__file__).resolve().parents[1] / 'configs'
 FILES = sorted(
-    str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('**/*.py') if '_base_' not in path.parts
+    str(path.relative_to(CONFIGS))
+    for path in CONFIGS.glob('**/*.py')
+    if not {'_base_', 'mnist'} & set(path.parts)  # those on MNIST have tests of their own
 )
 DISTILLING = [file for file in FILES if not file.startswith('baseline/')]
 
@@ -73,7 +75,9 @@ def test_networks_for_cifar10_have_the_published_sizes(depth, parameters, tmp_pa
 def test_the_file_name_tells_the_experiment(file):
     folder, name = Path(file).parts
     config = load(file)
-    method, networks, data = re.fullmatch(r'(?:(kd|bss)_)?([^_]+)_([^_]+)\.py', name).groups()
+    # a variant of a method follows its name: bss-newton
+    pattern = r'(?:([a-z]+)(?:-[^_]+)?_)?([^_]+)_([^_]+)\.py'
+    method, networks, data = re.fullmatch(pattern, name).groups()
     assert folder == (method or 'baseline')
     assert data in ('cifar10', 'digits', 'image-folder')
     teacher, student = ([None, networks], networks.split('-to-'))['-to-' in networks]
@@ -83,8 +87,9 @@ def test_the_file_name_tells_the_experiment(file):
     for backbone, network in depths:
         depth = re.match(r'resnet(\d+)', network)
         assert depth is None or backbone['depth'] == int(depth[1])
-    expected = dict(kd='mmbss.Distiller', bss='mmbss.BSSDistiller')
-    assert config.model.type == expected.get(method, 'ImageClassifier')
+    at_boundary = 'bss' in name.split('_')[0].split('-')
+    expected = 'mmbss.BSSDistiller' if at_boundary else 'mmbss.Distiller'
+    assert config.model.type == (expected if method else 'ImageClassifier')
 
 
 @pytest.mark.parametrize('file', DISTILLING)
@@ -135,3 +140,21 @@ def test_the_students_of_one_size_differ_in_the_method_alone():
             model = expected.pop('model')
             assert dict(student, type=model['type']) == model
             assert distilled.to_dict() == expected
+
+
+@pytest.mark.parametrize(
+    ('file', 'base', 'loss'),
+    [
+        ('fitnet/fitnet', 'kd/kd', 'loss_hint'),
+        ('at/at', 'kd/kd', 'loss_at'),
+        ('fsp/fsp', 'kd/kd', 'loss_fsp'),
+        ('fsp/fsp-bss', 'bss/bss', 'loss_fsp'),
+    ],
+)
+def test_a_loss_on_features_is_all_that_is_added(file, base, loss):
+    config, expected = (
+        load(f'{name}_resnet26-to-resnet8_cifar10.py').to_dict() for name in (file, base)
+    )
+    config.pop('stages', None)
+    assert config['model']['losses'].pop(loss)['loss_weight'] > 0
+    assert config == expected

@@ -260,6 +260,219 @@ def test_no_gradient_goes_through_the_search(make_distiller, make_batch, monkeyp
     assert not result.samples.requires_grad
 
 
+# ---------------------------------------------------------------- all target classes
+
+
+@pytest.mark.parametrize('train_on', ['accepted', 'all'])
+def test_all_target_classes_are_weighted_by_their_probability(trained_pair, monkeypatch, train_on):
+    attack = dict(type='mmbss.BSSAttack', num_steps=2, step_size=0.3)
+    distiller, batch = trained_pair(
+        target_class='all', num_base_samples=6, train_on=train_on, attack=attack
+    )
+    calls = capture_attack(distiller, monkeypatch)
+    losses = distiller.loss(*batch)
+    ((samples, base, target, _, result),) = calls
+    assert len(samples) == 6 * 9
+    assert losses['bss_samples'] == 6
+    kept = result.success if train_on == 'accepted' else torch.ones(54, dtype=torch.bool)
+    assert train_on == 'all' or 1 < kept.sum() < 54, 'the case must hold rejected samples'
+    q = distiller.teacher.logits(samples).softmax(dim=1)
+    student_logits = distiller(result.samples[kept])
+    total, weights = 0.0, 0.0
+    for row, logits in zip(kept.nonzero().flatten(), student_logits, strict=True):
+        p_k = q[row, target[row]] / (1 - q[row, base[row]])
+        total += p_k * 2 * kd_loss(logits[None], result.logits[row][None], 3.0)
+        weights += p_k
+    if train_on == 'all':
+        torch.testing.assert_close(weights, torch.tensor(6.0), rtol=1e-3, atol=0)
+    torch.testing.assert_close(losses['loss_bss'], total / weights, rtol=1e-3, atol=1e-4)
+
+
+# ---------------------------------------------------------------- BatchNorm of the student
+
+
+@pytest.fixture
+def batch_norm_runs(trained_pair, digits_batch):
+    """Losses and model of one step under a seed, for each way of BatchNorm, from equal weights."""
+    state = {}
+
+    def run(batch_norm, **boundary):
+        distiller, _ = trained_pair(batch_norm=batch_norm, **boundary)
+        if not state:
+            state.update({name: value.clone() for name, value in distiller.state_dict().items()})
+        distiller.load_state_dict(state)
+        torch.manual_seed(5)
+        return distiller.loss(*digits_batch), distiller
+
+    return run
+
+
+def statistics(model):
+    """Running statistics of the student."""
+    return {name: buffer.clone() for name, buffer in model.named_buffers() if 'running' in name}
+
+
+def steps(model):
+    (count,) = {int(b) for name, b in model.named_buffers() if 'num_batches_tracked' in name}
+    return count
+
+
+def test_by_default_the_statistics_see_the_boundary_samples_as_a_batch(batch_norm_runs):
+    losses, distiller = batch_norm_runs('own')
+    assert losses['loss_bss'] > 0
+    before, _ = batch_norm_runs('own', loss=dict(type='mmbss.KDLoss', loss_weight=0.0))
+    assert before['loss_bss'] == 0
+    _, alone = batch_norm_runs('own', loss=dict(type='mmbss.KDLoss', loss_weight=0.0))
+    assert steps(distiller) == steps(alone) + 1
+    assert not any(map(torch.equal, statistics(distiller).values(), statistics(alone).values()))
+
+
+def test_frozen_statistics_see_the_clean_batch_alone_and_change_no_loss(batch_norm_runs):
+    expected, _ = batch_norm_runs('own')
+    losses, distiller = batch_norm_runs('frozen_statistics')
+    _, alone = batch_norm_runs('own', loss=dict(type='mmbss.KDLoss', loss_weight=0.0))
+    assert losses['loss_bss'] > 0
+    assert all(torch.equal(losses[name], expected[name]) for name in expected)
+    assert steps(distiller) == steps(alone)
+    assert all(map(torch.equal, statistics(distiller).values(), statistics(alone).values()))
+
+
+def test_joint_samples_share_one_pass_with_the_clean_ones(batch_norm_runs, digits_batch):
+    inputs, data_samples = digits_batch
+    labels = torch.cat([sample.gt_label for sample in data_samples])
+    _, alone = batch_norm_runs('own', loss=dict(type='mmbss.KDLoss', loss_weight=0.0))
+    separate, _ = batch_norm_runs('own')
+    losses, distiller = batch_norm_runs('joint')
+    assert steps(distiller) == steps(alone), 'the statistics are updated once'
+    assert losses['bss_samples'] == separate['bss_samples']
+    assert losses['loss_cls'] != separate['loss_cls']
+
+    torch.manual_seed(5)
+    clean_logits = distiller(inputs).detach()
+    found = distiller.find_boundary_samples(
+        distiller.teacher, inputs, clean_logits, distiller.teacher(inputs), labels
+    )
+    together = distiller(torch.cat([inputs, found.inputs]))
+    clean, boundary = together[:64], together[64:]
+    expected = dict(
+        loss_cls=torch.nn.functional.cross_entropy(clean, labels),
+        loss_kd=4 * kd_loss(clean, distiller.teacher(inputs), 3.0),
+        loss_bss=2 * kd_loss(boundary, found.teacher_logits, 3.0),
+    )
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+
+
+def test_the_joint_pass_leaves_nothing_behind(batch_norm_runs, digits_batch):
+    losses, distiller = batch_norm_runs('joint')
+    assert distiller.joined is None
+    assert distiller.joined_features is None
+    sum(losses[f'loss_{name}'] for name in ('cls', 'kd', 'bss')).backward()
+    assert all(weight.grad.isfinite().all() for weight in distiller.parameters())
+    distiller.head.loss_module = None
+    with pytest.raises(TypeError):
+        distiller.loss(*digits_batch)
+    assert distiller.joined is None
+    assert distiller.extract_feat(digits_batch[0])[0].shape[0] == 64
+
+
+def test_the_joint_pass_is_not_prepared_where_the_boundary_has_no_weight(
+    make_distiller, make_batch, count_calls
+):
+    boundary = dict(all_attacked(num_steps=2), batch_norm='joint')
+    distiller = make_distiller(favoured=0, boundary=boundary)
+    passes = count_calls(distiller.backbone, 'forward')
+    batch = make_batch([0] * 8)
+    distiller.loss(*batch)
+    assert [len(inputs) for (inputs,) in passes] == [8, 16]
+    passes.clear()
+    distiller.boundary_loss.loss_weight = 0.0
+    losses = distiller.loss(*batch)
+    assert [len(inputs) for (inputs,) in passes] == [8]
+    assert losses['loss_bss'] == 0
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_features_of_any_student_are_split_again(
+    name, make_distiller, make_teacher, make_batch, small_colour
+):
+    teacher = make_teacher(small_colour, favoured=0)
+    boundary = dict(all_attacked(num_steps=2), batch_norm='joint')
+    distiller = make_distiller(CLASSIFIERS[name], teacher, favoured=0, boundary=boundary)
+    check_training_step(distiller, make_batch([0] * 10, channels=3, size=32))
+
+
+def test_feature_losses_see_the_clean_samples_of_the_joint_pass(
+    make_distiller, make_batch, monkeypatch
+):
+    boundary = dict(all_attacked(num_steps=2), batch_norm='joint')
+    layer = 'backbone.layer2'
+    losses = dict(loss_at=dict(type='mmbss.AttentionLoss', student=layer, teacher=layer))
+    distiller = make_distiller(favoured=0, boundary=boundary, losses=losses)
+    given = []
+    loss = distiller.loss_modules['loss_at']
+    monkeypatch.setattr(loss, 'compare', lambda *args: given.append(args) or torch.tensor(0.0))
+    inputs, samples = make_batch([0] * 10)
+    distiller.loss(inputs, samples)
+    (((student,), (teacher,), labels),) = given
+    assert student.shape == teacher.shape
+    assert len(student) == len(labels) == 10
+
+
+@pytest.mark.parametrize(('count', 'expected'), [(0, 0), (1, 1), (2, 2)])
+def test_few_joint_samples_are_no_trouble(make_distiller, make_batch, count, expected):
+    boundary = dict(all_attacked(num_steps=2), batch_norm='joint')
+    distiller = make_distiller(favoured=0, boundary=boundary)
+    losses = distiller.loss(*make_batch([0] * count + [1] * (4 - count)))
+    assert losses['bss_samples'] == expected
+    assert (losses['loss_bss'] > 0) == (expected > 0)
+    assert all(value.isfinite() for value in losses.values())
+
+
+def test_images_that_are_not_finite_are_refused_before_the_joint_pass(make_distiller, make_batch):
+    boundary = dict(all_attacked(num_steps=2), batch_norm='joint')
+    distiller = make_distiller(favoured=0, boundary=boundary)
+    inputs, samples = make_batch([0] * 4)
+    inputs[1, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match='1 of 4 images hold NaN'):
+        distiller.loss(inputs, samples)
+
+
+# ---------------------------------------------------------------- in a real run
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(base_samples='random'),
+        dict(base_samples='all'),
+        dict(target_class='uniform'),
+        dict(target_class='second_most_probable'),
+        dict(target_class='all', min_target_probability=0.05),
+        dict(train_on='all', loss=dict(type='mmbss.DKDLoss')),
+        dict(batch_norm='frozen_statistics', loss=dict(type='mmbss.DISTLoss')),
+        dict(batch_norm='joint', loss=dict(type='mmbss.KDLoss', standardise_logits=True)),
+    ],
+    ids=lambda changes: '-'.join(map(str, changes.values())).split('-{')[0],
+)
+def test_each_choice_trains(bss_settings, tmp_path, boundary_config, make_runner, changes):
+    model = bss_settings(tmp_path)['model']
+    model['boundary'] = boundary_config(**changes)
+    schedules = dict(loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.5))
+    hooks = [dict(type='mmbss.BSSHook', schedules=schedules)]
+    runner = make_runner(model, custom_hooks=hooks, epochs=2)
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    attacked, learnt = (
+        [float(value) for value in scalars[f'train/{name}'].data[0]]
+        for name in ('bss_samples', 'loss_bss')
+    )
+    assert max(attacked[:6]) > 0
+    assert max(learnt[:6]) > 0
+    assert all(value < float('inf') for value in learnt)
+    assert attacked[6:] == learnt[6:] == [0.0] * 6, 'the schedule has ended'
+
+
 # ---------------------------------------------------------------- what is left out
 
 
@@ -430,6 +643,10 @@ def test_multi_label_head_is_refused(make_distiller, resnet_config):
     [
         (dict(num_base_samples=0), 'num_base_samples must be at least 1, got 0'),
         (dict(train_on='some'), "train_on must be 'accepted' or 'all', got 'some'"),
+        (
+            dict(batch_norm='shared'),
+            "batch_norm must be 'own', 'joint' or 'frozen_statistics', got 'shared'",
+        ),
         (dict(bounds=(1.0, -1.0)), r'bounds must be \(lowest, highest\)'),
         (dict(attack=dict(type='mmbss.BSSAttack', num_steps=0)), 'num_steps must be at least 1'),
         (dict(attack=dict(type='mmbss.BSSAttack', step_size=0.0)), 'step_size must be positive'),
@@ -448,6 +665,7 @@ def test_values_out_of_range_are_refused(make_distiller, boundary_config, change
     ('changes', 'name'),
     [
         (dict(num_base_sample=4), 'num_base_sample'),
+        (dict(target_clas='all'), 'target_clas'),
         (dict(attack=dict(type='mmbss.BSSAttack', steps=4)), 'steps'),
         (dict(loss=dict(type='mmbss.KDLoss', temprature=4)), 'temprature'),
     ],

@@ -5,6 +5,7 @@ import torch
 
 from mmbss.distillers.sampling import (
     both_correct,
+    choose_target_classes,
     disagreement,
     draw_target_classes,
     select_base_samples,
@@ -148,3 +149,88 @@ def test_draws_repeat_under_a_seed_and_differ_without():
     torch.manual_seed(3)
     assert torch.equal(draw_target_classes(teacher, base), first)
     assert not torch.equal(first, second)
+
+
+# ---------------------------------------------------------------- other choices
+
+
+def test_at_random_each_candidate_is_as_likely():
+    right, wrong = [2.0, 1.0, 0.0], [1.0, 2.0, 0.0]
+    teacher = torch.tensor([right, wrong, right, right, right, right])
+    labels = torch.zeros(6, dtype=torch.int64)
+    counts = torch.zeros(6)
+    for _ in range(2000):
+        chosen = select_base_samples(teacher, teacher, labels, 2, by='random')
+        assert len(set(chosen.tolist())) == 2
+        counts[chosen] += 1
+    # two of five candidates; five standard deviations
+    expected = torch.tensor([0.4, 0.0, 0.4, 0.4, 0.4, 0.4])
+    torch.testing.assert_close(counts / 2000, expected, rtol=0, atol=0.055)
+
+
+def test_all_candidates_are_chosen_whatever_the_number():
+    teacher = torch.randn(40, 10)
+    labels = teacher.argmax(dim=1)
+    labels[::2] = (labels[::2] + 1) % 10
+    chosen = select_base_samples(teacher, teacher, labels, 3, by='all')
+    assert chosen.tolist() == list(range(1, 40, 2))
+
+
+def test_uniform_targets_are_any_class_but_the_base_class():
+    teacher = torch.tensor([[9.0, 5.0, 0.0, 0.0]]).expand(20000, 4)
+    base = torch.full((20000,), 1)
+    indices, targets, weights = choose_target_classes(teacher, base, by='uniform')
+    assert torch.equal(indices, torch.arange(20000))
+    assert weights is None
+    shares = torch.bincount(targets, minlength=4) / 20000
+    expected = torch.tensor([1 / 3, 0.0, 1 / 3, 1 / 3])
+    torch.testing.assert_close(shares, expected, rtol=0, atol=0.017)
+
+
+def test_the_second_most_probable_class_is_the_strongest_but_the_base_class():
+    teacher = torch.randn(50, 10)
+    base = teacher.argmax(dim=1)
+    base[0] = teacher[0].argmin()
+    _, targets, weights = choose_target_classes(teacher, base, by='second_most_probable')
+    for row in range(50):
+        others = [k for k in range(10) if k != base[row]]
+        assert targets[row] == max(others, key=lambda k, row=row: teacher[row, k])
+    assert weights is None
+
+
+def test_all_classes_come_with_their_probabilities():
+    teacher = torch.randn(6, 10)
+    base = teacher.argmax(dim=1)
+    indices, targets, weights = choose_target_classes(teacher, base, by='all')
+    written = loop_target_probabilities(teacher.double(), base)
+    pairs = [(n, k) for n in range(6) for k in range(10) if k != base[n]]
+    assert list(zip(indices.tolist(), targets.tolist(), strict=True)) == pairs
+    expected = torch.tensor([written[n, k] for n, k in pairs])
+    torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_classes_below_the_least_probability_are_left_out():
+    teacher, base = torch.tensor([[9.0, 2.0, 1.0, -3.0]]), torch.tensor([0])
+    _, targets, weights = choose_target_classes(teacher, base, by='all', min_probability=0.05)
+    assert targets.tolist() == [1, 2]
+    torch.testing.assert_close(weights, target_probabilities(teacher, base)[0, 1:3])
+
+
+def test_the_default_draws_as_published():
+    teacher, base = torch.randn(50, 10), torch.zeros(50, dtype=torch.int64)
+    torch.manual_seed(3)
+    expected = draw_target_classes(teacher, base)
+    torch.manual_seed(3)
+    _, targets, weights = choose_target_classes(teacher, base)
+    assert torch.equal(targets, expected)
+    assert weights is None
+
+
+@pytest.mark.parametrize('by', ['probability', 'uniform', 'second_most_probable', 'all'])
+@pytest.mark.parametrize('count', [0, 1])
+def test_targets_of_few_samples(by, count):
+    teacher, base = torch.randn(count, 2), torch.zeros(count, dtype=torch.int64)
+    indices, targets, weights = choose_target_classes(teacher, base, by=by)
+    assert indices.tolist() == list(range(count))
+    assert targets.tolist() == [1] * count
+    assert weights is None or weights.tolist() == [1.0] * count

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmbss.compat import allow_mmengine_checkpoints
 from mmbss.hooks import BSSHook, LinearSchedule
 
 PUBLISHED = dict(loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.75))
@@ -243,3 +244,129 @@ def test_unknown_keys_are_refused_when_the_runner_is_built(make_runner, distille
     hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=1.0, ende=0.0)))
     with pytest.raises(ValueError, match=r"unknown: \['ende'\]"):
         make_runner(distiller_config, custom_hooks=[hook])
+
+
+# ---------------------------------------------------------------- what the losses learn
+
+HINT = dict(
+    type='mmbss.HintLoss',
+    student='backbone.layer2',
+    teacher='backbone.layer2',
+    student_channels=4,
+    teacher_channels=16,
+)
+EMA = dict(type='EMAHook', momentum=0.1)
+
+
+@pytest.fixture
+def hint_config(digits_teacher, resnet_config):
+    return dict(
+        resnet_config(),
+        type='mmbss.Distiller',
+        teacher=digits_teacher,
+        losses=dict(loss_kd=dict(type='mmbss.KDLoss'), loss_hint=HINT),
+    )
+
+
+@pytest.fixture
+def train_hint(make_runner, hint_config, tmp_path):
+    """Train with a hint that ends after half of the epochs, and a moving average."""
+
+    def train_hint(folder, hooks=(EMA,), **settings):
+        schedules = dict(loss_hint=dict(start=2.0, end=0.0, until=0.75))
+        runner = make_runner(
+            hint_config,
+            custom_hooks=[dict(type='mmbss.BSSHook', schedules=schedules), *hooks],
+            work_dir=tmp_path / folder,
+            **dict(dict(epochs=4), **settings),
+        )
+        runner.train()
+        return runner
+
+    return train_hint
+
+
+def regressor(runner):
+    return runner.model.distillation_losses['loss_hint'].regressor
+
+
+def test_a_resumed_run_equals_the_whole_one_with_its_regressor(
+    train_hint, tmp_path, build_model, resnet_config
+):
+    whole = train_hint('whole')
+    resumed = train_hint('resumed', load_from=str(tmp_path / 'whole' / 'epoch_2.pth'), resume=True)
+    assert (resumed.epoch, resumed.iter) == (4, 24)
+    allow_mmengine_checkpoints()  # mmengine of the onedl fork withdraws it after a load
+    first, second, middle = (
+        torch.load(tmp_path / name)
+        for name in ('whole/epoch_4.pth', 'resumed/epoch_4.pth', 'whole/epoch_2.pth')
+    )
+    trained = list(middle['distillation_losses']['loss_hint'].values())
+    assert not torch.equal(trained[0], regressor(whole).weight), 'it went on training'
+    for key in ('state_dict', 'ema_state_dict'):
+        assert all(torch.equal(second[key][name], value) for name, value in first[key].items())
+    for name, value in first['distillation_losses']['loss_hint'].items():
+        assert torch.equal(second['distillation_losses']['loss_hint'][name], value)
+    buffers = [list(content['optimizer']['state'].values()) for content in (first, second)]
+    assert len(buffers[0]) == len(list(whole.model.parameters()))
+    for one, other in zip(*buffers, strict=True):
+        assert torch.equal(one['momentum_buffer'], other['momentum_buffer'])
+
+    student = build_model(resnet_config())
+    keys = list(student.state_dict())
+    assert list(first['state_dict']) == keys
+    assert [key for key in first['ema_state_dict'] if key != 'steps'] == [
+        f'module.{k}' for k in keys
+    ]
+    student.load_state_dict(first['state_dict'], strict=True)
+
+
+def test_a_run_starts_from_a_plain_student(train_hint, tmp_path, build_model, resnet_config):
+    student = build_model(resnet_config())
+    torch.save(dict(state_dict=student.state_dict()), tmp_path / 'student.pth')
+    runner = train_hint('from', load_from=str(tmp_path / 'student.pth'), epochs=1)
+    assert runner.iter == 6
+    # and from the checkpoint of another run with features, whose regressors it does not need
+    again = train_hint('again', load_from=str(tmp_path / 'from' / 'epoch_1.pth'), epochs=1)
+    assert again.iter == 6
+
+
+def test_a_resume_without_the_weights_of_the_losses_is_refused(train_hint, tmp_path):
+    train_hint('whole', hooks=(), epochs=1)
+    checkpoint = torch.load(tmp_path / 'whole' / 'epoch_1.pth')
+    del checkpoint['distillation_losses']
+    torch.save(checkpoint, tmp_path / 'without.pth')
+    with pytest.raises(ValueError, match=r'needs those of \[.loss_hint.\]: resume with the config'):
+        train_hint('resumed', load_from=str(tmp_path / 'without.pth'), resume=True)
+
+
+def test_without_the_hook_training_ends_before_the_first_update(make_runner, hint_config):
+    runner = make_runner(hint_config)
+    with pytest.raises(ValueError, match='nobody stores the weights of loss_hint for a resume'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_without_schedules_the_weights_stay_and_any_loop_will_do(make_runner, hint_config):
+    runner = make_runner(
+        hint_config,
+        custom_hooks=[dict(type='mmbss.BSSHook')],
+        train_cfg=dict(by_epoch=False, max_iters=4),
+        param_scheduler=None,
+        optim_wrapper=dict(
+            type='mmbss.CPUAmpOptimWrapper',
+            optimizer=dict(type='SGD', lr=0.05),
+            accumulative_counts=2,
+        ),
+    )
+    before = regressor(runner).weight.clone()
+    runner.train()
+    assert runner.iter == 4
+    assert not torch.equal(regressor(runner).weight, before)
+    assert regressor(runner).weight.dtype is torch.float32
+    assert not any('weight_' in name for name in runner.message_hub.log_scalars)
+
+
+def test_losses_without_weights_add_nothing_to_a_checkpoint(train, tmp_path):
+    train(epochs=1, work_dir=tmp_path / 'run')
+    assert 'distillation_losses' not in torch.load(tmp_path / 'run' / 'epoch_1.pth')

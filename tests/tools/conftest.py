@@ -111,10 +111,22 @@ def mmpretrain_run(configs, train, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def two_process_run(configs, root, tmp_path_factory, write_config):
-    """Two epochs of BSS in two processes over gloo, through tools/dist_train.sh."""
+    """Two epochs of BSS in two processes over gloo, through tools/dist_train.sh.
+
+    The first is trained with a hint, too.
+    """
     folder = tmp_path_factory.mktemp('two_process_run')
     config = Config.fromfile(configs.bss)
     config.train_cfg.max_epochs = 2
+    layer = 'backbone.layer2'
+    config.model.losses.loss_hint = dict(
+        type='mmbss.HintLoss',
+        student=layer,
+        teacher=layer,
+        student_channels=4,
+        teacher_channels=16,
+    )
+    config.custom_hooks[0].schedules.loss_hint = dict(start=1.0, end=0.0, until=0.5)
     # without it each process validates with the BatchNorm statistics of its own batches
     config.custom_hooks.append(dict(type='SyncBuffersHook'))
     path = write_config(configs.folder / 'two_processes.py', config.to_dict())

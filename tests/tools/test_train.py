@@ -243,6 +243,18 @@ def test_two_processes_save_one_plain_checkpoint(two_process_run):
     assert not any(key.startswith('module.') or 'teacher' in key for key in state)
 
 
+def test_two_processes_train_the_weights_of_a_loss_while_it_has_a_weight(two_process_run):
+    first, second = two_process_run.train
+    assert (first['weight_hint'], second['weight_hint']) == (1.0, 0.0)
+    assert first['loss_hint'] > 0
+    checkpoint = two_process_run.checkpoint('epoch_2.pth')
+    assert set(checkpoint['distillation_losses']['loss_hint']) == {
+        'regressor.weight',
+        'regressor.bias',
+    }
+    assert not any('hint' in key for key in checkpoint['state_dict'])
+
+
 # ---------------------------------------------------------------- flags
 
 

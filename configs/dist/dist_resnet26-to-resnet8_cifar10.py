@@ -1,0 +1,11 @@
+# Huang et al. 2022 with their settings for CIFAR-100, constant weights
+_base_ = '../kd/kd_resnet26-to-resnet8_cifar10.py'
+
+model = dict(
+    losses=dict(
+        _delete_=True,
+        loss_dist=dict(type='mmbss.DISTLoss', temperature=4.0, beta=2.0, gamma=2.0),
+    )
+)
+
+custom_hooks = []

@@ -1,0 +1,132 @@
+"""The teacher's logits on a training set, computed once (Hinton et al. 2015, section 2)."""
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+#: Largest change of a fingerprint, as a share of the norm of the input: rounding on another device
+TOLERANCE = 1e-6
+
+
+def fingerprints(inputs: Tensor) -> Tensor:
+    """One number for each input, which any change of a pixel, or of their order, changes.
+
+    Args:
+        inputs: (N, C, H, W), any floating dtype.
+
+    Returns:
+        (N,) float64 scalar products with a fixed irregular vector.
+    """
+    values = inputs.detach().flatten(1).double()
+    return values @ torch.arange(1, values.shape[1] + 1, device=values.device).double().cos()
+
+
+def digest(network: nn.Module, *mapping: Tensor) -> str:
+    """SHA-256 of the structure and the weights of a network, and of more tensors."""
+    result = hashlib.sha256(repr(network).encode())
+    for tensor in (*network.state_dict().values(), *mapping):
+        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        result.update(data.numpy().tobytes())
+    return result.hexdigest()
+
+
+@dataclass(frozen=True)
+class LogitCache:
+    """Logits by the index of the sample, each with the fingerprint of the input it answers.
+
+    The order of the samples does not matter, nor whether all of them are used. An input that is
+    not the one whose logits were stored is noticed, whatever has changed it.
+
+    Args:
+        rows: (R,) int64 index of each sample in its dataset, ascending.
+        logits: (R, K) float32.
+        fingerprints: (R,) float64, see :func:`fingerprints`.
+        teacher: :func:`digest` of the teacher.
+    """
+
+    rows: Tensor
+    logits: Tensor
+    fingerprints: Tensor
+    teacher: str
+
+    def look_up(self, inputs: Tensor, data_samples: list[DataSample]) -> Tensor:
+        """(N, K) float32 logits of a batch, on the device of the inputs.
+
+        Args:
+            inputs: (N, C, H, W) as they go into the student.
+            data_samples: N samples with their ``sample_idx``.
+
+        Raises:
+            ValueError: If a sample is not in the cache, or its input is another one.
+        """
+        wanted = sample_rows(data_samples)
+        places = torch.searchsorted(self.rows, wanted).clamp(max=len(self.rows) - 1)
+        absent = wanted[self.rows[places] != wanted]
+        if len(absent):
+            raise ValueError(
+                f'the cache of teacher logits lacks {len(absent)} of {len(wanted)} samples of a '
+                f'batch (the first has sample_idx {int(absent[0])}): it was made for a smaller '
+                'training set, so remove the file or name another'
+            )
+        difference = (fingerprints(inputs).cpu() - self.fingerprints[places]).abs()
+        same = difference <= TOLERANCE * inputs.detach().flatten(1).float().norm(dim=1).cpu()
+        if not same.all():
+            raise ValueError(
+                f'{int((~same).sum())} of {len(wanted)} inputs of a batch are not those whose '
+                'teacher logits were stored. A cache needs a sample to be the same every time: '
+                'train without augmentation (crop, flip, mixup, random transforms) or without the '
+                'cache; if data or normalisation have changed since, remove the file'
+            )
+        return self.logits[places].to(inputs.device)
+
+    def save(self, file: Path) -> None:
+        """Write an ``.npz`` file, which replaces an older one only when it is whole."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f'.{os.getpid()}.npz')
+        np.savez(
+            part,
+            rows=self.rows.numpy(),
+            logits=self.logits.numpy(),
+            fingerprints=self.fingerprints.numpy(),
+            teacher=np.asarray(self.teacher),
+        )
+        part.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> 'LogitCache':
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: If the file is anything else.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in cls.__dataclass_fields__}
+        except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f'{file} is no cache of teacher logits ({error}): remove it or name another file'
+            ) from error
+        teacher = str(arrays.pop('teacher'))
+        return cls(**{name: torch.from_numpy(a) for name, a in arrays.items()}, teacher=teacher)
+
+
+def sample_rows(data_samples: list[DataSample]) -> Tensor:
+    """(N,) int64 ``sample_idx`` of each sample.
+
+    Raises:
+        ValueError: If a sample has none.
+    """
+    rows = [sample.get('sample_idx') for sample in data_samples]
+    if None in rows:
+        raise ValueError(
+            'teacher logits are stored by sample_idx, which the samples lack: keep it among the '
+            'meta_keys of PackInputs, and use a dataset that is a mmengine BaseDataset'
+        )
+    return torch.tensor(rows, dtype=torch.int64)

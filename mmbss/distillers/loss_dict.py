@@ -1,0 +1,82 @@
+"""Losses whose weights train with the student without being a part of it."""
+
+import textwrap
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+StateDict = dict[str, Tensor]
+
+
+class LossDict(nn.ModuleDict):
+    """Losses by name, which appear in no state dict.
+
+    Weights of a loss, such as a regressor between features, are parameters of the distiller
+    like those of the student: the optimizer, DDP and EMA see them. But they are left out of
+    ``state_dict()``, and where one is loaded they stay as they are, so that the checkpoint of a
+    distiller is a plain student. :meth:`weights` and :meth:`load_weights` are for a resume.
+
+    Examples:
+        >>> losses = LossDict(dict(loss_hint=nn.Linear(2, 3)))
+        >>> list(losses.state_dict()), list(losses.weights()['loss_hint'])
+        ([], ['weight', 'bias'])
+    """
+
+    def __init__(self, losses: dict[str, nn.Module] | None = None) -> None:
+        super().__init__(losses)
+        # mmengine collects the state of every submodule itself, but calls these hooks
+        self.register_state_dict_post_hook(_leave_out)
+
+    def with_weights(self) -> list[str]:
+        """Names of the losses that have weights or buffers."""
+        return sorted(name for name, loss in self.items() if loss.state_dict())
+
+    def weights(self) -> dict[str, StateDict]:
+        """The state of each loss that has one, on the CPU."""
+        return {
+            name: {key: value.cpu() for key, value in self[name].state_dict().items()}
+            for name in self.with_weights()
+        }
+
+    def load_weights(self, weights: dict[str, StateDict]) -> None:
+        """Load what :meth:`weights` gave.
+
+        Raises:
+            ValueError: If it is of other losses; names them.
+        """
+        if sorted(weights) != self.with_weights():
+            raise ValueError(
+                f'the checkpoint holds weights of the losses {sorted(weights)}, but the distiller '
+                f'needs those of {self.with_weights()}: resume with the config of the run, or '
+                'load the student alone with load_from'
+            )
+        for name, state in weights.items():
+            try:
+                self[name].load_state_dict(state)
+            except RuntimeError as error:
+                reason = textwrap.shorten(str(error), 300)
+                raise ValueError(f"the checkpoint's {name} does not fit: {reason}") from error
+
+    def idle_terms(self) -> dict[str, Tensor]:
+        """A loss of 0 for each that has parameters but no weight, with gradients of 0.
+
+        DDP waits for a gradient of every parameter.
+        """
+        return {
+            name: 0 * torch.stack([p.sum() for p in loss.parameters()]).sum()
+            for name, loss in self.items()
+            if loss.loss_weight == 0 and any(True for _ in loss.parameters())
+        }
+
+    def _load_from_state_dict(self, state_dict: StateDict, prefix: str, *args: Any) -> None:
+        # each loss looks its weights up there, and finds its own
+        for name, loss in self.items():
+            for key, value in loss.state_dict(keep_vars=True).items():
+                state_dict.setdefault(f'{prefix}{name}.{key}', value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _leave_out(losses: nn.Module, state_dict: StateDict, prefix: str, metadata: Any) -> None:
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        del state_dict[key]

@@ -1,0 +1,64 @@
+"""A bound on the weights that run into each unit (Hinton et al. 2012, arXiv 1207.0580)."""
+
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmbss.registry import HOOKS
+
+#: Layers whose weight has one row, or one filter, for each unit.
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@torch.no_grad()
+def clip_norms(weight: Tensor, max_norm: float) -> None:
+    """Shrink, in place, every row whose L2 norm is above ``max_norm`` to that norm.
+
+    Args:
+        weight: (units, ...), one row, or filter, of incoming weights for each unit.
+        max_norm: Largest norm of a row; a row within it stays exactly as it is.
+    """
+    # unlike torch.renorm, which adds an epsilon, this leaves a row of zeros as it is
+    norms = weight.flatten(1).float().norm(dim=1).clamp(min=max_norm)
+    weight.mul_((max_norm / norms).to(weight.dtype).view(-1, *(1,) * (weight.ndim - 1)))
+
+
+@HOOKS.register_module()
+class MaxNormHook(Hook):
+    """Keeps the L2 norm of each unit's incoming weights within a bound, after every update.
+
+    With dropout it allows a high learning rate at first. It holds for every fully connected and
+    convolutional layer of the model; biases are free.
+
+    Args:
+        max_norm: The bound, positive. Hinton et al. bound the squared norm by 15, so 3.87.
+
+    Raises:
+        ValueError: If the bound is not positive, and before training if the model has no such
+            layer.
+    """
+
+    priority = 'VERY_HIGH'  # before a moving average of the weights is taken
+
+    def __init__(self, max_norm: float = 15**0.5) -> None:
+        if not max_norm > 0:
+            raise ValueError(f'MaxNormHook: max_norm must be positive, got {max_norm}')
+        self.max_norm = max_norm
+        self.weights: list[Tensor] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the layers."""
+        layers = [module for module in runner.model.modules() if isinstance(module, LAYERS)]
+        if not layers:
+            raise ValueError('MaxNormHook: the model has no fully connected or convolutional layer')
+        self.weights = [layer.weight for layer in layers]
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Shrink what has grown beyond the bound."""
+        for weight in self.weights:
+            clip_norms(weight, self.max_norm)

@@ -1,0 +1,98 @@
+"""Computes the teacher's logits on the training set once and stores them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmbss.distillers import Distiller
+from mmbss.distillers.distiller import check_finite
+from mmbss.distillers.logit_cache import LogitCache, digest, fingerprints, sample_rows
+from mmbss.registry import HOOKS
+
+Batch = tuple[Tensor, list[DataSample]]
+
+
+@HOOKS.register_module()
+class TeacherCacheHook(Hook):
+    """Answers the clean training samples from a file instead of with the teacher.
+
+    Before training, the samples are passed once through the teacher where there is no file yet,
+    and once more to compare each with the one whose logits are stored. So a run whose inputs are
+    augmented, whose data have changed or whose teacher is another one ends before it starts. A
+    part of a training set may use the file of the whole one. An attack still asks the teacher.
+
+    Args:
+        file: Path of the ``.npz`` file, read without pickle.
+
+    Raises:
+        ValueError: Before training, if the model is no distiller, the file belongs to another
+            teacher or other data, or the inputs are augmented.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+        if self.file.suffix != '.npz':
+            raise ValueError(f'TeacherCacheHook: file must end in .npz, got {file!r}')
+
+    def before_train(self, runner: Runner) -> None:
+        """Make the file if there is none, check it and give it to the teacher."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(model, Distiller):
+            raise ValueError(
+                f'TeacherCacheHook needs a distiller, but the model is a {type(model).__name__}'
+            )
+        teacher = digest(model.teacher.network, model.teacher.scale, model.teacher.shift)
+        # training goes on with the random numbers it would have without the cache
+        with torch.random.fork_rng(devices=[]):
+            made = is_main_process() and not self.file.is_file()
+            if made:
+                compute_cache(model, runner.train_dataloader, teacher).save(self.file)
+                runner.logger.info(f'stored the logits of the teacher in {self.file}')
+            barrier()
+            cache = LogitCache.load(self.file)
+            if cache.teacher != teacher:
+                raise ValueError(
+                    f'{self.file} holds the logits of another teacher, or of this one under '
+                    'another config: remove it or name another file'
+                )
+            try:
+                for inputs, data_samples in clean_batches(model, runner.train_dataloader):
+                    cache.look_up(inputs, data_samples)
+            except ValueError as error:
+                if made:
+                    self.file.unlink()
+                raise ValueError(f'TeacherCacheHook, {self.file}: {error}') from error
+        model.teacher.cache = cache
+
+
+def clean_batches(model: Distiller, source: DataLoader) -> Iterator[Batch]:
+    """All samples of a loader in their order, as they go into the student in training."""
+    loader = DataLoader(
+        source.dataset,
+        batch_size=source.batch_size or 64,
+        num_workers=source.num_workers,
+        collate_fn=source.collate_fn,
+    )
+    for batch in loader:
+        data = model.data_preprocessor(batch, training=True)
+        check_finite(data['inputs'])
+        yield data['inputs'], data['data_samples']
+
+
+def compute_cache(model: Distiller, source: DataLoader, teacher: str) -> LogitCache:
+    """Ask the teacher about every sample; ``teacher`` is its digest."""
+    rows, logits, prints = [], [], []
+    for inputs, data_samples in clean_batches(model, source):
+        rows.append(sample_rows(data_samples))
+        logits.append(model.teacher(inputs).float().cpu())
+        prints.append(fingerprints(inputs).cpu())
+    ascending, order = torch.cat(rows).sort(stable=True)
+    return LogitCache(ascending, torch.cat(logits)[order], torch.cat(prints)[order], teacher)
