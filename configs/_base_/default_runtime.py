@@ -10,6 +10,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # several processes: average BatchNorm statistics at the end of an epoch
     sync_buffers=dict(type='SyncBuffersHook'),
+    # for metrics that ask the model itself, such as mmbss.BoundarySimilarity
+    model_metrics=dict(type='mmbss.ModelMetricHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )
 

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+BIAS = 'head.fc.bias'
+
+
+@pytest.fixture
+def tool(load_tool):
+    return load_tool('shift_bias')
+
+
+# ---------------------------------------------------------------- the choice
+
+
+@pytest.mark.parametrize('seed', range(20))
+@pytest.mark.parametrize('ties', [False, True])
+def test_no_shift_leaves_fewer_errors(tool, seed, ties):
+    generator = np.random.default_rng(seed)
+    samples, num_classes = generator.integers(1, 12), generator.integers(2, 5)
+    logits = 2 * generator.normal(size=(samples, num_classes))
+    logits = logits.round() if ties else logits
+    labels = generator.integers(0, num_classes, samples)
+    count = generator.integers(1, num_classes)
+    classes = generator.choice(num_classes, count, replace=False).tolist()
+
+    def errors(shift):
+        return tool.count_errors(tool.shift_logits(logits, classes, shift), labels, classes)[0]
+
+    chosen = tool.best_shift(logits, labels, classes)
+    # no other value than a lead can change the decisions, and none of these is a lead
+    others = np.linspace(-15, 15, 3001) + 0.00123
+    assert errors(chosen) <= min(errors(shift) for shift in others)
+
+
+def test_of_equally_good_shifts_the_smallest_is_taken(tool):
+    logits = np.array([[0.0, 4.0], [0.0, 6.0], [5.0, 0.0]])
+    assert tool.best_shift(logits, np.array([0, 1, 0]), [0]) == 5.0
+    assert tool.best_shift(logits, np.array([0, 1, 0]), [1]) == -5.0
+    assert tool.best_shift(logits, np.array([1, 1, 0]), [0]) == -0.5
+    assert tool.best_shift(np.array([[2.0, 0.0]]), np.array([1]), [1]) == 3.0
+
+
+def test_errors_are_counted_in_all_and_on_the_classes(tool):
+    logits = np.eye(4)[[0, 1, 2, 3, 3]]
+    assert tool.count_errors(logits, np.array([0, 1, 3, 3, 2]), [2, 3]) == (2, 2)
+    assert tool.count_errors(logits, np.array([1, 1, 2, 3, 2]), [2]) == (2, 1)
+
+
+# ---------------------------------------------------------------- the program
+
+
+@pytest.fixture
+def network(digits_teacher, tmp_path, write_config):
+    """A trained network whose class 3 has too low a bias, with held-out digits in its config."""
+    config = Config.fromfile(digits_teacher['config'])
+    held_out = dict(type='mmbss.Digits', split='train', indices=-300, test_mode=True)
+    config.held_out_dataloader = dict(config.val_dataloader, dataset=held_out)
+    content = torch.load(digits_teacher['checkpoint'], map_location='cpu')
+    content['state_dict'][BIAS][3] -= 6
+    torch.save(content, tmp_path / 'network.pth')
+    return write_config(tmp_path / 'network.py', config.to_dict()), tmp_path / 'network.pth'
+
+
+def read_table(output):
+    lines = [line for line in output.splitlines() if line.startswith('|')]
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+    return {row[0]: [float(cell) for cell in row[1:]] for row in rows[2:]}
+
+
+def test_the_shift_of_the_held_out_images_is_saved_and_reported(network, call_tool, capsys):
+    config, checkpoint = network
+    call_tool('shift_bias', config, checkpoint, '--classes', 3)
+    output = capsys.readouterr().out
+    table = read_table(output)
+    assert list(table) == ['none', 'held-out training images', 'test set (too good)']
+    before, chosen, too_good = table.values()
+    assert before[0] == 0
+    assert chosen[0] > 1
+    assert chosen[1] < before[1]
+    assert chosen[2] < before[2]
+    assert chosen[3] < before[3]
+    assert too_good[2] <= chosen[2]
+    written = checkpoint.with_name('network_shifted.pth')
+    assert str(written) in output
+    old, new = (
+        torch.load(path, map_location='cpu')['state_dict'] for path in (checkpoint, written)
+    )
+    assert list(new) == list(old)
+    for name in old:
+        if name != BIAS:
+            assert torch.equal(new[name], old[name])
+    difference = new[BIAS] - old[BIAS]
+    assert difference[3].item() == pytest.approx(chosen[0], abs=0.01)
+    assert difference[[0, 1, 2, 4, 5, 6, 7, 8, 9]].abs().max() == 0
+
+
+def test_the_written_checkpoint_makes_the_reported_errors(network, call_tool, capsys, tmp_path):
+    config, checkpoint = network
+    shifted = tmp_path / 'shifted' / 'a.pth'
+    call_tool('shift_bias', config, checkpoint, '--classes', 3, 5, '--out', shifted)
+    reported = read_table(capsys.readouterr().out)['held-out training images']
+    call_tool('shift_bias', config, shifted, '--classes', 3, 5)
+    assert read_table(capsys.readouterr().out)['none'][1:] == reported[1:]
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ([11], 'must be some, not all, of 0 to 9'),
+        ([-1], 'must be some, not all, of 0 to 9'),
+        (range(10), 'must be some, not all, of 0 to 9'),
+    ],
+)
+def test_classes_that_cannot_be_shifted_are_refused(network, call_tool, classes, message):
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        call_tool('shift_bias', *network, '--classes', *classes)
+
+
+def test_a_class_that_the_held_out_images_lack_is_refused(network, call_tool, write_config):
+    path, checkpoint = network
+    config = Config.fromfile(path)
+    whole = config.held_out_dataloader.dataset.to_dict()
+    config.held_out_dataloader.dataset = dict(type='mmbss.ClassSubset', dataset=whole, drop=[3])
+    write_config(path, config.to_dict())
+    with pytest.raises(
+        SystemExit, match=r'^error: held_out_dataloader has no sample of class \[3\]'
+    ):
+        call_tool('shift_bias', path, checkpoint, '--classes', 3)
+
+
+def test_a_config_without_held_out_images_is_refused(digits_teacher, call_tool):
+    arguments = digits_teacher['config'], digits_teacher['checkpoint']
+    with pytest.raises(SystemExit, match=r'^error: .* has no held_out_dataloader'):
+        call_tool('shift_bias', *arguments, '--classes', 3)
+
+
+def test_a_checkpoint_that_is_missing_or_does_not_fit_is_refused(network, call_tool, tmp_path):
+    config, checkpoint = network
+    with pytest.raises(SystemExit, match=r"^error: no checkpoint .*gone\.pth'"):
+        call_tool('shift_bias', config, tmp_path / 'gone.pth', '--classes', 3)
+    content = torch.load(checkpoint, map_location='cpu')
+    content['state_dict'].pop(BIAS)
+    torch.save(content, checkpoint)
+    with pytest.raises(SystemExit, match=r'^error: .*does not fit'):
+        call_tool('shift_bias', config, checkpoint, '--classes', 3)
