@@ -16,7 +16,6 @@ included.
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +27,9 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 import mmbss  # noqa: F401  registers the models and repairs the platform
-from mmbss.attacks import AttackResult, BSSAttack
+from mmbss.attacks import AttackResult, BSSAttack, LibraryAttack
 from mmbss.attacks.functional import highest_other_logit, in_base_class, in_target_class
+from mmbss.attacks.library import ImageClassifier
 from mmbss.cli import readable_errors
 from mmbss.distillers import Teacher
 from mmbss.distillers.sampling import target_probabilities
@@ -49,6 +49,12 @@ BSS_ATTACKS: dict[str, dict[str, Any]] = {
 FAST_ATTACKS = ('published step', 'closest', 'closest, third class accepted')
 #: Marks the rows whose attack gets the teacher fused and channels-last.
 FAST = ', fast'
+#: Of each untargeted attack of foolbox: its row in the table, its name and its arguments.
+LIBRARY_ATTACKS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    'deepfool': ('DeepFool', 'L2DeepFoolAttack', dict(steps=50, overshoot=0.02)),
+    'ddn': ('DDN', 'DDNAttack', dict(steps=50)),
+    'cw': ('C&W L2', 'L2CarliniWagnerAttack', dict(binary_search_steps=5, steps=50)),
+}
 COLUMNS = (
     'mean L2',
     'gap to target',
@@ -134,44 +140,15 @@ def choose_targets(kind: str, logits: Tensor, base: Tensor) -> Tensor:
     return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
 
-def library_attacks(names: list[str]) -> dict[str, Any]:
-    """Attacks of foolbox by the name of their row.
-
-    Raises:
-        SystemExit: If attacks are asked for and foolbox is not installed.
-    """
-    if not names:
-        return {}
-    try:
-        from foolbox import attacks
-    except ImportError:
-        sys.exit(
-            'error: DeepFool, DDN and C&W come from foolbox, which is not installed: '
-            'pip install foolbox==3.3.4, or choose --library-attacks none'
-        )
-    available = {
-        'deepfool': ('DeepFool', attacks.L2DeepFoolAttack(steps=50, overshoot=0.02)),
-        'ddn': ('DDN', attacks.DDNAttack(steps=50)),
-        'cw': ('C&W L2', attacks.L2CarliniWagnerAttack(binary_search_steps=5, steps=50)),
-    }
-    return dict(available[name] for name in names)
-
-
 def run_library(
-    attack: Any, model: nn.Module, samples: Tensor, base: Tensor, bounds: Any
+    attack: LibraryAttack, model: nn.Module, samples: Tensor, base: Tensor, bounds: Any
 ) -> Tensor:
-    """Run an untargeted attack of foolbox on inputs scaled to [0, 1]: (N, C, H, W) normalised."""
-    from foolbox import PyTorchModel
-    from foolbox.criteria import Misclassification
-
+    """What an attack of foolbox finds, without the passes that judge it: (N, C, H, W)."""
     lowest, highest = bounds
     scale = highest - lowest
-    # foolbox computes (x - mean) / std on x in [0, 1]
-    preprocessing = dict(mean=(-lowest / scale).flatten(), std=(1 / scale).flatten(), axis=-3)
-    wrapped = PyTorchModel(model, bounds=(0, 1), preprocessing=preprocessing, device=samples.device)
-    raw = ((samples - lowest) / scale).clamp(0, 1)
-    found, _, _ = attack(wrapped, raw, Misclassification(base), epsilons=None)
-    return lowest + found * scale
+    classifier = ImageClassifier(lambda images: model(lowest + scale * images))
+    found = attack.search(classifier, ((samples - lowest) / scale).clamp(0, 1), base, base)
+    return lowest + scale * found
 
 
 def measure(
@@ -199,7 +176,7 @@ def run_all(
     samples: Tensor,
     base: Tensor,
     target: Tensor,
-    library: dict[str, Any],
+    library: dict[str, LibraryAttack],
     repeats: int,
 ) -> dict[str, dict[str, float]]:
     """Run every attack in turn, ``repeats`` times over: the rows of the table."""
@@ -270,7 +247,7 @@ def main() -> None:
     parser.add_argument(
         '--library-attacks',
         nargs='+',
-        choices=['deepfool', 'ddn', 'cw', 'none'],
+        choices=[*LIBRARY_ATTACKS, 'none'],
         default=['deepfool'],
         help='untargeted attacks of foolbox; ddn and cw are slow',
     )
@@ -279,8 +256,12 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='JSON file to write')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    library = library_attacks([name for name in args.library_attacks if name != 'none'])
     with readable_errors():
+        library = {
+            row: LibraryAttack(name, options=options, targeted=False)
+            for key, (row, name, options) in LIBRARY_ATTACKS.items()
+            if key in args.library_attacks
+        }
         teacher = build_teacher(args.teacher_config, args.checkpoint)
         fast_teacher = build_teacher(args.teacher_config, args.checkpoint, True, True)
     samples, base, logits = load_correct(teacher, args.data, args.num_samples, args.first_image)

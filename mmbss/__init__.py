@@ -8,7 +8,17 @@ from mmbss.compat import repair_platform
 
 repair_platform()
 
-from mmbss import attacks, backbones, datasets, distillers, hooks, losses, optim  # noqa: E402
+from mmbss import (  # noqa: E402
+    attacks,
+    backbones,
+    datasets,
+    distillers,
+    hooks,
+    losses,
+    metrics,
+    optim,
+    visualization,
+)
 from mmbss.version import __version__  # noqa: E402
 
 __all__ = [
@@ -19,5 +29,7 @@ __all__ = [
     'distillers',
     'hooks',
     'losses',
+    'metrics',
     'optim',
+    'visualization',
 ]

@@ -1,0 +1,80 @@
+r"""Measure what each metric adds to the time of a validation.
+
+    python benchmarks/metrics_time.py --teacher CONFIG CHECKPOINT --student CONFIG CHECKPOINT
+
+A validation of the first test images with the accuracy alone takes turns with one that has the
+metric too, on all of these images; printed are medians of the ratios of two that follow each
+other. With ``num_samples`` a metric's share shrinks in proportion.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+from typing import Any
+
+from common import synchronise
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmpretrain.evaluation import Accuracy
+
+from mmbss.metrics import evaluate_model
+from mmbss.metrics.evaluation import BOUNDARY_ATTACK, load_classifier
+from mmbss.registry import METRICS
+
+
+def metric_configs(teacher: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The metrics by the name of their row."""
+    fgsm = dict(type='mmbss.FGSMAttack', radius=2.0)
+    pgd = dict(type='mmbss.PGDAttack', radius=2.0, step_size=0.5, num_steps=20)
+    return {
+        'CalibrationError': dict(type='mmbss.CalibrationError'),
+        'Agreement': dict(type='mmbss.Agreement', teacher=teacher),
+        'Agreement at the boundary': dict(
+            type='mmbss.Agreement', teacher=teacher, attack=BOUNDARY_ATTACK
+        ),
+        'BoundarySimilarity': dict(type='mmbss.BoundarySimilarity', teacher=teacher),
+        'BoundaryDistance': dict(type='mmbss.BoundaryDistance', teacher=teacher),
+        'RobustAccuracy, FGSM': dict(type='mmbss.RobustAccuracy', attacks=dict(fgsm=fgsm)),
+        'RobustAccuracy, PGD of 20 steps': dict(type='mmbss.RobustAccuracy', attacks=dict(pgd=pgd)),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    pair = ('CONFIG', 'CHECKPOINT')
+    parser.add_argument('--teacher', nargs=2, required=True, metavar=pair)
+    parser.add_argument('--student', nargs=2, required=True, metavar=pair)
+    parser.add_argument('--images', type=int, default=500)
+    parser.add_argument('--repeats', type=int, default=5)
+    args = parser.parse_args()
+    keys = ('config', 'checkpoint')
+    teacher, student = (dict(zip(keys, each, strict=True)) for each in (args.teacher, args.student))
+    loader_config = copy.deepcopy(Config.fromfile(student['config']).test_dataloader)
+    loader_config.dataset.indices = args.images
+    model = load_classifier(student, 'student')
+
+    def seconds(*more: Any) -> float:
+        synchronise()
+        start = time.perf_counter()
+        evaluate_model(model, [Accuracy(topk=(1,)), *more], loader)
+        synchronise()
+        return time.perf_counter() - start
+
+    print('| metric | time of a validation with it, plain = 1 |')
+    print('|---|---:|')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        loader = Runner.build_dataloader(loader_config)
+        for name, config in metric_configs(teacher).items():
+            metric = METRICS.build(config)
+            seconds(metric)
+            ratios = [seconds(metric) / seconds() for _ in range(args.repeats)]
+            print(f'| {name} | {statistics.median(ratios):.1f} |', flush=True)
+
+
+if __name__ == '__main__':
+    main()

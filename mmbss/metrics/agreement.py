@@ -1,0 +1,84 @@
+"""How often and how closely a student says what its teacher says."""
+
+import logging
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmbss.attacks import Attack
+from mmbss.config_check import build_checked
+from mmbss.metrics.functional import kl_divergence, same_decision
+from mmbss.metrics.teacher_metric import TeacherMetric, choose_target_class
+from mmbss.registry import ATTACKS, METRICS
+
+
+@METRICS.register_module()
+class Agreement(TeacherMetric):
+    """Agreement of a student with its teacher, on clean samples or on boundary samples.
+
+    ``top1`` is the share of the ``samples`` on which both decide for the same class, in percent,
+    right or wrong; ``kl`` the mean of ``KL(teacher || student)`` at temperature 1, in nats.
+
+    With an ``attack`` the samples are those that it finds on the boundary of the teacher, from
+    the samples that the teacher classifies correctly, toward classes drawn by its probabilities;
+    they are the same for every student. Where there is none, ``top1`` and ``kl`` are left out,
+    with a warning.
+
+    Args:
+        attack: Config of the attack. Default None: clean samples.
+        teacher: See :class:`TeacherMetric`.
+        **kwargs: ``num_samples``, ``seed``, ``prefix`` (by default ``agreement``, with an attack
+            ``boundary_agreement``) and other arguments of :class:`ModelMetric`.
+
+    Raises:
+        ValueError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
+    """
+
+    fields = ('agree', 'kl')
+
+    def __init__(
+        self, attack: dict[str, Any] | None = None, teacher: Any = None, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault('prefix', 'agreement' if attack is None else 'boundary_agreement')
+        super().__init__(teacher, **kwargs)
+        self.attack: Attack | None = None
+        if attack is not None:
+            self.attack = build_checked(ATTACKS, attack, 'Agreement.attack')
+
+    def measure(
+        self, inputs: Tensor, labels: Tensor, uniforms: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`ModelMetric.measure`."""
+        samples = self.teacher.from_student(inputs)
+        logits = self.teacher_logits(samples)
+        if self.attack is None:
+            measured = torch.ones_like(labels, dtype=torch.bool)
+        else:
+            measured = logits.argmax(dim=1) == labels
+        if self.attack is not None and measured.any():
+            base = labels[measured]
+            target = choose_target_class(logits[measured], base, 'probability', uniforms[measured])
+            result = self.attack(self.teacher_logits, samples[measured], base, target, self.bounds)
+            samples, logits = result.samples[result.success], result.logits[result.success]
+            measured[measured.clone()] = result.success
+        if not measured.any():
+            return measured, {}
+        student_logits = self.student_logits(samples)
+        agree, kl = same_decision(logits, student_logits), kl_divergence(logits, student_logits)
+        return measured, dict(agree=agree, kl=kl)
+
+    def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """See :meth:`ModelMetric.summarise`."""
+        count = len(values['kl'])
+        if count == 0:
+            print_log(
+                'Agreement: the teacher classifies no sample correctly that the attack then '
+                'moves onto its boundary, so there is nothing to agree on',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return dict(samples=0)
+        agree, kl = float(values['agree'].mean()), float(values['kl'].mean())
+        return dict(top1=100 * agree, kl=kl, samples=count)

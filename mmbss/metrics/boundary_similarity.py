@@ -1,0 +1,154 @@
+"""How alike the decision boundaries of student and teacher are (Heo et al., AAAI 2019)."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmbss.attacks import Attack
+from mmbss.attacks.functional import Bounds, pixel_size
+from mmbss.config_check import build_checked
+from mmbss.distillers.sampling import both_correct
+from mmbss.metrics.functional import angular_similarity, magnitude_similarity
+from mmbss.metrics.teacher_metric import TARGET_CLASSES, TeacherMetric, choose_target_class
+from mmbss.registry import ATTACKS, METRICS
+
+
+def compare_boundaries(
+    teacher: Callable[[Tensor], Tensor],
+    student: Callable[[Tensor], Tensor],
+    samples: Tensor,
+    base: Tensor,
+    target: Tensor,
+    attack: Attack,
+    bounds: Bounds,
+) -> dict[str, Tensor]:
+    """Attack two networks alike and compare the perturbations.
+
+    Args:
+        teacher: Maps (N, C, H, W) samples to (N, K) logits.
+        student: The same.
+        samples: (N, C, H, W) base samples, N > 0.
+        base: (N,) int64 base classes.
+        target: (N,) int64 target classes.
+        attack: Attacks both. It has to end in the target class, or the sample is not accepted.
+        bounds: Lowest and highest value of a sample: pixels 0 and 255.
+
+    Returns:
+        ``mag_sim`` and ``ang_sim``, (N,) float32, similarities of the perturbations in pixels;
+        ``teacher_accepted`` and ``student_accepted``, (N,) bool. A similarity means something
+        only where both are accepted.
+    """
+    pixel = pixel_size(bounds, samples)
+    results = [attack(network, samples, base, target, bounds) for network in (teacher, student)]
+    perturbations = [(result.samples - samples) / pixel for result in results]
+    accepted = [result.success & (result.target == target) for result in results]
+    return dict(
+        mag_sim=magnitude_similarity(*perturbations),
+        ang_sim=angular_similarity(*perturbations),
+        teacher_accepted=accepted[0],
+        student_accepted=accepted[1],
+    )
+
+
+@METRICS.register_module()
+class BoundarySimilarity(TeacherMetric):
+    """MagSim and AngSim: similarity of a student's decision boundary with its teacher's.
+
+    Each sample that both networks classify correctly is moved onto the boundary of either
+    network, by the same attack toward the same class. Of the pairs that are accepted on both
+    sides, the lengths (``mag_sim``, 1 where all are equal) and the directions (``ang_sim``, the
+    cosine) of the two perturbations are compared in pixels. Without such a pair both are left
+    out, with a warning.
+
+    Also in the result: the number of ``pairs`` that are compared, of ``pairs_tried``, and of
+    ``pairs_one_sided``, which are dropped since only one network's sample is accepted.
+
+    Args:
+        attack: Config of the attack. Default None: that of the paper.
+        teacher: See :class:`TeacherMetric`.
+        target_class: ``'probability'``: a class drawn by the teacher's probabilities, as in
+            training; ``'second_most_probable'``: the teacher's most probable class but the base
+            class.
+        per_class: Whether to give both also for the samples of each class, as
+            ``mag_sim_of_<class>`` and ``ang_sim_of_<class>``.
+        **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
+
+    Raises:
+        ValueError: If an argument is out of its range, and as :class:`TeacherMetric` does.
+    """
+
+    default_prefix = 'boundary_similarity'
+    fields = ('label', 'mag_sim', 'ang_sim', 'teacher_accepted', 'student_accepted')
+
+    def __init__(
+        self,
+        attack: dict[str, Any] | None = None,
+        teacher: Any = None,
+        target_class: str = 'probability',
+        per_class: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(teacher, **kwargs)
+        attack = attack or dict(type='mmbss.BSSAttack')
+        self.attack: Attack = build_checked(ATTACKS, attack, 'BoundarySimilarity.attack')
+        if target_class not in TARGET_CLASSES:
+            raise ValueError(
+                f'BoundarySimilarity: target_class must be one of {list(TARGET_CLASSES)}, got '
+                f'{target_class!r}'
+            )
+        self.target_class = target_class
+        self.per_class = per_class
+
+    def measure(
+        self, inputs: Tensor, labels: Tensor, uniforms: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`ModelMetric.measure`; about the samples that both classify correctly."""
+        samples = self.teacher.from_student(inputs)
+        logits = self.teacher_logits(samples)
+        tried = both_correct(self.student_logits(samples), logits, labels)
+        if not tried.any():
+            return tried, {}
+        base = labels[tried]
+        target = choose_target_class(logits[tried], base, self.target_class, uniforms[tried])
+        values = compare_boundaries(
+            self.teacher_logits,
+            self.student_logits,
+            samples[tried],
+            base,
+            target,
+            self.attack,
+            self.bounds,
+        )
+        return tried, dict(values, label=base)
+
+    def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """See :meth:`ModelMetric.summarise`."""
+        accepted = [values[f'{role}_accepted'].bool() for role in ('teacher', 'student')]
+        both = accepted[0] & accepted[1]
+        metrics: dict[str, float] = dict(
+            pairs=int(both.sum()),
+            pairs_tried=len(both),
+            pairs_one_sided=int((accepted[0] ^ accepted[1]).sum()),
+        )
+        similarities = {name: values[name][both] for name in ('mag_sim', 'ang_sim')}
+        if not metrics['pairs']:
+            print_log(
+                f'BoundarySimilarity: none of {len(both)} samples that both networks classify '
+                'correctly was accepted on both, so there is no mag_sim and no ang_sim',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return metrics
+        metrics |= {name: float(value.mean()) for name, value in similarities.items()}
+        if self.per_class:
+            names = (self.dataset_meta or {}).get('classes')
+            labels = values['label'][both].long()
+            for label in labels.unique().tolist():
+                of_class = labels == label
+                for name, value in similarities.items():
+                    key = f'{name}_of_{names[label] if names else label}'
+                    metrics[key] = float(value[of_class].mean())
+        return metrics

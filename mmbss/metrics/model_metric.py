@@ -1,0 +1,210 @@
+"""Metrics that ask the model itself, and the hook that hands it to them."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import get_dist_info
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, TestLoop, ValLoop
+from mmpretrain.models import ImageClassifier
+from torch import Tensor, nn
+
+from mmbss.distillers.classifiers import check_single_label_logits
+from mmbss.distillers.distiller import class_labels
+from mmbss.registry import HOOKS
+
+
+class ModelMetric(BaseMetric):
+    """A metric that puts questions of its own to the model, such as how it takes an attack.
+
+    mmengine gives a metric the predictions alone, so :class:`ModelMetricHook` has to hand over
+    the model. The model's mode, gradients and weights and the random numbers of the training are
+    left as they were.
+
+    Which samples are measured, and which random number each gets, is drawn from the seed by a
+    sample's place in the dataset. So results depend neither on the batch size nor on the number
+    of processes, except for attacks that draw random numbers of their own.
+
+    Subclasses name their values in ``fields`` and implement :meth:`measure` and
+    :meth:`summarise`.
+
+    Args:
+        num_samples: How many samples of the dataset to draw; None takes all.
+        seed: Of all that is drawn.
+        **kwargs: ``prefix``, ``collect_device`` and ``collect_dir`` of mmengine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If ``num_samples`` is not positive, and during evaluation if nobody has
+            handed over the model.
+    """
+
+    #: Names of the values that are kept of each sample.
+    fields: tuple[str, ...]
+
+    def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if num_samples is not None and num_samples < 1:
+            raise ValueError(
+                f'{type(self).__name__}: num_samples must be at least 1, or None for all, got '
+                f'{num_samples}'
+            )
+        self.num_samples = num_samples
+        self.seed = seed
+        self.model: ImageClassifier | None = None
+        self.num_seen = 0
+
+    def attach(self, model: nn.Module, dataset_size: int) -> None:
+        """Take the model to evaluate.
+
+        Args:
+            model: A classifier, possibly wrapped for several processes.
+            dataset_size: Number of samples of the whole dataset.
+
+        Raises:
+            ValueError: If the model has no logits.
+        """
+        unwrapped: Any = model.module if is_model_wrapper(model) else model
+        check_single_label_logits(unwrapped, 'student')
+        self.model = unwrapped
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.randperm(dataset_size, generator=generator)[: self.num_samples]
+        self.chosen = torch.zeros(dataset_size, dtype=torch.bool)
+        self.chosen[drawn] = True
+        self.uniforms = torch.rand(dataset_size, generator=generator)
+        self.num_seen = 0
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(N, K) float32 logits of the model on (N, C, H, W) inputs in its own normalisation."""
+        assert self.model is not None
+        return self.model(inputs, mode='tensor').float()
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure those samples of a batch that were drawn."""
+        if self.model is None:
+            raise ValueError(
+                f'{type(self).__name__} asks the model itself, but nobody has handed it over: add '
+                "model_metrics=dict(type='mmbss.ModelMetricHook') to default_hooks, or the dict "
+                'to custom_hooks'
+            )
+        places = self.next_places(len(data_samples))
+        # beyond the end lie repeated samples, so that each process gets as many
+        drawn = (places < len(self.chosen)) & self.chosen[places % len(self.chosen)]
+        records: list[list[float] | None] = [None] * len(data_samples)
+        if drawn.any():
+            data = self.model.data_preprocessor(data_batch, training=False)
+            inputs, labels = data['inputs'], class_labels(data['data_samples'])
+            rows = drawn.to(inputs.device)
+            seed = self.seed + int(places[0])
+            with torch.no_grad(), evaluation_mode(self.model), own_random_numbers(inputs, seed):
+                measured, values = self.measure(
+                    inputs[rows], labels[rows], self.uniforms[places[drawn]].to(inputs.device)
+                )
+            if measured.any():
+                columns = [values[name].cpu().double() for name in self.fields]
+                kept = drawn.nonzero().squeeze(1)[measured.cpu()]
+                for row, record in zip(kept, torch.stack(columns, dim=1).tolist(), strict=True):
+                    records[row] = record
+        self.results.extend(records)
+
+    def next_places(self, count: int) -> Tensor:
+        """(N,) int64 places in the dataset of the next N samples of this process."""
+        rank, world_size = get_dist_info()
+        order = torch.arange(self.num_seen, self.num_seen + count)
+        self.num_seen += count
+        # the processes take turns, as mmengine's DefaultSampler deals and collect_results joins
+        return order * world_size + rank
+
+    def compute_metrics(self, results: list[list[float] | None]) -> dict[str, float]:
+        """Summarise the samples of all processes."""
+        records = [record for record in results if record is not None]
+        columns = torch.tensor(records, dtype=torch.float64).view(-1, len(self.fields)).unbind(1)
+        return self.summarise(dict(zip(self.fields, columns, strict=True)))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """See mmengine's ``BaseMetric``."""
+        metrics = super().evaluate(size)
+        self.num_seen = 0
+        return metrics
+
+    @abstractmethod
+    def measure(
+        self, inputs: Tensor, labels: Tensor, uniforms: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measure a batch; runs in eval mode and without gradient.
+
+        Args:
+            inputs: (N, C, H, W) images in the model's normalisation, N > 0.
+            labels: (N,) int64 classes.
+            uniforms: (N,) float32 random numbers in [0, 1).
+
+        Returns:
+            (N,) bool, which samples the metric is about; and for each of the ``fields`` the (M,)
+            values of those samples, in their order. Without such samples no value is read.
+        """
+
+    @abstractmethod
+    def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Turn the values of all samples, (M,) float64 by field, M >= 0, into metrics.
+
+        A metric that has no sample to stand on is left out: mmengine would log a NaN, and a
+        training goes on.
+        """
+
+
+@HOOKS.register_module()
+class ModelMetricHook(Hook):
+    """Hands the model to the metrics that ask for it, before every validation and test.
+
+    It also does so before a training, so that a metric that does not fit the model ends the run
+    before it starts.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that the metrics of the validation fit the model."""
+        if runner.val_loop is not None:
+            _attach(runner, runner.val_loop)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Hand over the model."""
+        _attach(runner, runner.val_loop)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Hand over the model."""
+        _attach(runner, runner.test_loop)
+
+
+def attach_metrics(metrics: Iterable[BaseMetric], model: nn.Module, dataset_size: int) -> None:
+    """Hand a model to those metrics that ask for it."""
+    for metric in metrics:
+        if isinstance(metric, ModelMetric):
+            metric.attach(model, dataset_size)
+
+
+def _attach(runner: Runner, loop: ValLoop | TestLoop) -> None:
+    attach_metrics(loop.evaluator.metrics, runner.model, len(loop.dataloader.dataset))
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode and each of its modules back into the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def own_random_numbers(inputs: Tensor, seed: int) -> Iterator[None]:
+    """Draw from ``seed``, and afterwards go on with the random numbers there were before."""
+    devices = [inputs.device] if inputs.is_cuda else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,98 @@
+r"""Compare students with their teacher: agreement, decision boundary, calibration, robustness.
+
+    python tools/evaluate_boundary.py \
+        --teacher configs/baseline/resnet26_cifar10.py work_dirs/resnet26_cifar10/epoch_80.pth \
+        --students configs/baseline/resnet8_cifar10.py work_dirs/kd/epoch_80.pth \
+                   configs/baseline/resnet8_cifar10.py work_dirs/bss/epoch_80.pth \
+        --names KD BSS --num-samples 1000 --out work_dirs/boundary.json
+
+Prints a table and writes all figures, also those of each class, to the JSON file. Distances are
+L2 lengths in images of values in [0, 1], medians over the samples that student and teacher both
+classify correctly; the numbers in the names of attacks are radii in pixels of [0, 255].
+"""
+
+import argparse
+from pathlib import Path
+
+import mmengine
+from mmengine.config import Config
+
+from mmbss.cli import readable_errors
+from mmbss.metrics import evaluate_networks, markdown_table
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    pair = ('CONFIG', 'CHECKPOINT')
+    parser.add_argument('--teacher', nargs=2, required=True, metavar=pair)
+    parser.add_argument('--students', nargs='+', required=True, metavar=pair, help='one or more')
+    parser.add_argument('--names', nargs='+', help='of the students; by default the checkpoints')
+    parser.add_argument(
+        '--data-config', help="config whose test_dataloader is used, by default the teacher's"
+    )
+    parser.add_argument(
+        '--num-samples', type=int, default=1000, help='test samples that are attacked'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the choice of samples and classes')
+    parser.add_argument(
+        '--attacks',
+        help='Python file with `boundary`, the config of the attack that finds boundary samples, '
+        'or `robustness`, configs of attacks by name, or both',
+    )
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    return parser.parse_args()
+
+
+def named_students(pairs: list[str], names: list[str] | None) -> dict[str, dict[str, str]]:
+    """Config and checkpoint of each student by its name.
+
+    Raises:
+        ValueError: If a config has no checkpoint, or the names do not fit the students.
+    """
+    if len(pairs) % 2:
+        raise ValueError(f'--students takes a config and a checkpoint for each, got {pairs}')
+    checkpoints = pairs[1::2]
+    names = names or checkpoints
+    if len(names) != len(checkpoints) or len(set(names)) != len(names) or 'teacher' in names:
+        raise ValueError(
+            f'--names must give each of the {len(checkpoints)} students a name of its own, and '
+            f'none "teacher", got {names}'
+        )
+    networks = zip(pairs[::2], checkpoints, strict=True)
+    return {
+        name: dict(config=config, checkpoint=checkpoint)
+        for name, (config, checkpoint) in zip(names, networks, strict=True)
+    }
+
+
+def main() -> None:
+    """Evaluate, print and save."""
+    args = parse_args()
+    with readable_errors():
+        students = named_students(args.students, args.names)
+        config, checkpoint = args.teacher
+        data = Config.fromfile(args.data_config or config)
+        if data.get('test_dataloader') is None:
+            raise ValueError(f'{data.filename} has no test_dataloader: give --data-config')
+        attacks = Config.fromfile(args.attacks) if args.attacks else {}
+        result = evaluate_networks(
+            teacher=dict(config=config, checkpoint=checkpoint),
+            students=students,
+            dataloader=data.test_dataloader,
+            num_samples=args.num_samples,
+            seed=args.seed,
+            attack=attacks.get('boundary'),
+            attacks=attacks.get('robustness'),
+        )
+        print(markdown_table(result))
+        if args.out:
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            mmengine.dump(result, args.out, indent=2)
+            print(f'written to {args.out}')
+
+
+if __name__ == '__main__':
+    main()
