@@ -62,6 +62,7 @@ def test_the_wheel_holds_configs_and_tools_for_mim(wheel, root):
             if path.suffix in ('.py', '.sh'):
                 assert f'mmbss/.mim/{path.relative_to(root)}' in names
     assert {'mmbss/.mim/model-index.yml', 'mmbss/py.typed'} <= names
+    assert 'mmbss/visualization/templates/report.html' in names
     assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {'mmbss'}
 
 
@@ -71,7 +72,7 @@ def test_the_wheel_requires_no_openmmlab_package_of_its_own(wheel):
     headers = HeaderParser().parsestr(archive.read(name).decode())
     requirements = [Requirement(line) for line in headers.get_all('Requires-Dist')]
     always = {each.name for each in requirements if each.marker is None}
-    assert always == {'numpy', 'scikit-learn', 'torch', 'torchvision'}
+    assert always == {'jinja2', 'matplotlib', 'numpy', 'scikit-learn', 'torch', 'torchvision'}
     assert any(each.name.startswith(STACK) for each in requirements)
     assert headers['License'] == 'Apache-2.0' or 'Apache' in str(headers['License-Expression'])
 
@@ -105,7 +106,7 @@ def test_constraints_pin_one_version_of_everything_that_is_required(root):
             assert canonicalize_name(pin.name) not in pins
             pins[canonicalize_name(pin.name)] = pin
     assert all(str(pin.specifier).startswith('==') for pin in pins.values())
-    for name in ('runtime', 'openmmlab', 'tensorboard', 'dev'):
+    for name in ('runtime', 'openmmlab', 'tensorboard', 'attacks', 'dev'):
         for line in (root / 'requirements' / f'{name}.txt').read_text().split():
             required = Requirement(line)
             version = str(pins[canonicalize_name(required.name)].specifier).removeprefix('==')

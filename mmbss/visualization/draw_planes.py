@@ -1,0 +1,168 @@
+"""Decision planes: which class networks decide for on a plane, side by side."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from mmbss.attacks.functional import class_lead
+from mmbss.visualization.style import BLACK, GREY, INK, PALETTE, STYLE, new_figure
+
+#: Colours of classes; further ones are grey.
+REGIONS = tuple(colour for colour in PALETTE if colour != GREY)
+#: Pixels that a grid point becomes; logits in between are interpolated.
+ZOOM = 4
+MARKERS = 'osD^v'
+POINT: dict[str, Any] = dict(color='white', mec=BLACK, ms=7, mew=1.5)
+#: A region that covers less than this share of the picture gets no label.
+LABELLED = 0.03
+
+
+def decisions(logits: Tensor) -> Tensor:
+    """Classes that a network decides for on a grid: (H, W, K) logits to (H, W) int64."""
+    return logits.argmax(dim=2)
+
+
+def lead_on_grid(logits: Tensor, base: int) -> Tensor:
+    """Lead of a class over the best other one: (H, W, K) logits to (H, W), 0 on its boundary."""
+    rows = logits.flatten(0, 1)
+    return class_lead(rows, torch.full_like(rows[:, 0], base, dtype=torch.long)).view(
+        logits.shape[:2]
+    )
+
+
+def agreement(logits: Tensor, others: Tensor) -> float:
+    """Share of a grid on which two networks decide for the same class, both (H, W, K)."""
+    return float((decisions(logits) == decisions(others)).float().mean())
+
+
+def class_colours(logits: Sequence[Tensor], first: Sequence[int]) -> dict[int, str]:
+    """One colour for each class that any network decides for, those in ``first`` first."""
+    seen = torch.cat([decisions(each).flatten() for each in logits]).bincount()
+    present = [label for label in seen.argsort(descending=True).tolist() if seen[label] > 0]
+    ordered = list(dict.fromkeys([*first, *present]))
+    return {
+        label: REGIONS[place] if place < len(REGIONS) else GREY
+        for place, label in enumerate(ordered)
+    }
+
+
+@rc_context(STYLE)
+def draw_decision_planes(
+    logits: dict[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    points: dict[str, Tensor],
+    base: int,
+    classes: Sequence[str],
+    units: str = 'normalised pixels',
+) -> Figure:
+    """Regions of several networks on the same plane, with contours of the base class's lead.
+
+    The first network is the teacher; its boundary of the base class is repeated, dashed, in the
+    others' pictures, whose titles give the share of the plane on which they agree with it.
+
+    Args:
+        logits: (H, W, K) of each network, by name, the teacher's first.
+        x: (W,) abscissae.
+        y: (H,) ordinates.
+        points: (2,) coordinates of points to mark, by name, the base sample first.
+        base: The base class.
+        classes: Names of the classes.
+        units: Units of the coordinates.
+    """
+    fine = {name: _refined(each) for name, each in logits.items()}
+    teacher = next(iter(fine.values()))
+    colours = class_colours(list(fine.values()), [base])
+    leads = {name: lead_on_grid(each, base) for name, each in fine.items()}
+    span = torch.stack(list(leads.values())).abs().quantile(0.9).item()
+    levels = [level for level in MaxNLocator(5).tick_values(-span, span) if level != 0]
+    figure, axes = new_figure(2.6 * len(logits) + 0.5, 3.5, columns=len(logits), share_y=True)
+    extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
+    for axis, (name, each) in zip(axes, fine.items(), strict=True):
+        regions = np.array([to_rgba(colours.get(k, GREY), 0.5) for k in range(each.shape[2])])
+        axis.imshow(
+            regions[decisions(each).numpy()], extent=extent, origin='lower', interpolation='nearest'
+        )
+        lines = axis.contour(
+            leads[name], levels, extent=extent, colors=INK, linewidths=0.5, linestyles='solid'
+        )
+        axis.clabel(lines, fontsize=7, fmt='%g')
+        axis.contour(leads[name], [0.0], extent=extent, colors=INK, linewidths=2.0)
+        title = name
+        if each is not teacher:
+            axis.contour(
+                leads[next(iter(leads))],
+                [0.0],
+                extent=extent,
+                colors=INK,
+                linewidths=1.3,
+                linestyles='dashed',
+            )
+            title += f'\nagrees on {agreement(each, teacher):.0%}'
+        axis.set_title(title)
+        _label_regions(axis, decisions(each), classes, x, y)
+        for place, point in enumerate(points.values()):
+            axis.plot(*point.tolist(), MARKERS[place], **POINT)
+    figure.supxlabel(f'from the base sample toward the boundary ({units})', fontsize=10)
+    axes[0].set_ylabel(f'aside ({units})')
+    handles = [axes[0].plot([], [], MARKERS[place], **POINT)[0] for place in range(len(points))]
+    names = list(points)
+    if len(logits) > 1:
+        handles.append(axes[0].plot([], [], '--', color=INK, linewidth=1.3)[0])
+        names.append("teacher's boundary")
+    figure.legend(handles, names, loc='outside upper left', ncols=len(names))
+    return figure
+
+
+def _refined(logits: Tensor) -> Tensor:
+    """Bilinear interpolation of (H, W, K) logits; the corners stay where they are."""
+    height, width, _ = logits.shape
+    image = logits.detach().cpu().permute(2, 0, 1).unsqueeze(0)
+    size = ((height - 1) * ZOOM + 1, (width - 1) * ZOOM + 1)
+    image = F.interpolate(image, size=size, mode='bilinear', align_corners=True)
+    return image.squeeze(0).permute(1, 2, 0)
+
+
+def _label_regions(
+    axis: Axes, regions: Tensor, classes: Sequence[str], x: Tensor, y: Tensor
+) -> None:
+    """Write the name of each larger region at the point of it that is deepest inside."""
+    for label in regions.unique().tolist():
+        inside = (regions == label).float()
+        if inside.mean() < LABELLED:
+            continue
+        row, column = _deepest_point(inside)
+        axis.text(
+            _at(x, column / (regions.shape[1] - 1)),
+            _at(y, row / (regions.shape[0] - 1)),
+            classes[label],
+            ha='center',
+            va='center',
+            weight='bold',
+        )
+
+
+def _deepest_point(inside: Tensor) -> tuple[int, int]:
+    """Row and column of the (H, W) mask that a growing border swallows last."""
+    left = F.pad(inside, (1, 1, 1, 1))[None, None]
+    while True:
+        eroded = -F.max_pool2d(-left, kernel_size=5, stride=1, padding=2)
+        if not eroded.any():
+            break
+        left = eroded
+    rows, columns = left[0, 0, 1:-1, 1:-1].nonzero().T
+    middle = len(rows) // 2
+    return int(rows[middle]), int(columns[middle])
+
+
+def _at(values: Tensor, share: float) -> float:
+    return float(values[0] + share * (values[-1] - values[0]))

@@ -1,0 +1,158 @@
+"""What all pictures share: colours that colour-blind readers can tell apart, and the formats.
+
+The colours are those of Okabe and Ito (2008). A picture has no background of its own and writes
+in one ink, which a dark page replaces by a light one.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BLUE, VERMILION, GREEN, PURPLE = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
+ORANGE, SKY_BLUE, YELLOW, GREY = '#e69f00', '#56b4e9', '#f0e442', '#8c959f'
+#: Colours of lines and regions, the most different first.
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, GREY, YELLOW)
+DASHES = ('-', '--', ':', '-.')
+#: Text, axes and boundaries; on a dark page :data:`DARK_INK`.
+INK, DARK_INK = '#24292f', '#e6edf3'
+#: Edges of points, which are white on both pages.
+BLACK = '#000000'
+THEMES = ('auto', 'light', 'dark')
+SUFFIXES = ('.svg', '.png', '.pdf')
+
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+STYLE: dict[Any, Any] = {
+    'svg.fonttype': 'none',  # text stays text, in the reader's own font
+    'svg.hashsalt': 'mmbss',  # the same picture twice is the same file
+    'text.parse_math': False,  # names may hold a dollar sign
+    'font.size': 10,
+    'axes.titlesize': 11,
+    'text.color': INK,
+    'axes.edgecolor': INK,
+    'axes.labelcolor': INK,
+    'axes.titlecolor': INK,
+    'xtick.color': INK,
+    'ytick.color': INK,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.linewidth': 0.8,
+    'axes.axisbelow': True,
+    'grid.color': GREY,
+    'grid.alpha': 0.35,
+    'grid.linewidth': 0.6,
+    'legend.frameon': False,
+    'lines.linewidth': 1.8,
+}
+
+
+def line_style(index: int) -> tuple[str, str]:
+    """Colour and dashes of the ``index``-th line; no two of the first 28 are the same."""
+    colours = PALETTE[:-1]  # yellow lines vanish on white paper
+    return colours[index % len(colours)], DASHES[index // len(colours) % len(DASHES)]
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, share_y: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure, in inches, without pyplot's global state, and its axes row by row."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout='constrained')
+        figure.patch.set_alpha(0.0)
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
+    for each in axes.flat:
+        each.patch.set_alpha(0.0)
+    return figure, list(axes.flat)
+
+
+def settle(figure: Figure) -> None:
+    """Lay a figure out for good: done again, the layout would move by a hair each time."""
+    if figure.get_layout_engine() is not None:
+        with rc_context(STYLE):
+            figure.draw_without_rendering()
+        figure.set_layout_engine('none')
+
+
+def to_svg(figure: Figure, theme: str = 'auto') -> str:
+    """Render as SVG.
+
+    Args:
+        figure: The figure.
+        theme: ``'light'`` or ``'dark'`` page, or ``'auto'``, which follows the reader's setting.
+
+    Raises:
+        ValueError: If there is no such theme.
+    """
+    if theme not in THEMES:
+        raise ValueError(f'theme must be one of {THEMES}, got {theme!r}')
+    settle(figure)
+    buffer = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(buffer, format='svg', metadata=dict(Date=None, Creator=None))
+    text = buffer.getvalue()
+    text = text[text.index('<svg') :]
+    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.DOTALL)
+    text = re.sub(r'font-family: [^;"]*', f'font-family: {FONTS}', text)
+    if theme == 'light':
+        return text
+    if theme == 'dark':
+        return text.replace(INK, DARK_INK)
+    rules = (
+        f'<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}'
+        '</style>'
+    )
+    start = text.index('>', text.index('<svg')) + 1
+    return text[:start] + rules + text[start:].replace(INK, 'currentColor')
+
+
+def to_rgb(figure: Figure, dpi: int = 100) -> np.ndarray:
+    """Render on white paper: (H, W, 3) uint8, RGB."""
+    settle(figure)
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    with rc_context(STYLE):
+        canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba()).astype(np.float32)
+    opacity = pixels[..., 3:] / 255
+    return (pixels[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
+
+
+def save_figure(figure: Figure, path: Path, theme: str = 'light') -> None:
+    """Write a figure to a file; SVG in any theme, PNG and PDF on white paper.
+
+    Raises:
+        ValueError: If the name of the file ends otherwise.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f'{path}: a picture ends in {", ".join(SUFFIXES)}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == '.svg':
+        path.write_text(to_svg(figure, theme), encoding='utf-8')
+        return
+    settle(figure)
+    with rc_context(STYLE):
+        figure.savefig(path, dpi=150, facecolor='white')
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the last words, divided by ``_``, that all of them share.
+
+    Examples:
+        >>> short_names(['resnet8_digits', 'kd_resnet14-to-resnet8_digits'])
+        ['resnet8', 'kd_resnet14-to-resnet8']
+        >>> short_names(['resnet8_digits'])
+        ['resnet8_digits']
+    """
+    words = [name.split('_') for name in names]
+    while len(words) > 1 and all(len(each) > 1 for each in words):
+        if len({each[-1] for each in words}) > 1:
+            break
+        words = [each[:-1] for each in words]
+    return ['_'.join(each) for each in words]

@@ -1,0 +1,44 @@
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def comparisons(bss_run, tmp_path):
+    """Two comparisons of one real run, the second of which says it had a tenth of the data."""
+    folders = []
+    for name, fraction in (('all', None), ('tenth', 0.1)):
+        folder = tmp_path / name / 'bss' / 'seed_0'
+        shutil.copytree(bss_run.folder, folder)
+        for config in folder.glob('*/vis_data/config.py'):
+            added = f'\ntrain_dataloader["dataset"]["fraction"] = {fraction}\n' if fraction else ''
+            config.write_text(config.read_text() + added)
+        folders.append(folder.parents[1])
+    return folders
+
+
+def test_runs_are_sorted_by_their_share_of_the_training_set(load_tool, comparisons, bss_run):
+    tool = load_tool('plot_fractions')
+    last = bss_run.accuracy[max(bss_run.accuracy)]
+    assert tool.collect(comparisons, 'accuracy/top1') == {'bss': {1.0: [last], 0.1: [last]}}
+
+
+def test_a_picture_is_written(call_tool, comparisons, tmp_path):
+    out = tmp_path / 'fractions.svg'
+    call_tool('plot_fractions', *comparisons, '--out', out)
+    assert 'training samples used (%)' in out.read_text()
+
+
+def test_shares_of_wrappers_multiply(load_tool):
+    tool = load_tool('plot_fractions')
+    inner = dict(type='StratifiedSubset', fraction=0.5, dataset=dict(type='Digits'))
+    assert tool.training_fraction(dict(type='ClassSubset', dataset=inner)) == 0.5
+    assert tool.training_fraction(dict(inner, dataset=inner)) == 0.25
+    assert tool.training_fraction(dict(type='Digits')) == 1.0
+
+
+def test_one_share_alone_is_refused(call_tool, comparisons, tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: all runs were trained on the same share'):
+        call_tool('plot_fractions', comparisons[0], '--out', tmp_path / 'x.svg')
+    with pytest.raises(SystemExit, match=r'^error: .*holds no run'):
+        call_tool('plot_fractions', tmp_path)

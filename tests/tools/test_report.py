@@ -1,0 +1,218 @@
+import base64
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmbss.metrics.evaluation import ROBUSTNESS_ATTACKS
+
+HOSTILE = 'bss<script>alert(1)<&"$^$_x'
+
+
+@pytest.fixture(scope='module')
+def teacher_run(digits_teacher, tmp_path_factory):
+    """Folder of the run that trained the teacher."""
+    return Path(digits_teacher['checkpoint']).parent
+
+
+@pytest.fixture(scope='module')
+def comparison(bss_run, teacher_run, tmp_path_factory):
+    """Work dir of a comparison of real runs: BSS with a hostile name, twice, and plain."""
+    work_dir = tmp_path_factory.mktemp('comparison')
+    for seed in (0, 1):
+        shutil.copytree(bss_run.folder, work_dir / HOSTILE / f'seed_{seed}')
+    shutil.copytree(teacher_run, work_dir / 'plain_x' / 'seed_0')
+    for config in (work_dir / HOSTILE).glob('*/*/vis_data/config.py'):
+        config.write_text(config.read_text() + '\nnote = "</pre><script>alert(2)</script>"\n')
+    rows = [dict(name=teacher_run.name, folder=str(teacher_run))]
+    rows += [dict(name=name, folder=f'elsewhere/{name}') for name in ('plain_x', HOSTILE)]
+    (work_dir / 'compare.json').write_text(json.dumps(rows))
+    return work_dir
+
+
+class Page(HTMLParser):
+    """Tags, addresses and words of a page; fails where tags do not match."""
+
+    VOID = ('br', 'img', 'line', 'link', 'meta')
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.images, self.addresses, self.words = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        if tag == 'img':
+            self.images.append(values)
+        self.addresses += [values[key] for key in ('src', 'href', 'action') if key in values]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return ' '.join(' '.join(self.words).split())
+
+
+@pytest.fixture(scope='module')
+def page(comparison, python, root):
+    """The report of the comparison, with its pictures as files."""
+    python(
+        *(root / 'tools' / 'report.py', comparison, '--num-samples', 270, '--resolution', 12),
+        *('--figures', comparison / 'figures'),
+    )
+    return (comparison / 'report.html').read_text()
+
+
+def test_the_report_has_every_section(page):
+    text = Page(page).text
+    for heading in (
+        *('Accuracy', 'Training', 'Decision planes', 'Boundary samples', 'Configs', 'Repeat'),
+        *('Similarity and robustness', 'Margins at boundary samples'),
+    ):
+        assert re.search(rf'<h[23][^>]*>{heading}</h', page), heading
+    for word in ('MagSim', 'AngSim', 'python', 'torch', 'mmpretrain', 'commit', 'tools/report.py'):
+        assert word in text, word
+    assert all(f'accuracy under {attack}' in text for attack in ROBUSTNESS_ATTACKS)
+
+
+def test_the_figures_are_those_of_the_logs(page, bss_run, teacher_run):
+    text = Page(page).text
+    last = bss_run.accuracy[max(bss_run.accuracy)]
+    assert f'{last:.2f} ± 0.00' in text
+    assert f'0: {last:.2f}, 0: {last:.2f}' in text, 'both folders were trained with seed 0'
+
+
+def test_it_needs_nothing_but_itself(page):
+    parsed = Page(page)
+    assert parsed.addresses
+    assert all(address.startswith(('data:', '#')) for address in parsed.addresses)
+    assert 'script' not in parsed.tags
+    assert 'url(' not in page
+    assert '@import' not in page
+    assert len(page) < 5e6
+    for image in parsed.images:
+        svg = base64.b64decode(image['src'].partition('base64,')[2]).decode()
+        assert not re.search(r'href="(?!#|data:)', svg)
+
+
+def test_every_picture_has_its_words_and_its_file(page, comparison):
+    images = Page(page).images
+    assert len(images) > 10
+    assert all(len(image['alt']) > 15 for image in images)
+    names = {path.stem for path in (comparison / 'figures').glob('*.svg')}
+    assert len(names) == len(images)
+    assert {'accuracy', 'curve-accuracy', 'curve-loss_bss', 'curve-bss_accepted', 'margins'} < names
+    assert {'boundary-samples', 'plane-1'} < names
+
+
+def test_hostile_names_and_configs_are_words_and_not_tags(page):
+    parsed = Page(page)
+    assert '<script' not in page
+    assert HOSTILE in parsed.text, 'the full name, at its config'
+    assert '</pre><script>alert(2)</script>' in parsed.text
+
+
+def test_the_teacher_is_no_student_of_its_own(page):
+    text = Page(page).text
+    command = re.search(r'python tools/compare\.py .*?-again', text)[0]
+    assert 'plain_x' in command
+    assert 'alert' in command
+    assert command.count('.py') == 3, 'the tool and the configs of two students'
+
+
+def test_headings_are_in_order(page):
+    levels = [int(level) for level in re.findall(r'<h([1-6])', page)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_a_single_run_from_its_logs_alone(call_tool, bss_run, tmp_path):
+    out = tmp_path / 'new' / 'page.html'
+    call_tool('report', bss_run.folder, '--out', out, '--logs-only')
+    text = Page(out.read_text()).text
+    assert 'python tools/train.py' in text
+    assert 'MagSim' not in text
+
+
+def test_metrics_that_were_measured_before_are_taken_over(call_tool, bss_run, tmp_path):
+    networks = [
+        dict(name='teacher', metrics={'accuracy/top1': 98.7}),
+        dict(name='mine', metrics={'accuracy/top1': 12.3, 'robust_accuracy/pgd_9': 4.5}),
+    ]
+    measured = dict(settings=dict(num_samples=77, dataset_size=540), networks=networks)
+    path, out = tmp_path / 'boundary.json', tmp_path / 'page.html'
+    path.write_text(json.dumps(measured))
+    flags = ['--metrics', path, '--out', out, '--num-samples', 40, '--resolution', 8]
+    call_tool('report', bss_run.folder, *flags)
+    text = Page(out.read_text()).text
+    assert 'accuracy under pgd_9 (%) teacher 98.70 mine 12.30 4.5' in text
+    assert 'the others on 77 of them' in text
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def edited(run, tmp_path, change):
+    """A copy of a run whose dumped configs have been changed."""
+    folder = tmp_path / 'edited'
+    shutil.copytree(run, folder)
+    for path in [*folder.glob('*.py'), *folder.glob('*/vis_data/config.py')]:
+        path.write_text(change(path.read_text()))
+    return folder
+
+
+def test_a_folder_without_a_run_ends_with_one_clear_message(call_tool, tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: .*holds no run: give the work dir'):
+        call_tool('report', tmp_path)
+    with pytest.raises(SystemExit, match=r'^error: no folder .*gone'):
+        call_tool('report', tmp_path / 'gone')
+
+
+def test_a_missing_teacher_is_named_and_the_way_round_it(call_tool, bss_run, tmp_path):
+    folder = edited(
+        bss_run.folder, tmp_path, lambda text: re.sub(r"[^']*epoch_4\.pth", 'lost.pth', text)
+    )
+    with pytest.raises(SystemExit, match=r'^error: .*lost\.pth.*--logs-only leaves out'):
+        call_tool('report', folder)
+
+
+def test_missing_checkpoints_of_the_student_are_named(call_tool, bss_run, tmp_path):
+    folder = edited(bss_run.folder, tmp_path, str)
+    for path in folder.glob('*.pth'):
+        path.unlink()
+    with pytest.raises(SystemExit, match=r'^error: .*edited holds no checkpoint'):
+        call_tool('report', folder)
+
+
+def test_networks_of_different_classes_are_refused(call_tool, digits_teacher, bss_run, tmp_path):
+    folder = edited(
+        bss_run.folder, tmp_path, lambda text: text.replace('num_classes=10', 'num_classes=7')
+    )
+    checkpoint = torch.load(folder / 'epoch_4.pth', map_location='cpu')
+    for name, weight in checkpoint['state_dict'].items():
+        if name.startswith('head'):
+            checkpoint['state_dict'][name] = weight[:7]
+    torch.save(checkpoint, folder / 'epoch_4.pth')
+    with pytest.raises(SystemExit, match=r'^error: edited has 7 classes, its teacher 10'):
+        call_tool('report', folder)
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones(call_tool, bss_run):
+    with pytest.raises(SystemExit, match=r'^error: .*no accuracy/top5.*accuracy/top1'):
+        call_tool('report', bss_run.folder, '--metric', 'accuracy/top5')

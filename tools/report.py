@@ -1,0 +1,82 @@
+r"""Write a report of a run or a comparison: one HTML page that needs nothing but itself.
+
+    python tools/report.py work_dirs/demo
+
+It holds the accuracies, curves over the training, decision planes and boundary samples of teacher
+and students, similarity and robustness, the configs, versions, and the commands that repeat it.
+Call it from where the training was called, since configs name their data and teacher by relative
+paths. See docs/report.md.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from mmbss.cli import readable_errors
+from mmbss.visualization.report import ReportOptions, build_report
+from mmbss.visualization.style import save_figure
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = ReportOptions()
+    parser.add_argument(
+        'work_dir', type=Path, help='work dir of tools/train.py or tools/compare.py'
+    )
+    parser.add_argument('--out', type=Path, help='the page, by default WORK_DIR/report.html')
+    parser.add_argument(
+        '--figures', type=Path, metavar='FOLDER', help='also write each picture to a file there'
+    )
+    parser.add_argument('--format', choices=['svg', 'png', 'pdf'], default='svg', help='of these')
+    parser.add_argument('--metric', default=defaults.metric, help='metric of the table')
+    parser.add_argument(
+        '--num-samples',
+        type=int,
+        default=defaults.num_samples,
+        help='test samples that are attacked',
+    )
+    parser.add_argument(
+        '--resolution',
+        type=int,
+        default=defaults.resolution,
+        help='grid points on a side of a decision plane',
+    )
+    parser.add_argument(
+        '--metrics', type=Path, help='what tools/evaluate_boundary.py has written; else computed'
+    )
+    parser.add_argument(
+        '--logs-only', action='store_true', help='leave out what needs networks and data'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the report."""
+    args = parse_args()
+    with readable_errors():
+        metrics = json.loads(args.metrics.read_text()) if args.metrics else None
+        options = ReportOptions(
+            metric=args.metric,
+            logs_only=args.logs_only,
+            num_samples=args.num_samples,
+            resolution=args.resolution,
+            metrics=metrics,
+        )
+        command = shlex.join(['python', 'tools/report.py', *sys.argv[1:]])
+        report = build_report(args.work_dir, options, command)
+        out = args.out or args.work_dir / 'report.html'
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(report.render(), encoding='utf-8')
+        print(f'written to {out}')
+        for pictures in report.pictures.values():
+            for picture in pictures if args.figures else ():
+                save_figure(picture.figure, args.figures / f'{picture.name}.{args.format}')
+
+
+if __name__ == '__main__':
+    main()
