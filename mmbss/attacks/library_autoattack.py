@@ -1,5 +1,6 @@
 """AutoAttack (Croce and Hein 2020, arXiv 2003.01690) from the package ``pyautoattack``."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,8 @@ def prepare_autoattack(
         # it seeds torch's generator, whose state is not its own
         seed = int(torch.randint(2**31, ()))
         devices = [images.device] if images.device.type == 'cuda' else []
+        # it also ends the tracing of debuggers and of coverage
+        trace = sys.gettrace()
         with torch.random.fork_rng(devices=devices):
             attack = AutoAttack(
                 model, eps=radius, device=images.device, seed=seed, **choice, **options
@@ -59,6 +62,7 @@ def prepare_autoattack(
             for part in (attack.apgd_targeted, attack.fab):
                 part.n_target_classes = min(part.n_target_classes, num_classes - 1)
             found, _ = attack.run_standard_evaluation(images, base, batch_size=BATCH_SIZE)
+        sys.settrace(trace)
         return found
 
     return search

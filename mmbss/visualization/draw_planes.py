@@ -85,7 +85,7 @@ def draw_decision_planes(
     leads = {name: lead_on_grid(each, base) for name, each in fine.items()}
     span = torch.stack(list(leads.values())).abs().quantile(0.9).item()
     levels = [level for level in MaxNLocator(5).tick_values(-span, span) if level != 0]
-    figure, axes = new_figure(2.6 * len(logits) + 0.5, 3.5, columns=len(logits), share_y=True)
+    figure, axes = new_figure(2.6 * len(logits) + 0.5, 3.75, columns=len(logits), share_y=True)
     extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
     for axis, (name, each) in zip(axes, fine.items(), strict=True):
         regions = np.array([to_rgba(colours.get(k, GREY), 0.5) for k in range(each.shape[2])])
@@ -109,7 +109,7 @@ def draw_decision_planes(
             )
             title += f'\nagrees on {agreement(each, teacher):.0%}'
         axis.set_title(title)
-        _label_regions(axis, decisions(each), classes, x, y)
+        _label_regions(axis, decisions(each), classes, x, y, list(points.values()))
         for place, point in enumerate(points.values()):
             axis.plot(*point.tolist(), MARKERS[place], **POINT)
     figure.supxlabel(f'from the base sample toward the boundary ({units})', fontsize=10)
@@ -133,22 +133,27 @@ def _refined(logits: Tensor) -> Tensor:
 
 
 def _label_regions(
-    axis: Axes, regions: Tensor, classes: Sequence[str], x: Tensor, y: Tensor
+    axis: Axes,
+    regions: Tensor,
+    classes: Sequence[str],
+    x: Tensor,
+    y: Tensor,
+    points: Sequence[Tensor],
 ) -> None:
-    """Write the name of each larger region at the point of it that is deepest inside."""
+    """Write the name of each larger region deep inside of it, and off the points."""
+    height, width = regions.shape
+    columns = torch.linspace(float(x[0]), float(x[-1]), width)
+    rows = torch.linspace(float(y[0]), float(y[-1]), height)
+    free = torch.ones(height, width, dtype=torch.bool)
+    for point in points:
+        distance = torch.hypot(columns[None, :] - point[0], rows[:, None] - point[1])
+        free &= distance > 0.05 * (columns[-1] - columns[0])
     for label in regions.unique().tolist():
-        inside = (regions == label).float()
-        if inside.mean() < LABELLED:
-            continue
-        row, column = _deepest_point(inside)
-        axis.text(
-            _at(x, column / (regions.shape[1] - 1)),
-            _at(y, row / (regions.shape[0] - 1)),
-            classes[label],
-            ha='center',
-            va='center',
-            weight='bold',
-        )
+        inside = (regions == label) & free
+        if inside.float().mean() > LABELLED:
+            row, column = _deepest_point(inside.float())
+            place = (float(columns[column]), float(rows[row]))
+            axis.text(*place, classes[label], ha='center', va='center', weight='bold')
 
 
 def _deepest_point(inside: Tensor) -> tuple[int, int]:
@@ -162,7 +167,3 @@ def _deepest_point(inside: Tensor) -> tuple[int, int]:
     rows, columns = left[0, 0, 1:-1, 1:-1].nonzero().T
     middle = len(rows) // 2
     return int(rows[middle]), int(columns[middle])
-
-
-def _at(values: Tensor, share: float) -> float:
-    return float(values[0] + share * (values[-1] - values[0]))

@@ -77,6 +77,7 @@ def settle(figure: Figure) -> None:
     if figure.get_layout_engine() is not None:
         with rc_context(STYLE):
             figure.draw_without_rendering()
+            figure.draw_without_rendering()  # once more: titles have grown meanwhile
         figure.set_layout_engine('none')
 
 

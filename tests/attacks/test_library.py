@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -161,6 +163,10 @@ def test_a_library_that_divides_by_nothing_leaves_the_sample(foolbox):
 # ---------------------------------------------------------------- AutoAttack
 
 
+def no_trace(frame, event, argument):
+    """Stands for a debugger."""
+
+
 @pytest.mark.parametrize('name', ['apgd-ce', 'apgd-dlr', 'apgd-t', 'fab', 'fab-t', 'square'])
 def test_parts_of_autoattack(name, autoattack, network, attacked, channel_bounds, check_result):
     samples, base, target = (values[:4] for values in attacked)
@@ -169,7 +175,11 @@ def test_parts_of_autoattack(name, autoattack, network, attacked, channel_bounds
     torch.randint(2**31, ())
     expected_state = torch.random.get_rng_state()
     torch.random.set_rng_state(state)
+    trace = sys.gettrace()
+    sys.settrace(trace or no_trace)
     result = check_result(attack, network, samples, base, target, channel_bounds)
+    assert sys.gettrace() == (trace or no_trace)
+    sys.settrace(trace)
     assert torch.equal(torch.random.get_rng_state(), expected_state)
     change = (result.samples - samples).abs().amax(dim=(0, 2, 3))
     assert (change <= 20 * torch.tensor([0.02, 0.01, 0.002]) * 1.001).all()
