@@ -1,4 +1,4 @@
-# make demo: set everything up and distil on the handwritten digits
+# make demo: set everything up, distil on the handwritten digits and write work_dirs/demo/report.html
 # make test: set everything up and run the tests
 # make lint: check style and types
 PYTHON ?= python3
@@ -14,6 +14,7 @@ demo: $(VENV)/.runtime
 		configs/bss/bss_resnet14-to-resnet8-w2_digits.py \
 		--teacher configs/baseline/resnet14_digits.py \
 		--seeds 0 1 2 --jobs 2 --work-dir work_dirs/demo
+	$(BIN)/python tools/report.py work_dirs/demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term

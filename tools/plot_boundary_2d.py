@@ -41,7 +41,7 @@ from mmbss.visualization.style import (
 NUM_SAMPLES, NUM_STUDENT_SAMPLES, NOISE = 2000, 40, 0.12
 TEACHER_WIDTH, STUDENT_WIDTH = 64, 12
 NUM_STEPS = 600
-#: The square that is drawn and compared: lowest and highest of both inputs.
+#: The square that is drawn, compared and not left by samples: lowest and highest of both inputs.
 WINDOW = ((-1.5, 2.5), (-1.75, 2.25))
 COLOURS = (BLUE, VERMILION)
 METHODS = ('labels', 'KD', 'KD + BSS')
@@ -59,7 +59,8 @@ def half_circles(count: int) -> tuple[Tensor, Tensor]:
 
 def perceptron(width: int) -> nn.Sequential:
     """Two inputs, two hidden layers, two logits."""
-    hidden = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+    # smooth, so that the way to the boundary is short and straight
+    hidden = [nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
     return nn.Sequential(*hidden, nn.Linear(width, 2))
 
 
@@ -94,9 +95,9 @@ def move_to_boundary(teacher: nn.Module, samples: Tensor, labels: Tensor) -> Mov
     """Attack those samples that the teacher classifies correctly, and keep what is accepted."""
     right = teacher(samples).argmax(dim=1) == labels
     start, base = samples[right], labels[right]
-    result = BSSAttack(step='closest', step_size=1.3, overshoot=0.015)(
-        teacher, start, base, 1 - base
-    )
+    lowest, highest = torch.tensor(WINDOW).unbind(dim=1)
+    attack = BSSAttack(step='closest', step_size=1.3, overshoot=0.015)
+    result = attack(teacher, start, base, 1 - base, (lowest, highest))
     kept = result.success
     return Moves(start[kept], result.samples[kept], result.logits[kept], base[kept])
 
@@ -192,7 +193,7 @@ def draw(outcome: Outcome) -> Figure:
         draw_regions(axis, outcome.grids[name], solid=True)
         if name != 'teacher':
             draw_regions(axis, outcome.grids['teacher'], solid=False)
-            note = f'decides like the teacher on {outcome.agreement(name):.0%}'
+            note = f'decides like the teacher on {outcome.agreement(name):.1%}'
             axis.set_xlabel(f'input 1\n{note}')
         else:
             axis.set_xlabel('input 1')

@@ -41,6 +41,12 @@ def parse_args() -> argparse.Namespace:
         help='test samples that are attacked',
     )
     parser.add_argument(
+        '--num-tested',
+        type=int,
+        default=defaults.num_tested,
+        help='test samples of the metrics without an attack, at most',
+    )
+    parser.add_argument(
         '--resolution',
         type=int,
         default=defaults.resolution,
@@ -64,6 +70,7 @@ def main() -> None:
             metric=args.metric,
             logs_only=args.logs_only,
             num_samples=args.num_samples,
+            num_tested=args.num_tested,
             resolution=args.resolution,
             metrics=metrics,
         )

@@ -19,7 +19,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
 from mmbss.cli import readable_errors
@@ -78,7 +77,7 @@ def count_errors(logits: np.ndarray, labels: np.ndarray, classes: list[int]) -> 
 
 
 @torch.no_grad()
-def read_logits(model: ImageClassifier, loader: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def read_logits(model: Any, loader: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """(N, K) float64 logits and (N,) labels of all samples of a loader's config."""
     logits: list[Tensor] = []
     labels: list[Tensor] = []
@@ -89,7 +88,7 @@ def read_logits(model: ImageClassifier, loader: dict[str, Any]) -> tuple[np.ndar
     return torch.cat(logits).numpy(), torch.cat(labels).numpy()
 
 
-def load(config: str, checkpoint: Path) -> tuple[ImageClassifier, dict[str, Any]]:
+def load(config: str, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
     """Build the plain classifier of a config and fill it; also returns the file's content.
 
     Raises:

@@ -31,7 +31,7 @@ class BSSDistiller(Distiller):
     the student learns the teacher's logits there (equation 8 of the paper, with ``losses`` as
     the term of Hinton et al.). While the boundary loss has weight 0, no attack runs.
 
-    The log gets ``bss_samples``, the number of base samples, and of these the shares
+    The log gets ``bss_samples``, the number of base samples, and of what is attacked the shares
     ``bss_accepted``, ``bss_third_class``, ``bss_not_crossed``, and the means ``bss_steps`` and
     ``bss_gap`` (``|p_b - p_k|``).
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mmbss.attacks.functional import class_lead
-from mmbss.visualization.style import BLACK, GREY, INK, PALETTE, STYLE, new_figure
+from mmbss.visualization.style import BLACK, GREY, INK, PALETTE, STYLE, new_figure, wrapped
 
 #: Colours of classes; further ones are grey.
 REGIONS = tuple(colour for colour in PALETTE if colour != GREY)
@@ -22,6 +22,8 @@ REGIONS = tuple(colour for colour in PALETTE if colour != GREY)
 ZOOM = 4
 MARKERS = 'osD^v'
 POINT: dict[str, Any] = dict(color='white', mec=BLACK, ms=7, mew=1.5)
+#: Networks side by side before a new line begins.
+COLUMNS = 4
 #: A region that covers less than this share of the picture gets no label.
 LABELLED = 0.03
 
@@ -85,9 +87,13 @@ def draw_decision_planes(
     leads = {name: lead_on_grid(each, base) for name, each in fine.items()}
     span = torch.stack(list(leads.values())).abs().quantile(0.9).item()
     levels = [level for level in MaxNLocator(5).tick_values(-span, span) if level != 0]
-    figure, axes = new_figure(2.6 * len(logits) + 0.5, 3.75, columns=len(logits), share_y=True)
+    columns = min(len(logits), COLUMNS)
+    rows = -(-len(logits) // columns)
+    figure, axes = new_figure(2.6 * columns + 0.5, 3.0 * rows + 0.75, rows, columns, share_y=True)
+    for axis in axes[len(logits) :]:
+        axis.set_visible(False)
     extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
-    for axis, (name, each) in zip(axes, fine.items(), strict=True):
+    for axis, (name, each) in zip(axes, fine.items(), strict=False):
         regions = np.array([to_rgba(colours.get(k, GREY), 0.5) for k in range(each.shape[2])])
         axis.imshow(
             regions[decisions(each).numpy()], extent=extent, origin='lower', interpolation='nearest'
@@ -97,7 +103,7 @@ def draw_decision_planes(
         )
         axis.clabel(lines, fontsize=7, fmt='%g')
         axis.contour(leads[name], [0.0], extent=extent, colors=INK, linewidths=2.0)
-        title = name
+        title = wrapped(name)
         if each is not teacher:
             axis.contour(
                 leads[next(iter(leads))],
@@ -113,13 +119,14 @@ def draw_decision_planes(
         for place, point in enumerate(points.values()):
             axis.plot(*point.tolist(), MARKERS[place], **POINT)
     figure.supxlabel(f'from the base sample toward the boundary ({units})', fontsize=10)
-    axes[0].set_ylabel(f'aside ({units})')
+    for axis in axes[::columns]:
+        axis.set_ylabel(f'aside ({units})')
     handles = [axes[0].plot([], [], MARKERS[place], **POINT)[0] for place in range(len(points))]
     names = list(points)
     if len(logits) > 1:
         handles.append(axes[0].plot([], [], '--', color=INK, linewidth=1.3)[0])
         names.append("teacher's boundary")
-    figure.legend(handles, names, loc='outside upper left', ncols=len(names))
+    figure.legend(handles, names, loc='outside upper left', ncols=columns)
     return figure
 
 

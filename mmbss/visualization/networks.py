@@ -1,21 +1,20 @@
 """The networks of a comparison, asked about the same images, and test samples to ask about."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
+from mmbss.datasets.subsets import RowSubset
 from mmbss.distillers import Teacher
 from mmbss.distillers.classifiers import num_classes
 from mmbss.distillers.distiller import class_labels
 from mmbss.metrics.evaluation import Network, load_classifier
-from mmbss.registry import DATASETS
 from mmbss.visualization.boundary_pairs import Answer
 
 
@@ -62,9 +61,11 @@ def load_networks(
         guide.to(next(student.parameters()).device)
         _check_same_classes(name, student, guide.network)
         answers[name] = _in_teachers_space(student, guide)
-    rows, labels, classes = read_test_samples(data_config, num_samples)
-    # of one student after the other the last is at hand, and any of them prepares images
-    inputs = student.data_preprocessor(rows, False)['inputs']
+    dataset = loader_of_tests(data_config, num_samples)['dataset']
+    # of the students the last one is at hand, and any of them prepares the images
+    batch = pseudo_collate([dataset[row] for row in range(len(dataset))])
+    data = student.data_preprocessor(batch, False)
+    inputs, labels = data['inputs'], class_labels(data['data_samples'])
     known = num_classes(guide.network) or int(labels.max()) + 1
     return Networks(
         teacher=lambda images: guide.logits(images).float(),
@@ -72,20 +73,39 @@ def load_networks(
         bounds=guide.pixel_bounds,
         samples=guide.from_student(inputs).float(),
         labels=labels.to(inputs.device),
-        classes=classes or [str(number) for number in range(known)],
+        classes=list(dataset.metainfo.get('classes', ()))
+        or [str(number) for number in range(known)],
     )
 
 
-def read_test_samples(config: Config, count: int) -> tuple[dict[str, Any], Tensor, list[str]]:
-    """Read test samples, evenly spread over the dataset.
+class SpreadSubset(RowSubset):
+    """So many rows of a dataset, evenly spread over it, since its classes may be in order.
+
+    Args:
+        dataset: A dataset of mmpretrain, or its config.
+        count: How many at most.
+
+    Raises:
+        ValueError: If there is none.
+    """
+
+    def __init__(self, dataset: Any, count: int) -> None:
+        self.count = count
+        super().__init__(dataset)
+
+    def choose_rows(self, labels: np.ndarray) -> np.ndarray:
+        """See :class:`RowSubset`."""
+        if not min(self.count, len(labels)):
+            raise ValueError(f'{self.count} of {len(labels)} test samples are none: take more')
+        return np.linspace(0, len(labels) - 1, min(self.count, len(labels))).round().astype(int)
+
+
+def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
+    """Config of the loader of test samples, with a dataset that is built and cut down.
 
     Args:
         config: A whole config with a ``test_dataloader`` or a ``val_dataloader``.
-        count: How many at most.
-
-    Returns:
-        A batch for a data preprocessor, (N,) int64 labels, and the names of the classes, if the
-        dataset has any.
+        count: Samples at most, evenly spread over the dataset.
 
     Raises:
         ValueError: If the config has no test samples.
@@ -94,12 +114,7 @@ def read_test_samples(config: Config, count: int) -> tuple[dict[str, Any], Tenso
     if loader is None:
         raise ValueError(f'{config.filename} has neither test_dataloader nor val_dataloader')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        dataset = DATASETS.build(copy.deepcopy(loader.dataset))
-    if len(dataset) == 0:
-        raise ValueError(f'{config.filename}: there are no test samples')
-    chosen = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().int().tolist()
-    rows = pseudo_collate([dataset[row] for row in chosen])
-    return rows, class_labels(rows['data_samples']), list(dataset.metainfo.get('classes', ()))
+        return dict(loader, dataset=SpreadSubset(loader.dataset.to_dict(), count))
 
 
 def _in_teachers_space(student: nn.Module, guide: Teacher) -> Answer:

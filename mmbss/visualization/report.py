@@ -11,7 +11,7 @@ import jinja2
 
 from mmbss.metrics import evaluate_networks
 from mmbss.metrics.evaluation import Network
-from mmbss.visualization.networks import load_networks
+from mmbss.visualization.networks import load_networks, loader_of_tests
 from mmbss.visualization.report_pictures import (
     Picture,
     Styles,
@@ -40,6 +40,7 @@ class ReportOptions:
         metric: Validation metric of the table.
         logs_only: Leave out what needs the networks and the data.
         num_samples: Test samples that are attacked, for pictures and metrics.
+        num_tested: Test samples that the other metrics are measured on, at most.
         num_planes: Decision planes.
         num_pictured: Boundary samples that are drawn.
         resolution: Grid points on a side of a decision plane.
@@ -49,6 +50,7 @@ class ReportOptions:
     metric: str = 'accuracy/top1'
     logs_only: bool = False
     num_samples: int = 200
+    num_tested: int = 2000
     num_planes: int = 2
     num_pictured: int = 4
     resolution: int = 60
@@ -211,7 +213,7 @@ def ask_networks(
     measured = evaluate_networks(
         teacher,
         {name: as_network(run) for name, (_, run) in runs.items()},
-        config.get('test_dataloader') or config.val_dataloader,
+        loader_of_tests(config, options.num_tested),
         num_samples=options.num_samples,
     )
     return pictures, measured, {name: each.name for name, (each, _) in runs.items()}

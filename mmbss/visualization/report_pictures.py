@@ -206,7 +206,8 @@ def plane_pictures(
         names = ['base sample', f'boundary sample, {first}', f'boundary sample, {aside}']
         plane = plane_through(*points)
         coordinates = plane_coordinates(plane, points).cpu()
-        x, y = square_grid(coordinates, resolution)
+        # wide enough for the boundaries of students that lie farther out than the teacher's
+        x, y = square_grid(coordinates, resolution, padding=1.0)
         to_device = points.device
         logits = {
             name: logits_on_plane(answer, plane, x.to(to_device), y.to(to_device)).cpu()

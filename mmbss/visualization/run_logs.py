@@ -153,8 +153,8 @@ def read_run(folder: Path) -> LoggedRun:
 def find_run_folders(work_dir: Path) -> list[Path]:
     """Folders of the runs below the work dir of a run or of a comparison.
 
-    A comparison that is done says in its ``compare.json`` which experiments it has and in which
-    order; of one under way, the folders tell.
+    The experiments of the last call of ``tools/compare.py`` come first, as in its
+    ``compare.json``, then those of earlier calls, and of one under way.
 
     Raises:
         FileNotFoundError: If there is no such folder, or it holds no run.
@@ -164,10 +164,9 @@ def find_run_folders(work_dir: Path) -> list[Path]:
     if is_run(work_dir):
         return [work_dir]
     table = work_dir / 'compare.json'
-    if table.is_file():
-        named = [_row_folder(work_dir, row) for row in json.loads(table.read_text())]
-    else:
-        named = sorted(path for path in work_dir.iterdir() if path.is_dir())
+    rows = json.loads(table.read_text()) if table.is_file() else []
+    named = [_row_folder(work_dir, row) for row in rows]
+    named += sorted(path for path in work_dir.iterdir() if path.is_dir() and path not in named)
     folders = []
     for folder in named:
         seeds = sorted(folder.glob('seed_*'), key=lambda path: (len(path.name), path.name))

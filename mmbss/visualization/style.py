@@ -142,6 +142,22 @@ def save_figure(figure: Figure, path: Path, theme: str = 'light') -> None:
         figure.savefig(path, dpi=150, facecolor='white')
 
 
+def wrapped(name: str, width: int = 24) -> str:
+    """A long name in several lines, broken behind ``_`` or ``-``.
+
+    Examples:
+        >>> print(wrapped('kd_resnet14-to-resnet8-w2', width=16))
+        kd_resnet14-to-
+        resnet8-w2
+    """
+    lines = ['']
+    for piece in re.split(r'(?<=[_-])', name):
+        if lines[-1] and len(lines[-1] + piece) > width:
+            lines.append('')
+        lines[-1] += piece
+    return '\n'.join(lines)
+
+
 def short_names(names: Sequence[str]) -> list[str]:
     """Names without the last words, divided by ``_``, that all of them share.
 

@@ -15,20 +15,31 @@ HOSTILE = 'bss<script>alert(1)<&"$^$_x'
 
 
 @pytest.fixture(scope='module')
-def teacher_run(digits_teacher, tmp_path_factory):
+def teacher_run(digits_teacher):
     """Folder of the run that trained the teacher."""
     return Path(digits_teacher['checkpoint']).parent
 
 
 @pytest.fixture(scope='module')
 def comparison(bss_run, teacher_run, tmp_path_factory):
-    """Work dir of a comparison of real runs: BSS with a hostile name, twice, and plain."""
+    """Work dir of a comparison of real runs: BSS with a hostile name, twice, and plain.
+
+    The BSS run is too short for a good student, so copies of the teacher, with noise, stand in.
+    """
     work_dir = tmp_path_factory.mktemp('comparison')
-    for seed in (0, 1):
-        shutil.copytree(bss_run.folder, work_dir / HOSTILE / f'seed_{seed}')
     shutil.copytree(teacher_run, work_dir / 'plain_x' / 'seed_0')
-    for config in (work_dir / HOSTILE).glob('*/*/vis_data/config.py'):
-        config.write_text(config.read_text() + '\nnote = "</pre><script>alert(2)</script>"\n')
+    for seed in (0, 1):
+        folder = work_dir / HOSTILE / f'seed_{seed}'
+        shutil.copytree(bss_run.folder, folder)
+        for config in [*folder.glob('*.py'), *folder.glob('*/vis_data/config.py')]:
+            text = config.read_text().replace('base_channels=2', 'base_channels=8')
+            text = text.replace('in_channels=8, num', 'in_channels=32, num')
+            config.write_text(text + '\nnote = "</pre><script>alert(2)</script>"\n')
+        checkpoint = torch.load(teacher_run / 'epoch_4.pth', map_location='cpu')
+        for name, weight in checkpoint['state_dict'].items():
+            if name.endswith('conv1.weight'):
+                weight += 0.05 * weight.std() * torch.randn_like(weight)
+        torch.save(checkpoint, folder / 'epoch_4.pth')
     rows = [dict(name=teacher_run.name, folder=str(teacher_run))]
     rows += [dict(name=name, folder=f'elsewhere/{name}') for name in ('plain_x', HOSTILE)]
     (work_dir / 'compare.json').write_text(json.dumps(rows))
@@ -72,7 +83,7 @@ class Page(HTMLParser):
 def page(comparison, python, root):
     """The report of the comparison, with its pictures as files."""
     python(
-        *(root / 'tools' / 'report.py', comparison, '--num-samples', 150, '--resolution', 12),
+        *(root / 'tools' / 'report.py', comparison, '--num-samples', 50, '--resolution', 12),
         *('--figures', comparison / 'figures'),
     )
     return (comparison / 'report.html').read_text()

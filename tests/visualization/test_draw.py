@@ -141,6 +141,14 @@ def test_planes_are_labelled_and_name_their_regions_and_points(grids):
     assert all(axis.get_xlim() == (-1, 1) for axis in figure.axes)
 
 
+def test_many_networks_take_several_lines(grids):
+    logits, x = grids
+    many = {f'student {index}': logits['student'] for index in range(5)}
+    figure = draw_decision_planes(many, x, x, {'base sample': torch.zeros(2)}, 0, ['a', 'b', 'c'])
+    assert [axis.get_visible() for axis in figure.axes] == [True] * 5 + [False] * 3
+    assert [axis.get_ylabel() != '' for axis in figure.axes[:5]] == [True, *[False] * 3, True]
+
+
 def test_one_class_everywhere_is_drawn_without_a_boundary(grids):
     _, x = grids
     alone = torch.tensor([1.0, 0.0]).expand(21, 21, 2)

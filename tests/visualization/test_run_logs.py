@@ -69,15 +69,15 @@ def test_the_last_checkpoint_is_found_wherever_the_folder_is_now(make_run, tmp_p
 def test_a_comparison_keeps_the_order_of_its_table(make_run, tmp_path):
     teacher = make_run(tmp_path / 'teacher')
     work_dir = tmp_path / 'compare'
-    for name in ('a', 'b'):
+    for name in ('a', 'b', 'c'):
         for seed in (0, 10, 2):
             make_run(work_dir / name / f'seed_{seed}', seed=seed)
-    assert [each.name for each in read_experiments(work_dir)] == ['a', 'b'], 'still under way'
+    assert [each.name for each in read_experiments(work_dir)] == ['a', 'b', 'c'], 'still under way'
     rows = [dict(name='teacher', folder=str(teacher))]
     rows += [dict(name=name, folder=f'elsewhere/{name}') for name in ('b', 'a')]
     (work_dir / 'compare.json').write_text(json.dumps(rows))
     experiments = read_experiments(work_dir)
-    assert [each.name for each in experiments] == ['teacher', 'b', 'a']
+    assert [each.name for each in experiments] == ['teacher', 'b', 'a', 'c'], 'c of an earlier call'
     assert [run.seed for run in experiments[1].runs] == [0, 2, 10]
     collected = experiments[1].collect(lambda run: run.val_series('accuracy/top1'))
     assert collected[3] == [53.0, 57.0, 73.0]
