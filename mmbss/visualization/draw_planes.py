@@ -89,7 +89,7 @@ def draw_decision_planes(
     levels = [level for level in MaxNLocator(5).tick_values(-span, span) if level != 0]
     columns = min(len(logits), COLUMNS)
     rows = -(-len(logits) // columns)
-    figure, axes = new_figure(2.6 * columns + 0.5, 3.0 * rows + 0.75, rows, columns, share_y=True)
+    figure, axes = new_figure(2.6 * columns + 0.5, 3.1 * rows + 0.8, rows, columns, share_y=True)
     for axis in axes[len(logits) :]:
         axis.set_visible(False)
     extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))

@@ -142,7 +142,7 @@ def save_figure(figure: Figure, path: Path, theme: str = 'light') -> None:
         figure.savefig(path, dpi=150, facecolor='white')
 
 
-def wrapped(name: str, width: int = 24) -> str:
+def wrapped(name: str, width: int = 26) -> str:
     """A long name in several lines, broken behind ``_`` or ``-``.
 
     Examples:
