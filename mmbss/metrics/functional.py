@@ -71,7 +71,8 @@ def kl_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     teacher, student = (
         logits.float().log_softmax(1) for logits in (teacher_logits, student_logits)
     )
-    return (teacher.exp() * (teacher - student)).sum(dim=1)
+    # never negative but for rounding
+    return (teacher.exp() * (teacher - student)).sum(dim=1).clamp(min=0)
 
 
 def expected_calibration_error(confidence: Tensor, correct: Tensor, num_bins: int = 15) -> Tensor:

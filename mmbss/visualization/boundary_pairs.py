@@ -76,9 +76,10 @@ def find_boundary_pairs(
     attack: Attack,
     bounds: Bounds | None = None,
     students: Sequence[Answer] = (),
-    rank: int = 1,
 ) -> BoundaryPairs:
     """Move samples that all networks classify correctly onto the teacher's boundary.
+
+    The target class of each is the most probable wrong one.
 
     Args:
         teacher: The attacked network, (N, C, H, W) to (N, K).
@@ -87,7 +88,6 @@ def find_boundary_pairs(
         attack: The attack.
         bounds: Lowest and highest value of an input.
         students: Further networks that have to be right, of the same inputs.
-        rank: The target class is the ``rank``-th most probable wrong one.
 
     Returns:
         The pairs that the attack accepts, the classes taking turns.
@@ -109,7 +109,7 @@ def find_boundary_pairs(
         )
     rows = rows[spread_over_classes(labels[rows])]
     base = labels[rows]
-    target = most_probable_others(logits[rows], base, rank)[:, -1]
+    target = most_probable_others(logits[rows], base, 1)[:, 0]
     result = attack(teacher, samples[rows], base, target, bounds)
     if not result.success.any():
         raise ValueError(

@@ -93,7 +93,7 @@ def square_grid(
     """
     lowest, highest = coordinates.amin(dim=0), coordinates.amax(dim=0)
     half = (0.5 + padding) * (highest - lowest).max()
-    steps = torch.linspace(-1.0, 1.0, resolution) * half
+    steps = torch.linspace(-1.0, 1.0, resolution, device=coordinates.device) * half
     x, y = (lowest + highest) / 2
     return x + steps, y + steps
 

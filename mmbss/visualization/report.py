@@ -12,8 +12,8 @@ import jinja2
 from mmbss.metrics import evaluate_networks
 from mmbss.metrics.evaluation import Network
 from mmbss.visualization.networks import load_networks, loader_of_tests
+from mmbss.visualization.picture import Picture
 from mmbss.visualization.report_pictures import (
-    Picture,
     Styles,
     accuracy_picture,
     curve_pictures,

@@ -5,21 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from matplotlib.figure import Figure
 
-from mmbss.attacks import BSSAttack
 from mmbss.attacks.functional import margin
-from mmbss.visualization.boundary_pairs import BoundaryPairs, find_boundary_pairs
+from mmbss.visualization.boundary_pairs import find_boundary_pairs
 from mmbss.visualization.draw_curves import draw_accuracies, draw_curves, draw_margins
-from mmbss.visualization.draw_planes import draw_decision_planes
 from mmbss.visualization.draw_samples import draw_boundary_samples
 from mmbss.visualization.networks import Networks
-from mmbss.visualization.planes import (
-    logits_on_plane,
-    plane_coordinates,
-    plane_through,
-    square_grid,
-)
+from mmbss.visualization.picture import Picture
+from mmbss.visualization.report_planes import CLOSE_ATTACK, plane_pictures
 from mmbss.visualization.run_logs import Experiment, LoggedRun, Series
 
 Styles = Mapping[str, tuple[str, str]]
@@ -29,21 +22,6 @@ ATTACK_SHARES = dict(
     bss_third_class='Samples that end in a third class',
     bss_not_crossed='Samples that do not cross',
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with the words that go with it."""
-
-    name: str
-    figure: Figure
-    alt: str
-    caption: str = ''
-
-    @property
-    def width(self) -> float:
-        """Width of the figure in inches."""
-        return self.figure.get_figwidth()
 
 
 def accuracy_picture(experiments: Sequence[Experiment], metric: str, styles: Styles) -> Picture:
@@ -120,23 +98,6 @@ def curve_pictures(experiments: Sequence[Experiment], metric: str, styles: Style
     return pictures
 
 
-def find_pairs(networks: Networks, rank: int = 1) -> BoundaryPairs:
-    """Boundary samples just behind the teacher's boundary, of samples that all classify rightly.
-
-    Raises:
-        ValueError: If there is no such sample.
-    """
-    return find_boundary_pairs(
-        networks.teacher,
-        networks.samples,
-        networks.labels,
-        BSSAttack(step='closest', step_size=1.3, overshoot=0.015),
-        networks.bounds,
-        list(networks.students.values()),
-        rank,
-    )
-
-
 def network_pictures(
     networks: Networks, styles: Styles, num_planes: int, num_samples: int, resolution: int
 ) -> dict[str, list[Picture]]:
@@ -153,7 +114,14 @@ def network_pictures(
         ValueError: If no sample is classified correctly by all, or none can be moved.
     """
     answers = dict(teacher=networks.teacher, **networks.students)
-    pairs = find_pairs(networks)
+    pairs = find_boundary_pairs(
+        networks.teacher,
+        networks.samples,
+        networks.labels,
+        CLOSE_ATTACK,
+        networks.bounds,
+        list(networks.students.values()),
+    )
     samples = Picture(
         'boundary-samples',
         draw_boundary_samples(pairs[:num_samples], answers, networks.bounds, networks.classes),
@@ -179,52 +147,3 @@ def network_pictures(
         samples=[samples],
         margins=[histograms],
     )
-
-
-def plane_pictures(
-    networks: Networks, pairs: BoundaryPairs, count: int, resolution: int
-) -> list[Picture]:
-    """Planes through a base sample and its boundary samples toward two different classes."""
-    if len(networks.classes) < 3:
-        return []
-    others = find_pairs(networks, rank=2)
-    second = {row: place for place, row in enumerate(others.rows.tolist())}
-    answers = dict(teacher=networks.teacher, **networks.students)
-    pictures: list[Picture] = []
-    for place, row in enumerate(pairs.rows.tolist()):
-        if row not in second or len(pictures) == count:
-            continue
-        points = torch.stack(
-            [
-                pairs.base_samples[place],
-                pairs.boundary_samples[place],
-                others.boundary_samples[second[row]],
-            ]
-        )
-        base, first = networks.classes[pairs.base[place]], networks.classes[pairs.target[place]]
-        aside = networks.classes[others.target[second[row]]]
-        names = ['base sample', f'boundary sample, {first}', f'boundary sample, {aside}']
-        plane = plane_through(*points)
-        coordinates = plane_coordinates(plane, points).cpu()
-        # wide enough for the boundaries of students that lie farther out than the teacher's
-        x, y = square_grid(coordinates, resolution, padding=1.0)
-        to_device = points.device
-        logits = {
-            name: logits_on_plane(answer, plane, x.to(to_device), y.to(to_device)).cpu()
-            for name, answer in answers.items()
-        }
-        figure = draw_decision_planes(
-            logits,
-            x,
-            y,
-            dict(zip(names, coordinates, strict=True)),
-            int(pairs.base[place]),
-            networks.classes,
-        )
-        alt = f'Decision plane around a test sample of class {base}, for {", ".join(answers)}'
-        pictures.append(
-            Picture(
-                f'plane-{len(pictures) + 1}', figure, alt, f'Around a test sample of class {base}.'
-            )
-        )
-    return pictures

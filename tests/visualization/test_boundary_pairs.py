@@ -3,7 +3,11 @@ import torch
 from torch import nn
 
 from mmbss.attacks import BSSAttack
-from mmbss.visualization.boundary_pairs import find_boundary_pairs, spread_over_classes
+from mmbss.visualization.boundary_pairs import (
+    find_boundary_pairs,
+    most_probable_others,
+    spread_over_classes,
+)
 
 NEWTON = BSSAttack(step='newton', step_size=1.0)
 
@@ -30,9 +34,12 @@ def test_right_samples_end_on_the_boundary_to_their_strongest_rival(linear):
     assert torch.allclose(pairs.boundary_samples, expected, atol=1e-3)
 
 
-def test_the_next_rival_on_request(linear):
-    pairs = find_boundary_pairs(linear, SAMPLES[1:2], LABELS[1:2], NEWTON, rank=2)
-    assert pairs.target.tolist() == [1]
+def test_rivals_are_ranked_by_a_plain_sort():
+    logits, labels = torch.randn(20, 5), torch.randint(5, (20,))
+    for row, others in enumerate(most_probable_others(logits, labels, 3).tolist()):
+        values = logits[row].tolist()
+        wrong = [label for label in range(5) if label != labels[row]]
+        assert others == sorted(wrong, key=lambda label: -values[label])[:3]
 
 
 def test_students_have_to_be_right_too(linear):
