@@ -73,6 +73,7 @@ class Report:
         legend: Name, colour and dashes of each experiment.
         metric: Name of the validation metric.
         seeds: How many runs an experiment has, at most.
+        waiting: Runs that are left out, since they have not been validated yet.
     """
 
     title: str
@@ -85,6 +86,7 @@ class Report:
     legend: Styles
     metric: str
     seeds: int
+    waiting: list[str]
 
     def render(self) -> str:
         """The page."""
@@ -121,7 +123,7 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
             config of the teacher or the data is missing.
         ValueError: If the runs have not logged the metric, or the networks do not fit together.
     """
-    experiments = read_experiments(work_dir)
+    experiments, waiting = validated(read_experiments(work_dir))
     full_names = [experiment.name for experiment in experiments]
     experiments = [
         replace(experiment, name=name)
@@ -161,7 +163,24 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         legend=styles,
         metric=options.metric,
         seeds=max(len(each.runs) for each in experiments),
+        waiting=waiting,
     )
+
+
+def validated(experiments: Sequence[Experiment]) -> tuple[list[Experiment], list[str]]:
+    """Experiments with those of their runs that have been validated, and names of the others.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    waiting = [str(run.folder) for each in experiments for run in each.runs if not run.val_records]
+    done = [
+        replace(each, runs=[run for run in each.runs if run.val_records]) for each in experiments
+    ]
+    done = [each for each in done if each.runs]
+    if not done:
+        raise ValueError(f'no run has been validated yet: {", ".join(waiting)}')
+    return done, waiting
 
 
 def find_teacher(experiments: Sequence[Experiment]) -> Network | None:

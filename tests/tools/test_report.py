@@ -224,6 +224,25 @@ def test_networks_of_different_classes_are_refused(call_tool, digits_teacher, bs
         call_tool('report', folder)
 
 
+def test_runs_that_wait_for_their_first_validation_are_named(call_tool, bss_run, tmp_path):
+    for seed in (0, 1):
+        shutil.copytree(bss_run.folder, tmp_path / 'bss' / f'seed_{seed}')
+
+    def forget(folder):
+        for log in folder.glob('*/vis_data/scalars.json'):
+            lines = [line for line in log.read_text().splitlines() if '"lr"' in line]
+            log.write_text('\n'.join(lines))
+
+    forget(tmp_path / 'bss' / 'seed_1')
+    call_tool('report', tmp_path, '--logs-only')
+    text = Page((tmp_path / 'report.html').read_text()).text
+    assert f'not validated yet: {tmp_path}/bss/seed_1.' in text
+    assert 'up to 1 seed each' in text
+    forget(tmp_path / 'bss' / 'seed_0')
+    with pytest.raises(SystemExit, match=r'^error: no run has been validated yet: .*seed_0'):
+        call_tool('report', tmp_path, '--logs-only')
+
+
 def test_an_unknown_metric_is_refused_with_the_known_ones(call_tool, bss_run):
     with pytest.raises(SystemExit, match=r'^error: .*no accuracy/top5.*accuracy/top1'):
         call_tool('report', bss_run.folder, '--metric', 'accuracy/top5')
