@@ -30,7 +30,7 @@ from mmengine.registry import DefaultScope
 from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.registry import MODELS
-from mmbss.visualization.comparison import draw_comparison
+from mmbss.visualization import draw_accuracies, save_figure
 
 TOOLS = Path(__file__).resolve().parent
 RUN_FILE = 'run.json'
@@ -241,7 +241,8 @@ def main() -> None:
     (args.work_dir / 'compare.md').write_text(table)
     mmengine.dump([asdict(row) for row in rows], args.work_dir / 'compare.json', indent=2)
     values = {row.name: list(row.values.values()) for row in rows}
-    draw_comparison(values, f'{args.metric}, last epoch').savefig(args.work_dir / 'compare.svg')
+    figure = draw_accuracies(values, f'{args.metric}, last epoch')
+    save_figure(figure, args.work_dir / 'compare.svg')
     print(f'\n{table}\nwritten to {args.work_dir}/compare.md, compare.json and compare.svg')
     if errors:
         sys.exit('error: ' + '\n       '.join(errors))
