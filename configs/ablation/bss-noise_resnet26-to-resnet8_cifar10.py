@@ -1,5 +1,5 @@
 # a control: random perturbations, each as long as that of the published attack
-_base_ = './bss_resnet26-to-resnet8_cifar10.py'
+_base_ = '../bss/bss_resnet26-to-resnet8_cifar10.py'
 
 model = dict(
     boundary=dict(
