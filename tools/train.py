@@ -9,6 +9,7 @@ processes of torchrun on a CPU (gloo), and writes TensorBoard files when asked.
 
 import argparse
 import os
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -21,6 +22,8 @@ from mmbss.cli import (
     readable_errors,
 )
 from mmbss.compat import prepare_cpu_distributed
+from mmbss.default_hooks import add_safety_hooks, choose_checkpoint
+from mmbss.work_dir import claimed_work_dir
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,7 +79,10 @@ def main() -> None:
         cfg = Config.fromfile(args.config)
         merge_args(cfg, args)
         prepare_cpu_distributed(cfg)
-        build_runner(cfg).train()
+        add_safety_hooks(cfg)
+        with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
+            choose_checkpoint(cfg)
+            build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -1,0 +1,80 @@
+"""Random numbers that depend on where a run stands, not on how it got there."""
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import worker_init_fn as constant_seeds
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmbss.registry import HOOKS
+
+#: What the random numbers are for.
+LOADING, STEP, VALIDATION = range(3)
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Seeds Python, NumPy and torch from the run's seed, the process and the iteration.
+
+    So a resumed run draws the same augmentations, base samples, target classes and dropout as
+    one that was never interrupted, from the seed and the iteration that every checkpoint holds;
+    and each process of a distributed run draws others. Data workers start anew in every epoch,
+    since the random state of one that persists cannot be restored. (mmengine gives new workers
+    the same seed in every epoch, and so the same augmentations; here they are drawn afresh.)
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Let torch seed the workers, from the random state of the epoch."""
+        loader = runner.train_dataloader
+        init = loader.worker_init_fn
+        if isinstance(init, partial) and init.func is constant_seeds:
+            loader.worker_init_fn = None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed what loads the first batches."""
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            loop.dataloader_iterator = seeded_batches(loop.dataloader_iterator, runner.seed)
+            return
+        seed_everything(runner.seed, get_rank(), runner.iter, LOADING)
+        if loop.dataloader.persistent_workers:
+            loop.dataloader._iterator = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the step."""
+        seed_everything(runner.seed, get_rank(), runner.iter, STEP)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Seed metrics that draw."""
+        seed_everything(runner.seed, get_rank(), runner.iter, VALIDATION)
+
+
+def seeded_batches(batches: Iterator[Any], seed: int) -> Iterator[Any]:
+    """Seed before each batch of a training by iteration, also those that a resume skips."""
+    for index, _ in enumerate(iter(int, 1)):
+        seed_everything(seed, get_rank(), index, LOADING)
+        yield next(batches)
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed Python, NumPy and torch, on all devices, from non-negative integers.
+
+    Examples:
+        >>> seed_everything(0, 1, 2)
+        >>> first = random.random(), np.random.rand(), torch.rand(1).item()
+        >>> seed_everything(0, 1, 2)
+        >>> first == (random.random(), np.random.rand(), torch.rand(1).item())
+        True
+    """
+    python, numpy, pytorch = np.random.SeedSequence(entropy).generate_state(3)
+    random.seed(int(python))
+    np.random.seed(numpy)
+    torch.manual_seed(int(pytorch))
