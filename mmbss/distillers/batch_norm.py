@@ -37,6 +37,18 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a model normalises by the statistics of the batch while it trains.
+
+    Examples:
+        >>> has_batch_norm(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+        True
+        >>> has_batch_norm(nn.GroupNorm(1, 2))
+        False
+    """
+    return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
+
+
 def split_batch(features: Any, count: int) -> tuple[Any, Any]:
     """Split tensors, or tuples and lists of them, after the first ``count`` samples.
 

@@ -4,12 +4,13 @@ from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.attacks.base import STATISTICS
 from mmbss.config_check import build_checked, check_keys
-from mmbss.distillers.batch_norm import frozen_statistics, split_batch
+from mmbss.distillers.batch_norm import frozen_statistics, has_batch_norm, split_batch
 from mmbss.distillers.boundary_search import BoundarySamples, BoundarySearch, check_choice
 from mmbss.distillers.distiller import Distiller, build_loss, check_finite, class_labels
 from mmbss.losses import DistillationLoss
@@ -187,16 +188,29 @@ class BSSDistiller(Distiller):
         return losses
 
     def distil_at_boundary(self, found: BoundarySamples) -> dict[str, Tensor]:
-        """``loss_bss``, where there are samples to learn, and the attack's statistics."""
+        """``loss_bss``, where there are samples to learn, and the attack's statistics.
+
+        The loss is the mean over the samples of all processes, however unevenly these have found
+        them: it is scaled for a mean of the gradients over the processes, as DDP and FSDP take it.
+        """
         # alone, a sample without spatial extent has no statistics to be normalised by
-        if len(found.inputs) < (2 if self.joined is None else 1):
+        least = 2 if self.joined is None and has_batch_norm(self) else 1
+        samples = len(found.inputs) if len(found.inputs) >= least else 0
+        weight = found.inputs.new_tensor(float(samples), dtype=torch.float32)
+        if samples and found.weights is not None:
+            weight = found.weights.sum()
+        total = weight.clone()
+        all_reduce(total)
+        if not samples:
             return found.statistics
         logits = self.head(self._features_at_boundary(found))
         if found.weights is None:
             loss = self.boundary_loss(logits, found.teacher_logits, found.labels)
         else:
             losses = self.boundary_loss.per_sample(logits, found.teacher_logits, found.labels)
-            loss = (found.weights * losses).sum() / found.weights.sum()
+            loss = (found.weights * losses).sum() / weight
+        if get_world_size() > 1:
+            loss = loss * (weight * get_world_size() / total)
         return {**found.statistics, 'loss_bss': loss}
 
     def _features_at_boundary(self, found: BoundarySamples) -> Any:
