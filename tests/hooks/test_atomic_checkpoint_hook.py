@@ -1,0 +1,135 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmbss.registry import HOOKS
+
+
+class Stop(Exception):
+    """The moment at which a run is killed."""
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Ends a run at a hook point of an epoch, as a kill would."""
+
+    def __init__(self, point, epoch):
+        self.epoch = epoch
+        setattr(self, point, self.stop)
+
+    def stop(self, runner, *args, **kwargs):
+        if runner.epoch == self.epoch:
+            raise Stop
+
+
+@pytest.fixture
+def run(run_settings, resnet_config, tmp_path):
+    """Train some epochs of a plain classifier, from the start or on from a checkpoint."""
+    count = 0
+
+    def run(stop=None, epochs=3, keep=1, resume=None, **checkpoint):
+        nonlocal count
+        count += 1
+        config = Config(run_settings(tmp_path, resnet_config(), epochs=epochs))
+        config.experiment_name = f'{tmp_path.name}_{count}'
+        config.train_dataloader.dataset.indices = 64
+        config.default_hooks.checkpoint = dict(
+            type='mmbss.AtomicCheckpointHook', interval=1, max_keep_ckpts=keep, **checkpoint
+        )
+        if stop is not None:
+            config.custom_hooks = [dict(type='mmbss.StopHook', **stop)]
+        config.resume = resume is not None
+        config.load_from = resume and str(tmp_path / resume)
+        runner = Runner.from_cfg(config)
+        if stop is None:
+            runner.train()
+        else:
+            with pytest.raises(Stop):
+                runner.train()
+        return runner
+
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob('*.pth'))
+
+
+def test_only_the_newest_checkpoints_are_kept(run, tmp_path):
+    run(keep=2)
+    assert names(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']
+    assert not list(tmp_path.glob('.*.part'))
+
+
+def test_one_is_kept_besides_the_best(run, tmp_path):
+    run(keep=1, save_best='auto')
+    assert len(names(tmp_path)) == 2
+    assert names(tmp_path)[1] == 'epoch_3.pth'
+
+
+def test_the_outdated_one_stays_until_its_successor_is_written(run, tmp_path, monkeypatch):
+    full = []
+
+    def save(self, *args, **kwargs):
+        if self.epoch == 1 and not full:
+            full.append(names(tmp_path))
+            raise OSError('no room')
+        return original(self, *args, **kwargs)
+
+    original = Runner.save_checkpoint
+    monkeypatch.setattr(Runner, 'save_checkpoint', save)
+    with pytest.raises(OSError, match='no room'):
+        run(keep=1)
+    assert full == [['epoch_1.pth']]
+    assert names(tmp_path) == ['epoch_1.pth']
+
+
+def test_what_a_killed_run_left_half_written_is_removed(run, tmp_path):
+    (tmp_path / '.epoch_9.pth.4711.part').touch()
+    run(epochs=1)
+    assert not list(tmp_path.glob('.*.part'))
+
+
+def validated(folder, name):
+    hub = torch.load(folder / name)['message_hub']
+    return hub['runtime_info'].get('validated_iter')
+
+
+def test_a_checkpoint_knows_whether_it_has_been_validated(run, tmp_path):
+    run(stop=dict(point='before_val_epoch', epoch=2, priority='LOWEST'), keep=-1)
+    # two iterations an epoch
+    assert validated(tmp_path, 'epoch_1.pth') == 2
+    assert validated(tmp_path, 'epoch_2.pth') == 2
+
+
+@pytest.mark.parametrize('save_best', [None, 'auto'])
+def test_a_validation_that_a_kill_prevented_is_made_up_for(save_best, run, tmp_path):
+    checkpoint = dict(save_best=save_best)
+    run(stop=dict(point='before_val_epoch', epoch=2, priority='LOWEST'), keep=-1, **checkpoint)
+    runner = run(resume='epoch_2.pth', keep=-1, **checkpoint)
+    accuracies = runner.message_hub.get_scalar('val/accuracy/top1')
+    assert accuracies.data[0].size == 3, 'one of each epoch'
+    assert validated(tmp_path, 'epoch_2.pth') == 4
+
+
+def test_a_validation_that_has_been_made_is_not_repeated(run, tmp_path):
+    run(epochs=2, keep=-1)
+    runner = run(resume='epoch_2.pth', keep=-1)
+    assert runner.message_hub.get_scalar('val/accuracy/top1').data[0].size == 3
+
+
+def test_nothing_is_due_without_validation(make_runner, resnet_config, tmp_path):
+    hooks = dict(checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1))
+    make_runner(resnet_config(), default_hooks=hooks, epochs=1, work_dir=tmp_path).train()
+    runner = make_runner(
+        resnet_config(),
+        default_hooks=hooks,
+        epochs=2,
+        work_dir=tmp_path,
+        resume=True,
+        load_from=str(tmp_path / 'epoch_1.pth'),
+    )
+    runner.train()
+    assert runner.epoch == 2
