@@ -84,7 +84,7 @@ def test_other_files_are_no_checkpoints(tmp_path):
     path.write_text('no checkpoint')
     with pytest.raises(ValueError, match='no checkpoint'):
         check_intact(path)
-    with pytest.raises(ValueError, match='missing.pth'):
+    with pytest.raises(ValueError, match=r'missing\.pth'):
         check_intact(tmp_path / 'missing.pth')
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_newest_is_reported_and_the_one_before_it_used(tmp_path):
 def test_no_checkpoint_at_all_is_no_error_but_damaged_ones_alone_are(tmp_path):
     assert newest_intact_checkpoint(tmp_path) == (None, [])
     truncate(write(tmp_path / 'epoch_1.pth'))
-    with pytest.raises(ValueError, match='no checkpoint in .* can be read'):
+    with pytest.raises(ValueError, match=r'no checkpoint in .* can be read'):
         newest_intact_checkpoint(tmp_path)
 
 

@@ -36,9 +36,11 @@ def other_process(tmp_path):
 
 
 def test_a_second_run_in_the_folder_is_refused_with_the_first_named(other_process, tmp_path):
-    with pytest.raises(ValueError, match=f'in use by process {other_process.pid} on .*work-dir'):
-        with claimed_work_dir(tmp_path, resume=True):
-            pass
+    with (
+        pytest.raises(ValueError, match=f'in use by process {other_process.pid} on .*work-dir'),
+        claimed_work_dir(tmp_path, resume=True),
+    ):
+        pass
 
 
 def test_a_killed_process_gives_the_folder_free(other_process, tmp_path):
@@ -50,26 +52,32 @@ def test_a_killed_process_gives_the_folder_free(other_process, tmp_path):
 
 def test_a_run_from_the_start_does_not_overwrite_checkpoints(tmp_path):
     (tmp_path / 'epoch_3.pth').touch()
-    with pytest.raises(ValueError, match=r'holds 1 checkpoints .* epoch_3.pth.*--resume'):
-        with claimed_work_dir(tmp_path, resume=False):
-            pass
+    with (
+        pytest.raises(ValueError, match=r'holds 1 checkpoints .* epoch_3.pth.*--resume'),
+        claimed_work_dir(tmp_path, resume=False),
+    ):
+        pass
     with claimed_work_dir(tmp_path, resume=True):
         pass
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / 'run').touch()
-    with pytest.raises(OSError, match='run cannot be written to'):
-        with claimed_work_dir(tmp_path / 'run', resume=False):
-            pass
+    with (
+        pytest.raises(OSError, match='run cannot be written to'),
+        claimed_work_dir(tmp_path / 'run', resume=False),
+    ):
+        pass
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
 def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(OSError, match='cannot be written to'):
-        with claimed_work_dir(tmp_path, resume=False):
-            pass
+    with (
+        pytest.raises(OSError, match='cannot be written to'),
+        claimed_work_dir(tmp_path, resume=False),
+    ):
+        pass
     tmp_path.chmod(stat.S_IRWXU)
 
 

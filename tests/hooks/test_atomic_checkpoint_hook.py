@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from mmbss.registry import HOOKS
 
 
-class Stop(Exception):
+class KilledError(Exception):
     """The moment at which a run is killed."""
 
 
@@ -21,7 +21,7 @@ class StopHook(Hook):
 
     def stop(self, runner, *args, **kwargs):
         if runner.epoch == self.epoch:
-            raise Stop
+            raise KilledError
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def run(run_settings, resnet_config, tmp_path):
         if stop is None:
             runner.train()
         else:
-            with pytest.raises(Stop):
+            with pytest.raises(KilledError):
                 runner.train()
         return runner
 

@@ -105,6 +105,9 @@ def mmpretrain_run(configs, train, tmp_path_factory):
         tmp_path_factory.mktemp('mmpretrain_run'),
         '--no-persistent-workers',
         '--no-pin-memory',
+        '--cfg-options',
+        # the one of our tool's own hooks that has a part in the result
+        'default_hooks.step_seed.type=mmbss.StepSeedHook',
         tool=MMPRETRAIN_TOOL,
     )
 

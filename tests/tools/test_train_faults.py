@@ -1,0 +1,144 @@
+"""Whole runs that are killed, that share a work dir, that run out of disk or lose a process."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from mmengine.config import Config
+
+
+def wait_for(process, path, text, seconds=120):
+    """Wait until a run has written a text into its log."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.is_file() and text in path.read_text():
+            return
+        assert process.poll() is None, path.read_text()[-3000:]
+        time.sleep(0.02)
+    raise AssertionError(path.read_text()[-3000:])
+
+
+@pytest.fixture
+def start(root):
+    """Start a command of Python in a process group of its own, with its output in a file."""
+    started = []
+
+    def start(output, *command, **options):
+        with output.open('w') as file:
+            process = subprocess.Popen(
+                [sys.executable, *map(str, command)],
+                cwd=root,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=dict(os.environ, OMP_NUM_THREADS='1'),
+                **options,
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def train_tool(root):
+    return root / 'tools' / 'train.py'
+
+
+@pytest.fixture
+def endless_config(configs, write_config, tmp_path):
+    """The short BSS run with more epochs than anybody waits for."""
+    config = Config.fromfile(configs.bss)
+    config.train_cfg.max_epochs = 10_000
+    return write_config(tmp_path / 'endless.py', config.to_dict())
+
+
+def test_a_second_run_in_the_same_work_dir_is_refused(
+    start, train_tool, endless_config, configs, python, tmp_path
+):
+    log = tmp_path / 'first.log'
+    first = start(log, train_tool, endless_config, '--work-dir', tmp_path / 'run')
+    wait_for(first, log, 'Saving checkpoint at 1 epochs')
+    second = python(
+        train_tool, configs.bss, '--work-dir', tmp_path / 'run', '--resume', check=False
+    )
+    assert second.returncode == 1
+    assert second.stderr.strip().splitlines()[-1].startswith('error: ')
+    assert f'is in use by process {first.pid}' in second.stderr
+    assert first.poll() is None
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    torch.load(next((tmp_path / 'run').glob('epoch_*.pth')))
+
+
+def test_a_finished_run_is_not_overwritten(configs, bss_run, python, train_tool):
+    before = {path: path.stat().st_mtime_ns for path in bss_run.folder.glob('*.pth')}
+    again = python(train_tool, configs.bss, '--work-dir', bss_run.folder, check=False)
+    assert again.returncode == 1
+    assert 'go on with --resume' in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in bss_run.folder.glob('*.pth')} == before
+
+
+def limit_files():
+    """No file may grow beyond 30 kB, less than a checkpoint has."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_there(
+    start, configs, bss_run, train_tool, tmp_path
+):
+    content = (bss_run.folder / 'epoch_2.pth').read_bytes()
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'epoch_2.pth').write_bytes(content)
+    log = tmp_path / 'output.log'
+    process = start(
+        log,
+        train_tool,
+        configs.bss,
+        '--work-dir',
+        tmp_path / 'run',
+        '--resume',
+        '--cfg-options',
+        'log_level=ERROR',
+        preexec_fn=limit_files,
+    )
+    assert process.wait(120) == 1
+    last = log.read_text().strip().splitlines()[-1]
+    assert last.startswith('error: ')
+    assert 'epoch_3.pth could not be written' in last
+    assert 'earlier checkpoints are intact' in last
+    assert (tmp_path / 'run' / 'epoch_2.pth').read_bytes() == content
+    assert not list((tmp_path / 'run').glob('.*.part'))
+
+
+def test_a_job_ends_with_an_error_when_one_of_its_processes_dies(
+    start, train_tool, endless_config, tmp_path
+):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    log = tmp_path / 'job.log'
+    job = start(
+        log,
+        *('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}'),
+        *(train_tool, endless_config, '--launcher', 'pytorch', '--work-dir', tmp_path / 'run'),
+    )
+    wait_for(job, log, 'Saving checkpoint at 1 epochs')
+    ranks = subprocess.run(
+        ['pgrep', '-P', str(job.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(ranks) == 2
+    os.kill(int(ranks[1]), signal.SIGKILL)
+    # not a time to be beaten: without the end of the job the test would hang
+    assert job.wait(120) != 0
+    torch.load(next((tmp_path / 'run').glob('epoch_*.pth')))
