@@ -50,11 +50,10 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         >>> find_arguments(Fixed).types
         {'name': (<class 'str'>,), 'scale': (<class 'float'>,)}
     """
-    is_class = inspect.isclass(function)
-    if is_class:
+    is_class = isinstance(function, type)
+    layers = [function]
+    if isinstance(function, type):
         layers = [vars(kind)['__init__'] for kind in function.__mro__ if '__init__' in vars(kind)]
-    else:
-        layers = [function]
     known: dict[str, inspect.Parameter] = {}
     types_: dict[str, tuple[type, ...]] = {}
     filled, taken = int(is_class), set[str]()
@@ -83,8 +82,9 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
 
 
 def _handed_on(initialiser: Callable[..., Any], kwargs: str) -> tuple[int, set[str]] | None:
-    """Which arguments ``super().__init__(..., **kwargs)`` fills in: how many, ``self`` with them,
-    and those with which names. None if the call is not the only use of ``kwargs``.
+    """How many arguments ``super().__init__(..., **kwargs)`` fills in by place, and which by name.
+
+    ``self`` is counted. None if this call is not the only use of ``kwargs``.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(initialiser)))

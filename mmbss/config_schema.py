@@ -12,9 +12,10 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmbss import registry
+from mmbss.config_agreement import check_agreement
 from mmbss.config_arguments import find_arguments
 from mmbss.config_check import check_keys, check_known, suggest
-from mmbss.config_rules import check_agreement, check_values
+from mmbss.config_rules import check_values
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -118,8 +119,8 @@ def check_config(cfg: Config) -> None:
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             check_loader(name, cfg[name])
-    check_loop(cfg.get('train_cfg'))
     check_values(cfg)
+    check_loop(cfg.get('train_cfg'))
     check_agreement(cfg)
 
 
@@ -179,13 +180,13 @@ def check_entry(path: str, place: Place, config: Any) -> None:
         if isinstance(config, (str, int, float)):
             raise ValueError(f'{path}={config!r} must be a dict with a type')
         return
-    if place is LOOPS and 'type' not in config:
+    if place is LOOPS and ('type' not in config or 'by_epoch' in config):
         return  # see check_loop
     name = config.get('type', place.default)
     if name is None and place is METRICS and 'metrics' in config:
         return
     if name is None:
-        raise ValueError(f"{path} must be a dict with a type, got {reprlib.repr(dict(config))}")
+        raise ValueError(f'{path} must be a dict with a type, got {reprlib.repr(dict(config))}')
     kind = find_type(path, place.registry, name)
     check_keys(
         {k: v for k, v in config.items() if k not in ('type', '_scope_', *place.popped)},
@@ -235,7 +236,7 @@ def check_loader(name: str, config: dict[str, Any]) -> None:
         raise ValueError(f'{name} lacks batch_size: add one, such as {name}.batch_size=32')
     for key in ('dataset', 'sampler'):
         if config.get(key) is None:
-            raise ValueError(f"{name} lacks {key}: add a dict with a type, see the user guide")
+            raise ValueError(f'{name} lacks {key}: add a dict with a type, see the user guide')
 
 
 def check_loop(config: Any) -> None:
@@ -252,8 +253,8 @@ def check_loop(config: Any) -> None:
             'by_epoch=False (with max_iters), or else a type'
         )
     by_epoch = config['by_epoch']
-    loop, other = (EpochBasedTrainLoop, 'max_iters') if by_epoch else (
-        IterBasedTrainLoop, 'max_epochs'
+    loop, other = (
+        (EpochBasedTrainLoop, 'max_iters') if by_epoch else (IterBasedTrainLoop, 'max_epochs')
     )
     if other in config:
         raise ValueError(
