@@ -111,7 +111,7 @@ def merge_common_arguments(cfg: Config, args: argparse.Namespace) -> None:
         loader.setdefault('pin_memory', torch.cuda.is_available())
         loader.setdefault('persistent_workers', True)
         if args.no_pin_memory:
-            loader.pin_memory = False
+            loader['pin_memory'] = False
 
 
 def section(cfg: Config, name: str, flag: str) -> ConfigDict:
