@@ -146,12 +146,13 @@ def fits(value: Any, classes: Collection[type], strictly: bool = True) -> bool:
     """
     if isinstance(value, tuple(classes)) or not isinstance(value, (*SCALARS, dict, list, tuple)):
         return True
-    plain = all(kind in (*SCALARS, list, tuple, dict, Tensor) for kind in classes)
-    if isinstance(value, str):
-        return not plain
-    only_scalars = all(kind in SCALARS for kind in classes)
-    if isinstance(value, (int, float)) and {int, float, bool} & set(classes):
+    is_numeric = bool({int, float, bool} & set(classes))
+    if isinstance(value, (int, float)) and is_numeric:
         return float in classes or not strictly or float(value).is_integer()
     if isinstance(value, (list, tuple)):
-        return not only_scalars or not (strictly or classes == (str,))
-    return not only_scalars
+        return bool({list, tuple} & set(classes)) or (
+            not strictly and (is_numeric or dict in classes)
+        )
+    if isinstance(value, dict):
+        return not all(kind in (*SCALARS, list, tuple) for kind in classes)
+    return not all(kind in (*SCALARS, list, tuple, dict, Tensor) for kind in classes)

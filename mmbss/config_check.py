@@ -51,6 +51,21 @@ def check_known(given: Mapping[str, Any], accepted: Iterable[str], where: str) -
             )
 
 
+def misspelt(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Those of the settings that nearly have a known name.
+
+    Examples:
+        >>> misspelt(dict(intervall=3, name='a'), ['interval', 'names'])
+        {'intervall': 3}
+    """
+    unknown = {key: value for key, value in given.items() if key not in known}
+    return {
+        key: value
+        for key, value in unknown.items()
+        if difflib.get_close_matches(str(key), known, n=1, cutoff=0.9)
+    }
+
+
 def check_keys(
     config: Mapping[str, Any],
     function: Callable[..., Any],
@@ -70,15 +85,15 @@ def check_keys(
     """
     arguments = find_arguments(function)
     # the annotations of other libraries often leave out what their code takes
-    is_own = function.__module__.startswith('mmbss')
-    if arguments.is_complete:
-        check_known(config, arguments.known, where)
+    strictly = function.__module__.startswith(('mmbss', 'mmengine.runner'))
+    likely = config if arguments.is_complete else misspelt(config, arguments.known)
+    check_known(likely, arguments.known, where)
     missing = [name for name in arguments.required if name not in {*config, *supplied}]
     if missing:
-        raise ValueError(f'{where} lacks {", ".join(map(repr, missing))}')
+        raise ValueError(f'{where} lacks {", ".join(map(repr, missing))}: add it')
     for key, value in config.items():
         classes = arguments.types.get(key, ())
-        if classes and not fits(value, classes, is_own) and value != arguments.known[key].default:
+        if classes and not fits(value, classes, strictly) and value != arguments.known[key].default:
             names = ' or '.join(kind.__name__.replace('NoneType', 'None') for kind in classes)
             raise ValueError(f'{where}: {key} must be {names}, got {reprlib.repr(value)}')
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mmbss import registry
 from mmbss.config_agreement import check_agreement
 from mmbss.config_arguments import find_arguments
-from mmbss.config_check import check_keys, check_known, suggest
+from mmbss.config_check import check_keys, check_known
 from mmbss.config_rules import check_values
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -29,6 +29,14 @@ TOP_LEVEL = (
     'model_wrapper_cfg',
     'runner_type',
     'sync_bn',
+)
+
+
+#: Keys of those parts of a config that are built from no registry.
+SECTIONS = dict(
+    randomness=find_arguments(Runner.set_randomness).known.keys() - {'self'},
+    auto_scale_lr=('base_batch_size', 'enable'),
+    env_cfg=('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
 )
 
 
@@ -52,6 +60,8 @@ class Place:
 
 
 MODEL = Place(registry.MODELS)
+# what kind it is without a type depends on the model
+PREPROCESSOR = Place(registry.MODELS)
 METRICS = Place(registry.METRICS)
 HOOKS = Place(registry.HOOKS, popped=('priority',), is_group=True)
 LOOPS = Place(registry.LOOPS, supplied=('runner', 'dataloader', 'evaluator'))
@@ -59,6 +69,7 @@ LOOPS = Place(registry.LOOPS, supplied=('runner', 'dataloader', 'evaluator'))
 #: By key at the top of a config.
 TOP_PLACES = dict(
     model=MODEL,
+    data_preprocessor=PREPROCESSOR,
     val_evaluator=METRICS,
     test_evaluator=METRICS,
     optim_wrapper=Place(
@@ -81,6 +92,7 @@ TOP_PLACES = dict(
 
 #: By key anywhere else.
 NESTED_PLACES = dict(
+    data_preprocessor=PREPROCESSOR,
     backbone=MODEL,
     neck=MODEL,
     head=MODEL,
@@ -119,6 +131,7 @@ def check_config(cfg: Config) -> None:
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             check_loader(name, cfg[name])
+    check_sections(cfg)
     check_values(cfg)
     check_loop(cfg.get('train_cfg'))
     check_agreement(cfg)
@@ -143,7 +156,17 @@ def check_top_level(cfg: Config) -> None:
                 'it, or choose a name that is less alike'
             )
     given = {key: cfg[key] for key in find_arguments(Runner).known if key in cfg}
-    check_keys(given, Runner, 'the config', supplied=('model', 'work_dir'))
+    check_keys(given, Runner, 'the config', supplied=('work_dir',))
+
+
+def check_sections(cfg: Config) -> None:
+    """Refuse keys that mmengine does not read in sections that have no type.
+
+    Raises:
+        ValueError: Naming the key.
+    """
+    for name, known in SECTIONS.items():
+        check_known(cfg.get(name) or {}, known, name)
 
 
 def find_entries(cfg: Config) -> Iterator[tuple[str, Place, Any]]:
@@ -158,12 +181,15 @@ def _entries_in(value: Any, path: str, place: Place | None) -> Iterator[tuple[st
         for index, item in enumerate(value):
             yield from _entries_in(item, f'{path}.{index}', place)
         return
-    if place is not None and value is not None:
-        is_group = isinstance(value, dict) and place.is_group and 'type' not in value
-        if not is_group:
-            yield path, place, value
-    else:
-        is_group = False
+    is_group = (
+        isinstance(value, dict)
+        and place is not None
+        and place.is_group
+        and 'type' not in value
+        and not any(isinstance(item, (str, int, float)) for item in value.values())
+    )
+    if place is not None and value is not None and not is_group:
+        yield path, place, value
     if isinstance(value, dict):
         for key, item in value.items():
             within = place if is_group else NESTED_PLACES.get(key)
@@ -183,7 +209,7 @@ def check_entry(path: str, place: Place, config: Any) -> None:
     if place is LOOPS and ('type' not in config or 'by_epoch' in config):
         return  # see check_loop
     name = config.get('type', place.default)
-    if name is None and place is METRICS and 'metrics' in config:
+    if name is None and (place is PREPROCESSOR or (place is METRICS and 'metrics' in config)):
         return
     if name is None:
         raise ValueError(f'{path} must be a dict with a type, got {reprlib.repr(dict(config))}')
@@ -206,10 +232,18 @@ def find_type(path: str, types: Registry, name: Any) -> Any:
         return name
     kind = types.get(name) if isinstance(name, str) else None
     if kind is None:
-        known = {key for each in _family(types) for key in each.module_dict}
+        known = {
+            key if each.scope in ('mmengine', 'mmpretrain') else f'{each.scope}.{key}': key
+            for each in _family(types)
+            for key in each.module_dict
+        }
+        plain = str(name).split('.')[-1]
+        (closest,) = difflib.get_close_matches(plain, known.values(), n=1) or (None,)
+        full = [each for each, key in known.items() if key == closest]
+        hint = f', did you mean {full[0]!r}?' if full else ';'
         raise ValueError(
-            f'{path}.type={name!r} is not in the {types.name} registry'
-            f'{suggest(str(name), known)} A module of your own must be in custom_imports'
+            f'{path}.type={name!r} is not in the {types.name} registry{hint} A module of your own '
+            'must be in custom_imports'
         )
     return kind
 
