@@ -141,12 +141,19 @@ def merge_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write ``--cfg-options`` into the config, which have the last word.
 
     Raises:
-        ValueError: If one goes to a name that nobody reads.
+        ValueError: If one goes to a name that nobody reads, or to no place in the config.
     """
     if args.cfg_options is not None:
         names = {key.split('.')[0]: value for key, value in args.cfg_options.items()}
         check_known(names, {*cfg, *TOP_LEVEL}, '--cfg-options: the config')
-        cfg.merge_from_dict(args.cfg_options)
+        try:
+            cfg.merge_from_dict(args.cfg_options)
+        except (KeyError, TypeError) as error:
+            options = ' '.join(f'{key}={value}' for key, value in args.cfg_options.items())
+            raise ValueError(
+                f'--cfg-options {options} do not fit the config: {_message(error)}: correct the '
+                'path of the key'
+            ) from error
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         # torch refuses workers that persist where there are none
         if isinstance(cfg.get(name), dict) and not cfg[name].get('num_workers'):

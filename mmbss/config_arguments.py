@@ -142,10 +142,13 @@ def fits(value: Any, classes: Collection[type], strictly: bool = True) -> bool:
     Args:
         value: The value.
         classes: What :attr:`Arguments.types` says.
-        strictly: Whether to refuse fractions and sequences where a whole number is expected, too.
+        strictly: Whether to refuse what only a careless annotation leaves out: None, and fractions
+            and sequences in the place of a whole number.
     """
     if isinstance(value, tuple(classes)) or not isinstance(value, (*SCALARS, dict, list, tuple)):
         return True
+    if value is None:
+        return not strictly
     is_numeric = bool({int, float, bool} & set(classes))
     if isinstance(value, (int, float)) and is_numeric:
         return float in classes or not strictly or float(value).is_integer()

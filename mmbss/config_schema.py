@@ -192,6 +192,8 @@ def _entries_in(value: Any, path: str, place: Place | None) -> Iterator[tuple[st
         yield path, place, value
     if isinstance(value, dict):
         for key, item in value.items():
+            if key == 'paramwise_cfg':  # its keys are names of modules
+                continue
             within = place if is_group else NESTED_PLACES.get(key)
             yield from _entries_in(item, f'{path}.{key}', within)
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import mmpretrain
 import pytest
 import torch
-import mmpretrain
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
@@ -405,8 +405,8 @@ OPTIONS = [
     ('train_cfg.max_epoch=3', 'max_epoch=3', "did you mean 'max_epochs'"),
     ('optim_wraper.optimizer.lr=0.1', 'optim_wraper=0.1', "did you mean 'optim_wrapper'"),
     ('lr=0.1', 'lr=0.1', '--cfg-options: the config has no key'),
-    ('custom_hooks.4.type=EMAHook', 'custom_hooks', '4'),
-    ('train_cfg.max_epochs.value=3', 'max_epochs', '3'),
+    ('custom_hooks.4.type=EMAHook', 'custom_hooks.4.type=EMAHook', 'correct the path of the key'),
+    ('train_cfg.max_epochs.value=3', 'max_epochs', 'correct the path of the key'),
     ('train_cfg.max_epochs=', 'max_epochs', 'must be a whole number'),
 ]
 
@@ -466,7 +466,7 @@ GOOD += [
         'swin_transformer/swin-tiny_16xb64_in1k.py',
         'mobilenet_v3/mobilenet-v3-small_8xb16_cifar10.py',
         'efficientnet/efficientnet-b0_8xb32_in1k.py',
-        'deit/deit-tiny-distilled_pt-4xb256_in1k.py',
+        'deit/deit-tiny_4xb256_in1k.py',
         'convnext/convnext-tiny_32xb128_in1k.py',
         'csra/resnet101-csra_1xb16_voc07-448px.py',
         'arcface/resnet50-arcface_8xb32_inshop.py',
