@@ -72,6 +72,32 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+class CircularBaseError(ValueError):
+    """Config files inherit from each other in a circle."""
+
+
+def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
+    """Refuse a circle of ``_base_``, which mmengine follows until Python gives up.
+
+    Args:
+        path: A config file.
+        above: The files that lead to it.
+
+    Raises:
+        CircularBaseError: Naming the files.
+    """
+    if path in above:
+        circle = ' -> '.join(map(str, (*above[above.index(path) :], path)))
+        raise CircularBaseError(f'_base_ goes round in a circle: {circle}: remove one of them')
+    try:
+        bases = Config._get_base_files(str(path))
+    except SyntaxError:  # perhaps only until mmengine has filled in the variables
+        return
+    for base in bases:
+        if '::' not in base and '{{' not in base:
+            check_bases((path.parent / base).resolve(), (*above, path))
+
+
 def load_config(path: str) -> Config:
     """Read a config file.
 
@@ -79,11 +105,10 @@ def load_config(path: str) -> Config:
         ValueError: In one line with the file and what is wrong with it.
     """
     try:
+        check_bases(Path(path).expanduser().resolve())
         return Config.fromfile(path)
-    except RecursionError:
-        raise ValueError(
-            f'config {path}: its _base_ files inherit from each other in a circle: remove one'
-        ) from None
+    except CircularBaseError as error:
+        raise ValueError(f'config {path}: {error}') from None
     except Exception as error:  # a config file is code, which may raise anything
         lines = [
             f' (line {line} of {frame.f_code.co_filename})'
