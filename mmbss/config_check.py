@@ -2,54 +2,100 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from mmengine.registry import DefaultScope, Registry
 
+from mmbss.config_arguments import NAMED, find_arguments, fits
+
 
 def accepted_keys(function: Callable[..., Any]) -> dict[str, bool]:
     """Keyword arguments of a function or class, and whether each must be given."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {
         name: parameter.default is inspect.Parameter.empty
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in kinds and name != 'self'
+        if parameter.kind in NAMED and name != 'self'
     }
 
 
-def check_known(given: Iterable[str], accepted: Iterable[str], where: str) -> None:
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Ask whether the closest known name was meant; a semicolon where none is close.
+
+    Examples:
+        >>> suggest('KDLos', ['KDLoss', 'HintLoss'])
+        ", did you mean 'KDLoss'?"
+    """
+    closest = difflib.get_close_matches(name, known, n=1)
+    return f', did you mean {closest[0]!r}?' if closest else ';'
+
+
+def check_known(given: Mapping[str, Any], accepted: Iterable[str], where: str) -> None:
     """Refuse keys that nobody reads.
 
     Raises:
-        ValueError: Naming the key, the closest known one and all known ones.
+        ValueError: Naming the key, the closest known one, all known ones and the value.
 
     Examples:
-        >>> check_known(['temprature'], ['temperature', 'loss_weight'], 'KDLoss')
+        >>> check_known(dict(temprature=3), ['temperature', 'loss_weight'], 'KDLoss')
         Traceback (most recent call last):
         ValueError: KDLoss has no key 'temprature', did you mean 'temperature'? It takes: ...
     """
-    accepted = list(accepted)
-    for key in given:
+    accepted = sorted(accepted)
+    for key, value in given.items():
         if key not in accepted:
-            closest = difflib.get_close_matches(key, accepted, n=1)
-            hint = f', did you mean {closest[0]!r}?' if closest else ';'
             raise ValueError(
-                f'{where} has no key {key!r}{hint} It takes: {", ".join(sorted(accepted))}'
+                f'{where} has no key {key!r}{suggest(str(key), accepted)} It takes: '
+                f'{", ".join(accepted) or "nothing"}; got {key}={reprlib.repr(value)}'
             )
 
 
-def check_keys(config: dict[str, Any], function: Callable[..., Any], where: str) -> None:
+def misspelt(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Those of the settings that nearly have a known name.
+
+    Examples:
+        >>> misspelt(dict(intervall=3, name='a'), ['interval', 'names'])
+        {'intervall': 3}
+    """
+    unknown = {key: value for key, value in given.items() if key not in known}
+    return {
+        key: value
+        for key, value in unknown.items()
+        if difflib.get_close_matches(str(key), known, n=1, cutoff=0.9)
+    }
+
+
+def check_keys(
+    config: Mapping[str, Any],
+    function: Callable[..., Any],
+    where: str,
+    supplied: Collection[str] = (),
+) -> None:
     """Refuse a config entry that does not fit the function it is for.
 
+    Args:
+        config: Keyword arguments for the function.
+        function: A function or class.
+        where: What to call the entry in a message.
+        supplied: Arguments that are filled in where the config does not name them.
+
     Raises:
-        ValueError: If a key is unknown or a required one is missing.
+        ValueError: If a key is unknown, a required one is missing or a value of a wrong type.
     """
-    accepted = accepted_keys(function)
-    check_known(config, accepted, where)
-    missing = [name for name, required in accepted.items() if required and name not in config]
+    arguments = find_arguments(function)
+    # the annotations of other libraries often leave out what their code takes
+    strictly = function.__module__.startswith(('mmbss', 'mmengine.runner'))
+    likely = config if arguments.is_complete else misspelt(config, arguments.known)
+    check_known(likely, arguments.known, where)
+    missing = [name for name in arguments.required if name not in {*config, *supplied}]
     if missing:
-        raise ValueError(f'{where} lacks {", ".join(map(repr, missing))}')
+        raise ValueError(f'{where} lacks {", ".join(map(repr, missing))}: add it')
+    for key, value in config.items():
+        classes = arguments.types.get(key, ())
+        if classes and not fits(value, classes, strictly) and value != arguments.known[key].default:
+            names = ' or '.join(kind.__name__.replace('NoneType', 'None') for kind in classes)
+            raise ValueError(f'{where}: {key} must be {names}, got {reprlib.repr(value)}')
 
 
 def build_checked(registry: Registry, config: dict[str, Any], where: str) -> Any:
@@ -64,11 +110,7 @@ def build_checked(registry: Registry, config: dict[str, Any], where: str) -> Any
     # of a registry's own scope, since mmpretrain knows no attacks
     with DefaultScope.overwrite_default_scope('mmbss'):
         kind = registry.get(config['type']) if isinstance(config['type'], str) else config['type']
-        takes_any = kind is None or any(
-            parameter.kind is inspect.Parameter.VAR_KEYWORD
-            for parameter in inspect.signature(kind).parameters.values()
-        )
-        if not takes_any:
+        if kind is not None:
             keys = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
             check_keys(keys, kind, f'{where} ({kind.__name__})')
         return registry.build(config)

@@ -16,6 +16,7 @@ from mmengine.evaluator import DumpResults
 from mmbss.cli import (
     add_common_arguments,
     build_runner,
+    load_config,
     merge_common_arguments,
     merge_options,
     readable_errors,
@@ -62,7 +63,7 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with readable_errors():
-        cfg = Config.fromfile(args.config)
+        cfg = load_config(args.config)
         merge_args(cfg, args)
         prepare_cpu_distributed(cfg)
         runner = build_runner(cfg)

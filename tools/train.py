@@ -16,14 +16,20 @@ from mmengine.config import Config
 from mmbss.cli import (
     add_common_arguments,
     build_runner,
+    load_config,
     merge_amp,
     merge_common_arguments,
     merge_options,
     readable_errors,
+    section,
 )
 from mmbss.compat import prepare_cpu_distributed
-from mmbss.default_hooks import add_safety_hooks, choose_checkpoint
-from mmbss.work_dir import claimed_work_dir
+        add_safety_hooks(cfg)
+        with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
+            choose_checkpoint(cfg)
+            runner = build_runner(cfg)
+            try_training(runner)
+            runner.train()
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,13 +67,14 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
-        cfg.auto_scale_lr.enable = True
+        section(cfg, 'auto_scale_lr', '--auto-scale-lr').enable = True
     if args.no_persistent_workers:
         for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(name) is not None:
                 cfg[name].persistent_workers = False
     if args.tensorboard:
-        cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
+        backends = section(cfg, 'visualizer', '--tensorboard').setdefault('vis_backends', [])
+        backends.append(dict(type='TensorboardVisBackend'))
     merge_options(cfg, args)
 
 
@@ -76,13 +83,19 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with readable_errors():
-        cfg = Config.fromfile(args.config)
+        cfg = load_config(args.config)
         merge_args(cfg, args)
         prepare_cpu_distributed(cfg)
+<<<<<<< HEAD
         add_safety_hooks(cfg)
         with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
             choose_checkpoint(cfg)
             build_runner(cfg).train()
+=======
+        runner = build_runner(cfg)
+        try_training(runner)
+        runner.train()
+>>>>>>> badcfg
 
 
 if __name__ == '__main__':

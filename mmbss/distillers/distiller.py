@@ -52,6 +52,7 @@ class Distiller(ImageClassifier):
         **student: Any,
     ) -> None:
         check_known(student, self._model_keys(), 'model')
+        check_keys(student, ImageClassifier, 'model')
         super().__init__(**student)
         check_single_label_logits(self, 'student')
         self.channels_last = channels_last

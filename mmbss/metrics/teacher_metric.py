@@ -39,7 +39,7 @@ class TeacherMetric(ModelMetric):
         super().__init__(**kwargs)
         if isinstance(teacher, dict):
             where = f'{type(self).__name__}.teacher'
-            check_keys({**teacher, 'student_preprocessor': None}, Teacher, where)
+            check_keys(teacher, Teacher, where, supplied=('student_preprocessor',))
         self.teacher_config = teacher if isinstance(teacher, dict) else None
         self.given_teacher = teacher if isinstance(teacher, Teacher) else None
 

@@ -78,7 +78,7 @@ def test_the_file_name_tells_the_experiment(file):
     # a variant of a method follows its name: bss-newton
     pattern = r'(?:([a-z]+)(?:-[^_]+)?_)?([^_]+)_([^_]+)\.py'
     method, networks, data = re.fullmatch(pattern, name).groups()
-    assert folder == (method or 'baseline')
+    assert folder == 'ablation' or folder == (method or 'baseline')
     assert data in ('cifar10', 'digits', 'image-folder')
     teacher, student = ([None, networks], networks.split('-to-'))['-to-' in networks]
     depths = [(config.model.backbone, student)]

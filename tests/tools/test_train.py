@@ -309,7 +309,7 @@ def test_learning_rate_is_scaled_with_the_batch_on_request(merged):
         ('model.teacher.checkpoint=none.pth', r"teacher\.checkpoint: no file 'none\.pth'"),
         ('model.teacher.config=none.py', r"teacher\.config: no file 'none\.py'"),
         ('model.teacher.confg=none.py', 'confg'),
-        ('model.head.num_classes=7', 'the student has 7 classes, the teacher 10'),
+        ('model.head.num_classes=7', r'model\.head\.num_classes=7 is too few for the 10 classes'),
         ('model.head.type=MultiLabelLinearClsHead', 'MultiLabelLinearClsHead'),
         ('model.boundary.num_base_samples=0', 'num_base_samples must be at least 1'),
         ('model.boundary.train_on=some', 'train_on must be'),
@@ -324,7 +324,8 @@ def test_learning_rate_is_scaled_with_the_batch_on_request(merged):
         ('custom_hooks.0.schedules.loss_kd.strat=1.0', r"unknown: \['strat'\]"),
         ('custom_hooks.0.schedules.loss_kd.until=2.0', 'until is a share'),
         ('train_dataloader.dataset.split=validation', "split must be 'train' or 'test'"),
-        ('val_evaluator.type=Acuracy', 'Acuracy is not in'),
+        ('model.head.num_classes=12', 'the student has 12 classes, the teacher 10'),
+        ('val_evaluator.type=Acuracy', "type='Acuracy' is not in the metric registry"),
         ('load_from=none.pth', r'none\.pth'),
     ],
 )
