@@ -24,12 +24,9 @@ from mmbss.cli import (
     section,
 )
 from mmbss.compat import prepare_cpu_distributed
-        add_safety_hooks(cfg)
-        with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
-            choose_checkpoint(cfg)
-            runner = build_runner(cfg)
-            try_training(runner)
-            runner.train()
+from mmbss.default_hooks import add_safety_hooks, choose_checkpoint
+from mmbss.trial import try_training
+from mmbss.work_dir import claimed_work_dir
 
 
 def parse_args() -> argparse.Namespace:
@@ -86,16 +83,12 @@ def main() -> None:
         cfg = load_config(args.config)
         merge_args(cfg, args)
         prepare_cpu_distributed(cfg)
-<<<<<<< HEAD
         add_safety_hooks(cfg)
         with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
             choose_checkpoint(cfg)
-            build_runner(cfg).train()
-=======
-        runner = build_runner(cfg)
-        try_training(runner)
-        runner.train()
->>>>>>> badcfg
+            runner = build_runner(cfg)
+            try_training(runner)
+            runner.train()
 
 
 if __name__ == '__main__':
