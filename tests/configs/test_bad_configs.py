@@ -295,7 +295,23 @@ CONTRADICTING = [
     Bad('custom_hooks.1', dict(type='mmbss.TeacherCacheHook', file='a.txt'), '.npz', 'file', 'a.t'),
 ]
 
-CASES = [*MISSPELT_KEYS, *UNKNOWN_TYPES, *MISSING, *WRONG_TYPES, *IMPOSSIBLE, *CONTRADICTING]
+SAFETY = [
+    Bad('default_hooks.finite_loss', dict(action='ignore'), "'stop' or 'skip'", 'action', 'ignore'),
+    Bad('default_hooks.finite_loss', dict(patience=0), 'at least 1', 'patience', '0'),
+    Bad('default_hooks.finite_loss', dict(acton='skip'), "did you mean 'action'", 'acton', 'acton'),
+    Bad('default_hooks.teacher_accuracy', dict(min_accuracy=2), '[0, 1]', 'min_accuracy', '2'),
+    Bad('default_hooks.teacher_accuracy', dict(), 'min_accuracy=0', 'teacher', '%'),
+]
+
+CASES = [
+    *MISSPELT_KEYS,
+    *UNKNOWN_TYPES,
+    *MISSING,
+    *WRONG_TYPES,
+    *IMPOSSIBLE,
+    *CONTRADICTING,
+    *SAFETY,
+]
 
 
 @pytest.fixture(scope='module')
@@ -312,7 +328,9 @@ def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_m
         )
         model['type'] = 'mmbss.BSSDistiller'
         hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
-        return Config(run_settings(folder, model, epochs=1, custom_hooks=[hook])).to_dict()
+        config = Config(run_settings(folder, model, epochs=1, custom_hooks=[hook])).to_dict()
+        config['default_hooks']['teacher_accuracy'] = dict(min_accuracy=0)
+        return config
 
     return make
 
