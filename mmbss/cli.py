@@ -19,6 +19,8 @@ EXPLAINED_MODULES = (
     'mmengine.config',
     'mmengine.registry',
     'mmengine.runner.checkpoint',
+    'mmengine.utils.path',
+    'mmengine.visualization',
 )
 
 
