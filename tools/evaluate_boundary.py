@@ -25,6 +25,7 @@ from mmbss.cli import readable_errors
 from mmbss.metrics import evaluate_networks, markdown_table
 from mmbss.metrics.evaluation import Network
 from mmbss.visualization.comparison import read_comparison
+from mmbss.visualization.networks import loader_of_tests
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +46,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--num-samples', type=int, default=1000, help='test samples that are attacked'
+    )
+    parser.add_argument(
+        '--num-tested',
+        type=int,
+        metavar='N',
+        help='test samples of the metrics without an attack, at most; by default all',
     )
     parser.add_argument(
         '--autoattack',
@@ -113,11 +120,14 @@ def main() -> None:
         data = Config.fromfile(args.data_config or config)
         if data.get('test_dataloader') is None:
             raise ValueError(f'{data.filename} has no test_dataloader: give --data-config')
+        loader = data.test_dataloader
+        if args.num_tested is not None:
+            loader = loader_of_tests(data, args.num_tested)
         attacks = Config.fromfile(args.attacks) if args.attacks else {}
         result = evaluate_networks(
             teacher=teacher,
             students=students,
-            dataloader=data.test_dataloader,
+            dataloader=loader,
             num_samples=args.num_samples,
             seed=args.seed,
             attack=attacks.get('boundary'),

@@ -173,7 +173,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     words = [name.split('_') for name in names]
     while len(names) > 1 and len({each[-1] for each in words if len(each) > 1}) == 1:
         shorter = [each[:-1] if len(each) > 1 else each for each in words]
-        if len(set(map(tuple, shorter))) < len(words):
+        if len(set(map(tuple, shorter))) < len(set(map(tuple, words))):
             break
         words = shorter
     return ['_'.join(each) for each in words]

@@ -107,7 +107,8 @@ def test_autoattack_gets_samples_of_its_own(
         (['--num-samples', '0'], 'num_samples must be at least 1'),
         (['--autoattack', '-1'], 'num_samples must be at least 1'),
         (['--runs', 'gone'], '--runs takes the place of --teacher'),
-        (['--attacks', 'gone.py'], r'file ".*gone\.py" does not exist'),
+        (['--attacks', 'gone.py'], r"'gone\.py'"),
+        (['--attacks', 'gone'], r'gone" does not exist'),
     ],
 )
 def test_bad_input_ends_with_one_clear_message(
