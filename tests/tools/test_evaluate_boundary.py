@@ -129,9 +129,7 @@ def test_networks_or_runs_are_needed(call_tool, flags, tmp_path):
 
 
 def test_runs_without_a_teacher_are_refused(call_tool, digits_teacher):
-    with pytest.raises(
-        SystemExit, match=r'^error: .* but the experiments have none'
-    ):
+    with pytest.raises(SystemExit, match=r'^error: .* but the experiments have none'):
         call_tool('evaluate_boundary', '--runs', Path(digits_teacher['checkpoint']).parent)
 
 

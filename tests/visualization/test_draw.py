@@ -146,7 +146,8 @@ def test_many_networks_take_several_lines(grids):
     many = {f'student {index}': logits['student'] for index in range(5)}
     figure = draw_decision_planes(many, x, x, {'base sample': torch.zeros(2)}, 0, ['a', 'b', 'c'])
     assert [axis.get_visible() for axis in figure.axes] == [True] * 5 + [False]
-    assert [axis.get_ylabel() != '' for axis in figure.axes[:5]] == [True, False, False, True, False]
+    labelled = [bool(axis.get_ylabel()) for axis in figure.axes[:5]]
+    assert labelled == [True, False, False, True, False]
 
 
 def test_one_class_everywhere_is_drawn_without_a_boundary(grids):
