@@ -25,6 +25,8 @@ EXPLAINED_MODULES = (
     'mmengine.config',
     'mmengine.registry',
     'mmengine.runner',
+    'mmengine.utils.path',
+    'mmengine.visualization',
 )
 
 #: The others are bugs.

@@ -1,8 +1,10 @@
 import argparse
+import sys
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import VISBACKENDS
 
 from mmbss.cli import (
     add_common_arguments,
@@ -109,6 +111,17 @@ def test_misspelt_arguments_become_one_line():
     message = refuse(lambda: MODELS.build(dict(type='mmbss.KDLoss', temprature=1)))
     assert message.startswith('error: ')
     assert "unexpected keyword argument 'temprature'" in message
+
+
+def test_a_visualizer_back_end_that_is_not_installed_becomes_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    back_end = VISBACKENDS.build(dict(type='WandbVisBackend', save_dir=str(tmp_path)))
+    message = refuse(lambda: back_end.experiment)
+    assert message == 'error: Please run "pip install wandb" to install wandb'
+
+
+def test_a_file_that_is_not_there_becomes_one_line():
+    assert refuse(lambda: Config.fromfile('nowhere')).endswith('nowhere" does not exist')
 
 
 def test_errors_from_elsewhere_keep_their_traceback():

@@ -6,9 +6,13 @@ r"""Compare students with their teacher: agreement, decision boundary, calibrati
                    configs/baseline/resnet8_cifar10.py work_dirs/bss/epoch_80.pth \
         --names KD BSS --num-samples 1000 --out work_dirs/boundary.json
 
-Prints a table and writes all figures, also those of each class, to the JSON file. Distances are
-L2 lengths in images of values in [0, 1], medians over the samples that student and teacher both
-classify correctly; the numbers in the names of attacks are radii in pixels of [0, 255].
+    python tools/evaluate_boundary.py --runs work_dirs/cifar10-5000 --out work_dirs/boundary.json
+
+Prints a table and writes all figures, also those of each class, to the JSON file. The second form
+takes the teacher and all students of a comparison, and the table gives mean and standard deviation
+over the seeds. Distances are L2 lengths in images of values in [0, 1], medians over the samples
+that student and teacher both classify correctly; the numbers in the names of attacks are radii in
+pixels of [0, 255].
 """
 
 import argparse
@@ -19,6 +23,9 @@ from mmengine.config import Config
 
 from mmbss.cli import readable_errors
 from mmbss.metrics import evaluate_networks, markdown_table
+from mmbss.metrics.evaluation import Network
+from mmbss.visualization.comparison import read_comparison
+from mmbss.visualization.networks import loader_of_tests
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,14 +34,31 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     pair = ('CONFIG', 'CHECKPOINT')
-    parser.add_argument('--teacher', nargs=2, required=True, metavar=pair)
-    parser.add_argument('--students', nargs='+', required=True, metavar=pair, help='one or more')
+    parser.add_argument(
+        '--runs', type=Path, metavar='WORK_DIR', help='of tools/train.py or tools/compare.py'
+    )
+    parser.add_argument('--teacher', nargs=2, metavar=pair)
+    parser.add_argument('--students', nargs='+', metavar=pair, help='one or more')
     parser.add_argument('--names', nargs='+', help='of the students; by default the checkpoints')
     parser.add_argument(
-        '--data-config', help="config whose test_dataloader is used, by default the teacher's"
+        '--data-config',
+        help="config whose test_dataloader is used, by default the teacher's, or the runs'",
     )
     parser.add_argument(
         '--num-samples', type=int, default=1000, help='test samples that are attacked'
+    )
+    parser.add_argument(
+        '--num-tested',
+        type=int,
+        metavar='N',
+        help='test samples of the metrics without an attack, at most; by default all',
+    )
+    parser.add_argument(
+        '--autoattack',
+        type=int,
+        default=0,
+        metavar='N',
+        help='test samples that AutoAttack gets as well; takes minutes for a hundred',
     )
     parser.add_argument('--seed', type=int, default=0, help='of the choice of samples and classes')
     parser.add_argument(
@@ -46,7 +70,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def named_students(pairs: list[str], names: list[str] | None) -> dict[str, dict[str, str]]:
+def named_students(pairs: list[str], names: list[str] | None) -> dict[str, Network]:
     """Config and checkpoint of each student by its name.
 
     Raises:
@@ -68,24 +92,47 @@ def named_students(pairs: list[str], names: list[str] | None) -> dict[str, dict[
     }
 
 
+def choose_networks(args: argparse.Namespace) -> tuple[Network, dict[str, Network], str]:
+    """The teacher, its students by name, and a config with their test samples.
+
+    Raises:
+        FileNotFoundError: If the work dir holds no run, or a run no checkpoint.
+        ValueError: If flags are missing or exclude each other, or the runs have not one teacher.
+    """
+    if args.runs:
+        if args.teacher or args.students or args.names:
+            raise ValueError('--runs takes the place of --teacher, --students and --names')
+        comparison = read_comparison(args.runs)
+        students = comparison.student_networks
+        return comparison.teacher, students, next(iter(students.values()))['config']
+    if not (args.teacher and args.students):
+        raise ValueError('give --runs, or both --teacher and --students')
+    config, checkpoint = args.teacher
+    teacher = dict(config=config, checkpoint=checkpoint)
+    return teacher, named_students(args.students, args.names), config
+
+
 def main() -> None:
     """Evaluate, print and save."""
     args = parse_args()
     with readable_errors():
-        students = named_students(args.students, args.names)
-        config, checkpoint = args.teacher
+        teacher, students, config = choose_networks(args)
         data = Config.fromfile(args.data_config or config)
         if data.get('test_dataloader') is None:
             raise ValueError(f'{data.filename} has no test_dataloader: give --data-config')
+        loader = data.test_dataloader
+        if args.num_tested is not None:
+            loader = loader_of_tests(data, args.num_tested)
         attacks = Config.fromfile(args.attacks) if args.attacks else {}
         result = evaluate_networks(
-            teacher=dict(config=config, checkpoint=checkpoint),
+            teacher=teacher,
             students=students,
-            dataloader=data.test_dataloader,
+            dataloader=loader,
             num_samples=args.num_samples,
             seed=args.seed,
             attack=attacks.get('boundary'),
             attacks=attacks.get('robustness'),
+            autoattack_samples=args.autoattack,
         )
         print(markdown_table(result))
         if args.out:

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import ImageClassifier
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Teacher
 from mmbss.distillers.classifiers import load_model_config
@@ -34,6 +35,10 @@ ROBUSTNESS_ATTACKS: dict[str, dict[str, Any]] = dict(
     pgd_1=dict(type='mmbss.PGDAttack', radius=1.0, step_size=0.25, num_steps=20),
     pgd_2=dict(type='mmbss.PGDAttack', radius=2.0, step_size=0.5, num_steps=20),
 )
+#: AutoAttack, which takes too long for as many samples.
+AUTOATTACK: dict[str, dict[str, Any]] = dict(
+    radius_1=dict(type='mmbss.LibraryAttack', library='autoattack', name='standard', radius=1.0)
+)
 
 
 def evaluate_networks(
@@ -44,33 +49,42 @@ def evaluate_networks(
     seed: int = 0,
     attack: dict[str, Any] | None = None,
     attacks: dict[str, dict[str, Any]] | None = None,
+    autoattack_samples: int = 0,
 ) -> dict[str, Any]:
     """Measure accuracy, agreement, calibration, boundary and robustness of networks.
 
     Args:
         teacher: ``config`` (path, ``'package::...'`` or model dict) and ``checkpoint``.
-        students: The same for each student, by name; none is called ``teacher``.
+        students: The same for each student, by name; none is called ``teacher``. Those that
+            have the same ``experiment`` are runs of one config, which tables average.
         dataloader: Config of the loader of the test samples.
         num_samples: How many of them, drawn from the seed, are attacked; None for all. Accuracy,
             agreement and calibration are always those of the whole test set.
         seed: Of all that is drawn.
         attack: Attack that finds the boundary samples, by default ``BOUNDARY_ATTACK``.
         attacks: Attacks of the robust accuracy by name, by default ``ROBUSTNESS_ATTACKS``.
+        autoattack_samples: How many samples AutoAttack gets, which takes minutes for a hundred;
+            0 leaves it out.
 
     Returns:
         ``settings``: the arguments; ``networks``: for each network, the teacher first as a
-        student of its own, ``name``, ``config``, ``checkpoint`` and ``metrics``, numbers by the
-        name they have in the log of a validation.
+        student of its own, what it was given as, its ``name`` and its ``metrics``, numbers by the
+        name they have in the log of a validation. What cannot be measured is left out, such as
+        the similarity of boundaries where student and teacher classify no sample correctly both.
 
     Raises:
         FileNotFoundError: If a config or a checkpoint does not exist.
-        ValueError: If a checkpoint does not fit, the classes differ, or a student and the
-            teacher classify no sample correctly both.
+        ImportError: If AutoAttack is asked for and not installed.
+        ValueError: If a checkpoint does not fit, or the classes differ.
     """
     if 'teacher' in students:
         raise ValueError('students: "teacher" is the name of the teacher itself, give another one')
     attack, attacks = attack or BOUNDARY_ATTACK, attacks or ROBUSTNESS_ATTACKS
     drawn: dict[str, Any] = dict(num_samples=num_samples, seed=seed)
+    slow: list[BaseMetric] = []
+    if autoattack_samples:
+        few = dict(num_samples=autoattack_samples, seed=seed, prefix='autoattack')
+        slow.append(RobustAccuracy(AUTOATTACK, **few))
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(copy.deepcopy(dataloader), seed=seed)
         dataset_size = len(loader.dataset)
@@ -92,15 +106,26 @@ def evaluate_networks(
     rows = []
     for row, model, metrics in runs:
         values = evaluate_model(model, metrics, loader)
-        if not values['boundary_similarity/pairs']:
-            raise ValueError(
-                f'{row["name"]}: of {values["boundary_similarity/pairs_tried"]} samples that it '
-                'and the teacher classify correctly, none was moved onto the boundary of both: '
-                'evaluate trained networks, on more samples'
-            )
+        if slow:
+            values |= evaluate_model(model, slow, few_samples(loader, autoattack_samples, seed))
         rows.append(dict(row, metrics=values))
-    settings = dict(drawn, attack=attack, attacks=attacks, dataset_size=dataset_size)
+        print_log(f'measured {row["name"]}, {len(rows)} of {len(runs)}', logger='current')
+    settings = dict(
+        drawn,
+        attack=attack,
+        attacks=attacks,
+        autoattack_samples=autoattack_samples,
+        dataset_size=dataset_size,
+    )
     return dict(settings=settings, networks=rows)
+
+
+def few_samples(loader: DataLoader, count: int, seed: int) -> DataLoader:
+    """Loader of so many samples in one batch, which is faster for attacks of many steps."""
+    dataset: Any = loader.dataset
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(dataset), generator=generator)[:count].tolist()
+    return DataLoader(Subset(dataset, rows), count, collate_fn=loader.collate_fn)
 
 
 def evaluate_model(
@@ -144,39 +169,3 @@ def load_classifier(network: Network, name: str) -> ImageClassifier:
     except (AttributeError, RuntimeError, TypeError) as error:
         raise ValueError(f'{name}: {checkpoint} does not fit {config}: {error}') from error
     return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
-
-
-def markdown_table(result: dict[str, Any]) -> str:
-    """Table in Markdown of what :func:`evaluate_networks` returns, one line a network."""
-    attacks = [f'robust_accuracy/{name}' for name in result['settings']['attacks']]
-    names = [name.removeprefix('robust_accuracy/') for name in attacks]
-    head = ['network', 'accuracy', 'agreement', 'KL', 'agreement at boundary', 'KL at boundary']
-    head += ['ECE', 'MagSim', 'AngSim', 'pairs', *names, 'distance', "teacher's distance"]
-    lines = [_line(head), _line(['---'] + ['---:'] * (len(head) - 1))]
-    for network in result['networks']:
-        values = network['metrics']
-        cells = [
-            ('accuracy/top1', '.2f'),
-            ('agreement/top1', '.2f'),
-            ('agreement/kl', '.3f'),
-            ('boundary_agreement/top1', '.2f'),
-            ('boundary_agreement/kl', '.3f'),
-            ('calibration/ece', '.2f'),
-            ('boundary_similarity/mag_sim', '.3f'),
-            ('boundary_similarity/ang_sim', '.3f'),
-            ('boundary_similarity/pairs', 'd'),
-            *((name, '.1f') for name in attacks),
-            ('boundary_distance/student', '.4f'),
-            ('boundary_distance/teacher', '.4f'),
-        ]
-        lines.append(
-            _line(
-                [network['name']]
-                + [f'{values[key]:{form}}' if key in values else '' for key, form in cells]
-            )
-        )
-    return '\n'.join(lines) + '\n'
-
-
-def _line(cells: list[str]) -> str:
-    return f'| {" | ".join(cells)} |'

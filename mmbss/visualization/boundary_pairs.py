@@ -13,6 +13,10 @@ from mmbss.attacks.functional import Bounds
 Answer = Callable[[Tensor], Tensor]
 
 
+class NoBoundaryPairsError(ValueError):
+    """There is no base sample, or none that can be moved onto the boundary."""
+
+
 @dataclass(frozen=True)
 class BoundaryPairs:
     """Base samples and what an attack has made of them.
@@ -93,7 +97,8 @@ def find_boundary_pairs(
         The pairs that the attack accepts, the classes taking turns.
 
     Raises:
-        ValueError: If there is no sample that all classify correctly, or the attack accepts none.
+        NoBoundaryPairsError: If there is no sample that all classify correctly, or the attack
+            accepts none.
     """
     with torch.no_grad():
         logits = teacher(samples)
@@ -102,7 +107,7 @@ def find_boundary_pairs(
             right &= student(samples).argmax(dim=1) == labels
     rows = right.nonzero().squeeze(1)
     if not len(rows):
-        raise ValueError(
+        raise NoBoundaryPairsError(
             f'none of {len(labels)} samples is classified correctly by '
             f'{"the teacher and all students" if students else "the teacher"}: take more samples, '
             'or networks that are trained'
@@ -112,7 +117,7 @@ def find_boundary_pairs(
     target = most_probable_others(logits[rows], base, 1)[:, 0]
     result = attack(teacher, samples[rows], base, target, bounds)
     if not result.success.any():
-        raise ValueError(
+        raise NoBoundaryPairsError(
             f'{type(attack).__name__} accepts none of {len(rows)} samples: give it more steps, or '
             'take more samples'
         )

@@ -117,11 +117,13 @@ def draw_margins(
     styles = styles or {name: line_style(index) for index, name in enumerate(margins)}
     values = {name: each.float().cpu().numpy() for name, each in margins.items()}
     everything = np.concatenate(list(values.values()))
-    reach = max(float(np.quantile(np.abs(everything), 0.99)), 1e-6)
-    edges = np.linspace(-reach, reach, 42)
+    lowest, highest = np.quantile(np.append(everything, 0.0), (0.005, 0.995))
+    room = max(0.05 * (highest - lowest), 1e-6)
+    lowest, highest = min(lowest, -room), max(highest, room)
+    edges = np.linspace(lowest, highest, 42)
     for axis, (name, own) in zip(axes, values.items(), strict=True):
         colour = styles[name][0] if name in styles else GREY
-        _histogram(axis, own.clip(-reach, reach), edges, colour)
+        _histogram(axis, own.clip(lowest, highest), edges, colour)
         axis.set_title(name, loc='left', fontsize=10)
         note = f'median |margin| {np.median(np.abs(own)):.2f}'
         axis.text(1.0, 1.02, note, ha='right', va='bottom', transform=axis.transAxes, fontsize=8)

@@ -87,8 +87,8 @@ def draw_decision_planes(
     leads = {name: lead_on_grid(each, base) for name, each in fine.items()}
     span = torch.stack(list(leads.values())).abs().quantile(0.9).item()
     levels = [level for level in MaxNLocator(5).tick_values(-span, span) if level != 0]
-    columns = min(len(logits), COLUMNS)
-    rows = -(-len(logits) // columns)
+    rows = -(-len(logits) // COLUMNS)
+    columns = -(-len(logits) // rows)
     figure, axes = new_figure(2.6 * columns + 0.5, 3.1 * rows + 0.8, rows, columns, share_y=True)
     for axis in axes[len(logits) :]:
         axis.set_visible(False)
@@ -126,7 +126,7 @@ def draw_decision_planes(
     if len(logits) > 1:
         handles.append(axes[0].plot([], [], '--', color=INK, linewidth=1.3)[0])
         names.append("teacher's boundary")
-    figure.legend(handles, names, loc='outside upper left', ncols=columns)
+    figure.legend(handles, names, loc='outside upper left', ncols=columns if rows == 1 else 2)
     return figure
 
 

@@ -103,7 +103,9 @@ def draw_boundary_samples(
             for axis in line[3:]:
                 axis.set_xlabel('probability')
     handles: list[Any] = axes[3].containers
-    figure.legend(handles, list(networks), loc='outside lower center', ncols=min(len(networks), 4))
+    lines = -(-len(networks) // 4)
+    columns = -(-len(networks) // lines)
+    figure.legend(handles, list(networks), loc='outside lower center', ncols=columns)
     return figure
 
 

@@ -111,7 +111,7 @@ def network_pictures(
         resolution: Grid points on a side of a plane.
 
     Raises:
-        ValueError: If no sample is classified correctly by all, or none can be moved.
+        NoBoundaryPairsError: If no sample is classified correctly by all, or none can be moved.
     """
     answers = dict(teacher=networks.teacher, **networks.students)
     pairs = find_boundary_pairs(

@@ -21,6 +21,10 @@ from mmbss.visualization.planes import (
 
 #: Ends right behind the boundary and close to the base sample.
 CLOSE_ATTACK = BSSAttack(step='closest', step_size=1.3, overshoot=0.015)
+#: Room around the points of a plane, as a share of their extent, and grid points on a side with
+#: which it is tried.
+PADDINGS = (0.7, 1.0, 1.5, 2.5, 4.0)
+COARSE = 12
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,18 @@ def plane_pictures(
 def decide_on_plane(
     networks: Networks, plane: Plane, points: Tensor, resolution: int
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Logits of each network around some points of a plane, and the abscissae and ordinates."""
-    # wide enough for the boundaries of students that lie farther out than the teacher's
-    x, y = square_grid(plane_coordinates(plane, points), resolution, padding=1.0)
+    """Logits of each network around some points of a plane, and the abscissae and ordinates.
+
+    Students' boundaries may lie much farther out than the teacher's, so the window grows until it
+    shows a boundary of each of them, within reason.
+    """
+    coordinates = plane_coordinates(plane, points)
+    for padding in PADDINGS:
+        grid = square_grid(coordinates, COARSE, padding)
+        seen = (logits_on_plane(ask, plane, *grid) for ask in networks.students.values())
+        if all(len(logits.argmax(dim=2).unique()) > 1 for logits in seen):
+            break
+    x, y = square_grid(coordinates, resolution, padding)
     answers = dict(teacher=networks.teacher, **networks.students)
     logits = {name: logits_on_plane(answer, plane, x, y).cpu() for name, answer in answers.items()}
     return logits, x.cpu(), y.cpu()

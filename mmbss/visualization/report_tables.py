@@ -7,7 +7,6 @@ import statistics
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import mmengine
 import mmpretrain
@@ -16,32 +15,12 @@ from mmengine.registry import DefaultScope
 
 import mmbss
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.metrics.tables import spread
 from mmbss.registry import MODELS
 from mmbss.visualization.run_logs import Experiment, LoggedRun
 
-#: Columns of the table of metrics: name in the JSON, heading, format.
-METRICS = (
-    ('accuracy/top1', 'accuracy (%)', '.2f'),
-    ('agreement/top1', 'agreement with the teacher (%)', '.2f'),
-    ('boundary_agreement/top1', 'agreement at its boundary (%)', '.2f'),
-    ('boundary_similarity/mag_sim', 'MagSim', '.3f'),
-    ('boundary_similarity/ang_sim', 'AngSim', '.3f'),
-    ('boundary_distance/student', 'distance to own boundary', '.3f'),
-    ('calibration/ece', 'calibration error (%)', '.2f'),
-)
 #: Where there is no commit to name.
 UNKNOWN = 'no git checkout'
-
-
-def spread(values: Sequence[float], form: str = '.2f') -> str:
-    """Mean and, of several values, standard deviation (n - 1).
-
-    Examples:
-        >>> spread([90.0, 92.0, 91.0]), spread([90.0])
-        ('91.00 ± 1.00', '90.00')
-    """
-    mean = f'{statistics.mean(values):{form}}'
-    return f'{mean} ± {statistics.stdev(values):{form}}' if len(values) > 1 else mean
 
 
 def count_parameters(run: LoggedRun) -> int:
@@ -76,42 +55,6 @@ def accuracy_table(experiments: Sequence[Experiment], metric: str) -> list[dict[
             )
         )
     return rows
-
-
-def metric_columns(networks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Those columns of the table of metrics that any network has a value for."""
-    known = {name for network in networks for name in network['metrics']}
-    attacks = sorted(name for name in known if name.startswith('robust_accuracy/'))
-    columns = [column for column in METRICS if column[0] in known]
-    return columns + [
-        (name, f'accuracy under {name.removeprefix("robust_accuracy/")} (%)', '.1f')
-        for name in attacks
-        if name != 'robust_accuracy/clean'
-    ]
-
-
-def metric_table(
-    networks: Sequence[dict[str, Any]], groups: dict[str, str]
-) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of metrics, with the spread over the networks of an experiment.
-
-    Args:
-        networks: The ``networks`` that :func:`mmbss.metrics.evaluate_networks` returns.
-        groups: Experiment of a network, by the network's name; others stand for themselves.
-    """
-    columns = metric_columns(networks)
-    names = dict.fromkeys(groups.get(network['name'], network['name']) for network in networks)
-    rows = []
-    for name in names:
-        own = [
-            each['metrics'] for each in networks if groups.get(each['name'], each['name']) == name
-        ]
-        cells = []
-        for key, _, form in columns:
-            values = [metrics[key] for metrics in own if key in metrics]
-            cells.append(spread(values, form) if values else '')
-        rows.append([name, *cells])
-    return ['network', *(heading for _, heading, _ in columns)], rows
 
 
 def versions() -> dict[str, str]:

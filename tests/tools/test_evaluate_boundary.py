@@ -1,7 +1,12 @@
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+
+from mmbss.metrics.evaluation import AUTOATTACK
 
 
 @pytest.fixture
@@ -40,12 +45,54 @@ def test_a_table_and_all_figures(
 
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
     head, _, *lines = [[cell.strip() for cell in row.split('|')[1:-1]] for row in rows]
-    table = [dict(zip(head, line, strict=True)) for line in lines]
-    assert [row['network'] for row in table] == ['teacher', 'disturbed', 'copy']
-    assert table[1]['accuracy'] == f'{disturbed["accuracy/top1"]:.2f}'
-    assert table[1]['MagSim'] == f'{disturbed["boundary_similarity/mag_sim"]:.3f}'
-    assert table[1]['fgsm_9'] == f'{disturbed["robust_accuracy/fgsm_9"]:.1f}'
-    assert table[1]["teacher's distance"] == f'{disturbed["boundary_distance/teacher"]:.4f}'
+    assert head == ['metric', 'teacher', 'disturbed', 'copy']
+    table = {line[0]: line[2] for line in lines}
+    assert table['accuracy (%)'] == f'{disturbed["accuracy/top1"]:.2f}'
+    assert table['MagSim'] == f'{disturbed["boundary_similarity/mag_sim"]:.3f}'
+    assert table['accuracy under fgsm_9 (%)'] == f'{disturbed["robust_accuracy/fgsm_9"]:.1f}'
+    distance = f'{disturbed["boundary_distance/teacher"]:.4f}'
+    assert table["teacher's on the same samples"] == distance
+
+
+def test_the_runs_of_a_comparison_are_averaged(
+    call_tool, bss_run, digits_teacher, tmp_path, capsys
+):
+    for seed in (0, 1):
+        shutil.copytree(bss_run.folder, tmp_path / 'runs' / 'bss_x' / f'seed_{seed}')
+    plain = tmp_path / 'runs' / 'plain_x' / 'seed_0'
+    shutil.copytree(Path(digits_teacher['checkpoint']).parent, plain)
+    call_tool(
+        *('evaluate_boundary', '--runs', tmp_path / 'runs', '--num-samples', 20),
+        *('--out', tmp_path / 'boundary.json'),
+    )
+    networks = json.loads((tmp_path / 'boundary.json').read_text())['networks']
+    names = ['teacher', 'bss, seed_0', 'bss, seed_1', 'plain, seed_0']
+    assert [network['name'] for network in networks] == names
+    assert [network.get('experiment') for network in networks] == [None, 'bss', 'bss', 'plain']
+    out = capsys.readouterr().out
+    assert '| metric | teacher | bss | plain |' in out
+    teacher, student = (networks[place]['metrics']['accuracy/top1'] for place in (0, 1))
+    assert f'| accuracy (%) | {teacher:.2f} | {student:.2f} ± 0.00 | {teacher:.2f} |' in out
+
+
+def test_autoattack_gets_samples_of_its_own(
+    call_tool, flags, digits_teacher, digits_student, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip('pyautoattack')
+    # the whole of it takes minutes
+    monkeypatch.setitem(AUTOATTACK['radius_1'], 'name', 'apgd-ce')
+    call_tool(
+        *('evaluate_boundary', *flags, '--students', digits_teacher['config'], digits_student),
+        *('--num-samples', 10, '--autoattack', 12, '--out', tmp_path / 'boundary.json'),
+    )
+    result = json.loads((tmp_path / 'boundary.json').read_text())
+    assert result['settings']['autoattack_samples'] == 12
+    _, student = (network['metrics'] for network in result['networks'])
+    assert student['autoattack/clean'] * 12 / 100 == pytest.approx(
+        round(student['autoattack/clean'] * 12 / 100)
+    )
+    assert student['autoattack/radius_1'] <= student['autoattack/clean']
+    assert 'accuracy under autoattack, radius_1 (%)' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -58,6 +105,10 @@ def test_a_table_and_all_figures(
         (['--students', 'gone.py', 'STUDENT'], r"no file 'gone\.py'"),
         (['--teacher', 'CONFIG', 'gone.pth'], r"teacher: no checkpoint 'gone\.pth'"),
         (['--num-samples', '0'], 'num_samples must be at least 1'),
+        (['--autoattack', '-1'], 'num_samples must be at least 1'),
+        (['--runs', 'gone'], '--runs takes the place of --teacher'),
+        (['--attacks', 'gone.py'], r"'gone\.py'"),
+        (['--attacks', 'gone'], r'gone" does not exist'),
     ],
 )
 def test_bad_input_ends_with_one_clear_message(
@@ -70,17 +121,55 @@ def test_bad_input_ends_with_one_clear_message(
         call_tool('evaluate_boundary', *flags, *students, *change)
 
 
-def test_networks_without_a_common_boundary_end_with_one_clear_message(
-    call_tool, flags, digits_teacher, digits_student, tmp_path
+def test_networks_or_runs_are_needed(call_tool, flags, tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: give --runs, or both --teacher and --students'):
+        call_tool('evaluate_boundary', *flags)
+    with pytest.raises(SystemExit, match=r'^error: no folder .*gone'):
+        call_tool('evaluate_boundary', '--runs', tmp_path / 'gone')
+
+
+def test_runs_without_a_teacher_are_refused(call_tool, digits_teacher):
+    with pytest.raises(SystemExit, match=r'^error: .* but the experiments have none'):
+        call_tool('evaluate_boundary', '--runs', Path(digits_teacher['checkpoint']).parent)
+
+
+def test_classes_that_differ_are_refused(
+    call_tool, flags, build_model, resnet_config, run_settings, write_config, tmp_path
+):
+    model = resnet_config(num_classes=7)
+    config = write_config(tmp_path / 'seven.py', run_settings(tmp_path, model))
+    torch.save(build_model(model).state_dict(), tmp_path / 'seven.pth')
+    with pytest.raises(SystemExit, match=r'^error: .*student has 7 classes, the teacher 10'):
+        call_tool('evaluate_boundary', *flags, '--students', config, tmp_path / 'seven.pth')
+
+
+def test_a_missing_autoattack_is_named_before_anything_is_measured(
+    call_tool, flags, digits_teacher, digits_student, monkeypatch
+):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(SystemExit, match=r"^error: .*not installed: pip install 'pyautoattack"):
+        call_tool(
+            *('evaluate_boundary', *flags, '--autoattack', 5),
+            *('--students', digits_teacher['config'], digits_student),
+        )
+
+
+def test_a_network_without_a_common_boundary_gets_blanks_and_a_note(
+    call_tool, flags, digits_teacher, digits_student, tmp_path, capsys
 ):
     state = torch.load(digits_student)['state_dict']
     state['head.fc.bias'] += 1000 * torch.eye(10)[3]
     torch.save(state, tmp_path / 'stuck.pth')
-    with pytest.raises(SystemExit, match=r'^error: stuck: of .* none was moved onto the boundary'):
-        call_tool(
-            *('evaluate_boundary', *flags, '--names', 'stuck', '--num-samples', 20),
-            *('--students', digits_teacher['config'], tmp_path / 'stuck.pth'),
-        )
+    call_tool(
+        *('evaluate_boundary', *flags, '--names', 'stuck', 'fine', '--num-samples', 20),
+        *('--students', digits_teacher['config'], tmp_path / 'stuck.pth'),
+        *(digits_teacher['config'], digits_student),
+    )
+    out = capsys.readouterr().out
+    assert re.search(r'\| MagSim \| 1\.000 \|  \| 0\.\d+ \|', out)
+    assert re.search(r'\| accuracy \(%\) \| [\d.]+ \| [\d.]+ \| [\d.]+ \|', out)
+    assert re.search(r'stuck has no MagSim and AngSim: of \d+ samples that', out)
+    assert 'fine has no' not in out
 
 
 def test_another_network_is_refused_by_its_name(

@@ -99,6 +99,7 @@ def test_the_report_has_every_section(page):
     for word in ('MagSim', 'AngSim', 'python', 'torch', 'mmpretrain', 'commit', 'tools/report.py'):
         assert word in text, word
     assert all(f'accuracy under {attack}' in text for attack in ROBUSTNESS_ATTACKS)
+    assert re.search(r'MagSim by class class plain bss\S+ 0 [\d.]+ [\d.]+ ± [\d.]+ 1 [\d.]', text)
 
 
 def test_the_figures_are_those_of_the_logs(page, bss_run, teacher_run):
@@ -172,7 +173,7 @@ def test_metrics_that_were_measured_before_are_taken_over(call_tool, bss_run, tm
     flags = ['--metrics', path, '--out', out, '--num-samples', 40, '--resolution', 8]
     call_tool('report', bss_run.folder, *flags)
     text = Page(out.read_text()).text
-    assert 'accuracy under pgd_9 (%) teacher 98.70 mine 12.30 4.5' in text
+    assert 'metric teacher mine accuracy (%) 98.70 12.30 accuracy under pgd_9 (%) 4.5' in text
     assert 'the others on 77 of them' in text
 
 
@@ -222,6 +223,36 @@ def test_networks_of_different_classes_are_refused(call_tool, digits_teacher, bs
     torch.save(checkpoint, folder / 'epoch_4.pth')
     with pytest.raises(SystemExit, match=r'^error: edited has 7 classes, its teacher 10'):
         call_tool('report', folder)
+
+
+def test_a_student_that_is_never_right_costs_the_pictures_and_not_the_page(
+    call_tool, bss_run, tmp_path
+):
+    folder = edited(bss_run.folder, tmp_path, str)
+    checkpoint = torch.load(folder / 'epoch_4.pth', map_location='cpu')
+    checkpoint['state_dict']['head.fc.weight'] *= 0
+    checkpoint['state_dict']['head.fc.bias'] = 1000 * torch.eye(10)[3]
+    torch.save(checkpoint, folder / 'epoch_4.pth')
+    call_tool('report', folder, '--num-samples', 5)
+    page = (folder / 'report.html').read_text()
+    text = Page(page).text
+    assert 'There are no boundary samples to show: none of 5 samples is classified' in text
+    assert 'edited, edited has no MagSim and AngSim: of ' in text
+    assert 'id="samples"' not in page
+    assert '#planes' not in page
+    assert 'accuracy under pgd_1' in text
+
+
+def test_several_teachers_are_refused_but_their_logs_are_not(call_tool, bss_run, tmp_path):
+    shutil.copytree(bss_run.folder, tmp_path / 'one')
+    other = edited(
+        bss_run.folder, tmp_path, lambda text: re.sub(r"[^']*epoch_4\.pth", 'other.pth', text)
+    )
+    assert other.parent == tmp_path
+    with pytest.raises(SystemExit, match=r'^error: .*have several \(.*other\.pth.*--logs-only'):
+        call_tool('report', tmp_path)
+    call_tool('report', tmp_path, '--logs-only')
+    assert 'bss' in (tmp_path / 'report.html').read_text()
 
 
 def test_runs_that_wait_for_their_first_validation_are_named(call_tool, bss_run, tmp_path):

@@ -83,7 +83,9 @@ def test_lines_can_be_told_apart():
     assert all(re.fullmatch('#[0-9a-f]{6}', colour) for colour, _ in styles)
 
 
-def test_a_name_is_never_shortened_to_nothing():
-    assert short_names(['a_b', 'b']) == ['a_b', 'b']
+def test_names_are_shortened_neither_to_nothing_nor_to_the_same():
+    assert short_names(['a_b', 'b']) == ['a', 'b']
+    assert short_names(['a_b', 'a']) == ['a_b', 'a']
+    assert short_names(['a_c', 'a_d', 'c']) == ['a_c', 'a_d', 'c']
     assert short_names(['a_b', 'a_b']) == ['a', 'a']
     assert short_names([]) == []

@@ -1,0 +1,106 @@
+"""Tables of what :func:`mmbss.metrics.evaluate_networks` has measured: cells as text."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+#: Names and text of the cells of a table, line by line, under its headings.
+Table = tuple[list[str], list[list[str]]]
+
+#: Lines of the table of metrics: name in the JSON, heading, format.
+METRICS = (
+    ('accuracy/top1', 'accuracy (%)', '.2f'),
+    ('agreement/top1', 'agreement with the teacher (%)', '.2f'),
+    ('agreement/kl', 'KL to the teacher (nats)', '.3f'),
+    ('calibration/ece', 'calibration error (%)', '.2f'),
+    ('boundary_agreement/top1', 'agreement at its boundary (%)', '.2f'),
+    ('boundary_agreement/kl', 'KL at its boundary (nats)', '.3f'),
+    ('boundary_similarity/mag_sim', 'MagSim', '.3f'),
+    ('boundary_similarity/ang_sim', 'AngSim', '.3f'),
+    ('boundary_similarity/pairs', 'pairs compared', '.0f'),
+    ('boundary_similarity/pairs_one_sided', 'pairs dropped, one-sided', '.0f'),
+    ('boundary_distance/student', 'distance to own boundary', '.4f'),
+    ('boundary_distance/teacher', "teacher's on the same samples", '.4f'),
+)
+#: Metrics of robust accuracy: how their names begin, and where they are measured.
+ROBUSTNESS = {'robust_accuracy/': 'attacked samples', 'autoattack/': "AutoAttack's samples"}
+#: Parts of the similarity that are also given for each class.
+OF_CLASS = {
+    'MagSim': 'boundary_similarity/mag_sim_of_',
+    'AngSim': 'boundary_similarity/ang_sim_of_',
+}
+
+
+def spread(values: Sequence[float], form: str = '.2f') -> str:
+    """Mean and, of several values, standard deviation (n - 1).
+
+    Examples:
+        >>> spread([90.0, 92.0, 91.0]), spread([90.0])
+        ('91.00 ± 1.00', '90.00')
+    """
+    mean = f'{statistics.mean(values):{form}}'
+    return f'{mean} ± {statistics.stdev(values):{form}}' if len(values) > 1 else mean
+
+
+def metric_table(networks: Sequence[dict[str, Any]]) -> Table:
+    """A line for each metric that any network has a value for, a column for each experiment.
+
+    Cells are the mean and the spread over the networks of an experiment.
+    """
+    known = list(dict.fromkeys(name for network in networks for name in network['metrics']))
+    lines = [line for line in METRICS if line[0] in known]
+    for prefix, samples in ROBUSTNESS.items():
+        for name in known:
+            if name.startswith(prefix):
+                attack = name.removeprefix(prefix)
+                under = f'under {name.removeprefix("robust_accuracy/").replace("/", ", ")}'
+                heading = f'accuracy {f"on {samples}" if attack == "clean" else under} (%)'
+                lines.append((name, heading, '.1f'))
+    return _table('metric', lines, networks)
+
+
+def class_tables(networks: Sequence[dict[str, Any]]) -> dict[str, Table]:
+    """MagSim and AngSim by class, of all but the teacher: a table each, if they are measured."""
+    students = [network for network in networks if network['name'] != 'teacher']
+    known = list(dict.fromkeys(name for network in students for name in network['metrics']))
+    tables = {}
+    for title, prefix in OF_CLASS.items():
+        lines = [
+            (name, name.removeprefix(prefix), '.3f') for name in known if name.startswith(prefix)
+        ]
+        if lines:
+            tables[title] = _table('class', lines, students)
+    return tables
+
+
+def notes(networks: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence for each network whose boundary could not be compared with the teacher's."""
+    return [
+        f'{network["name"]} has no MagSim and AngSim: of '
+        f'{network["metrics"]["boundary_similarity/pairs_tried"]} samples that it and the teacher '
+        'classify correctly, none was moved onto the boundary of both.'
+        for network in networks
+        if network['metrics'].get('boundary_similarity/pairs') == 0
+    ]
+
+
+def markdown_table(result: dict[str, Any]) -> str:
+    """Table in Markdown of what :func:`evaluate_networks` returns, with its notes."""
+    head, lines = metric_table(result['networks'])
+    rows = [head, ['---'] + ['---:'] * (len(head) - 1), *lines]
+    text = ''.join(f'| {" | ".join(cells)} |\n' for cells in rows)
+    return text + ''.join(f'\n{note}\n' for note in notes(result['networks']))
+
+
+def _table(
+    corner: str, lines: Sequence[tuple[str, str, str]], networks: Sequence[dict[str, Any]]
+) -> Table:
+    groups: dict[str, list[dict[str, float]]] = {}
+    for network in networks:
+        name = network.get('experiment', network['name'])
+        groups.setdefault(name, []).append(network['metrics'])
+    rows = []
+    for key, heading, form in lines:
+        values = [[metrics[key] for metrics in own if key in metrics] for own in groups.values()]
+        rows.append([heading, *(spread(own, form) if own else '' for own in values)])
+    return [corner, *groups], rows
