@@ -3,6 +3,7 @@
 import copy
 import textwrap
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -146,10 +147,16 @@ class Teacher(nn.Module):
         Raises:
             ValueError: If the network's head puts out anything else.
         """
-        images = inputs.to(next(self.network.parameters()).dtype)
+        precision = next(self.network.parameters()).dtype
+        images = inputs.to(precision)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        logits = self.network(images, mode='tensor')
+        # autocast would mix its own 16 bits with those of the weights
+        own_precision: AbstractContextManager = nullcontext()
+        if precision != torch.float32:
+            own_precision = torch.autocast(inputs.device.type, enabled=False)
+        with own_precision:
+            logits = self.network(images, mode='tensor')
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ValueError(
                 f"the teacher's {type(self.network.head).__name__} puts out no (N, K) logits"
