@@ -37,6 +37,7 @@ def repair_platform() -> None:
     explain_failed_resume()
     register_config_package()
     repair_negative_hue()
+    name_unreadable_images()
 
 
 def check_openmmlab_stack() -> None:
@@ -244,6 +245,30 @@ def repair_negative_hue() -> None:
 
     for module in (mmcv, mmcv.image, photometric):
         module.adjust_hue = adjust_hue
+
+
+def name_unreadable_images() -> None:
+    """Say which image file cannot be read, and what to do.
+
+    Cause: where a file has vanished or is damaged, mmcv's ``LoadImageFromFile`` ends with
+    whatever error comes up below it; that of an empty file does not name the file.
+    """
+    import cv2
+    from mmcv.transforms import LoadImageFromFile
+
+    original = LoadImageFromFile.transform
+
+    @functools.wraps(original)
+    def transform(self: LoadImageFromFile, results: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return original(self, results)
+        except (AssertionError, OSError, cv2.error) as error:
+            raise ValueError(
+                f'cannot read the image {results["img_path"]} ({type(error).__name__}): restore '
+                'the file, or take it out of the dataset, then go on with --resume'
+            ) from error
+
+    LoadImageFromFile.transform = transform
 
 
 def prepare_cpu_distributed(cfg: Config) -> None:
