@@ -16,6 +16,6 @@ COMMON = dict(
     # the fixtures are folders and builders, which examples do not change
     suppress_health_check=list(HealthCheck),
 )
-settings.register_profile('quick', max_examples=int(os.environ.get('HN', 60)), **COMMON)
+settings.register_profile('quick', max_examples=100, **COMMON)
 settings.register_profile('thorough', max_examples=3500, **COMMON)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'quick'))

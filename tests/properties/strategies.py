@@ -10,6 +10,7 @@ from torch import nn
 from mmbss.registry import MODELS
 
 SIZE = 8
+CHANNELS = st.sampled_from([1, 3])
 CLASSES = st.sampled_from([2, 3, 10, 100, 1000])
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16])
 SEEDS = st.integers(0, 2**31)
@@ -85,13 +86,13 @@ class Network:
 
 
 @st.composite
-def networks(draw, recipes=RECIPES, num_classes=CLASSES):
+def networks(draw, recipes=RECIPES, num_classes=CLASSES, channels=CHANNELS):
     count = draw(num_classes)
     return Network(
         backbone=draw(st.sampled_from(sorted(BACKBONES))),
         recipe=draw(st.sampled_from(recipes)),
         num_classes=count,
-        channels=draw(st.sampled_from([1, 3])),
+        channels=draw(channels),
         favoured=draw(st.none() | st.integers(0, count - 1)),
         seed=draw(SEEDS),
     )
