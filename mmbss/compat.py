@@ -6,6 +6,8 @@ imports torchvision and mmengine reads checkpoints.
 
 from __future__ import annotations
 
+import functools
+import pickle
 import sys
 import warnings
 from importlib import import_module, metadata, util
@@ -31,8 +33,11 @@ def repair_platform() -> None:
     check_openmmlab_stack()
     declare_torchvision_operators()
     allow_mmengine_checkpoints()
+    guard_mmengine_checkpoints()
+    explain_failed_resume()
     register_config_package()
     repair_negative_hue()
+    name_unreadable_images()
 
 
 def check_openmmlab_stack() -> None:
@@ -107,7 +112,9 @@ def allow_mmengine_checkpoints() -> None:
 
     Cause: torch >= 2.6 refuses classes it does not know, and mmengine 0.10 stores its
     ``HistoryBuffer`` of NumPy arrays in every checkpoint (mmengine #1655), so ``--resume``,
-    ``load_from`` and ``get_model`` fail. Pickles of anything else stay refused.
+    ``load_from`` and ``get_model`` fail. Pickles of anything else stay refused. They name the
+    methods of ``HistoryBuffer`` with ``getattr``, in whose place they get
+    :func:`history_statistic`: with ``getattr`` itself a pickle would get at everything.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -116,7 +123,7 @@ def allow_mmengine_checkpoints() -> None:
     )
     allowed: list[Any] = [
         HistoryBuffer,
-        getattr,
+        (history_statistic, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
         type(np.dtype(np.float64)),
@@ -128,6 +135,76 @@ def allow_mmengine_checkpoints() -> None:
         (multiarray.scalar, 'numpy.core.multiarray.scalar'),
     ]
     torch.serialization.add_safe_globals(allowed)
+
+
+def history_statistic(owner: type, name: str) -> Any:
+    """``getattr`` for the methods by which mmengine's ``HistoryBuffer`` sums itself up, only.
+
+    Raises:
+        UnpicklingError: If it is asked for anything else.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in ('current', 'max', 'mean', 'min'):
+        raise pickle.UnpicklingError(f'getattr(..., {name!r}) is refused')
+    return getattr(owner, name)
+
+
+def guard_mmengine_checkpoints() -> None:
+    """Have mmengine read checkpoints with :func:`mmbss.files.read_checkpoint`.
+
+    Cause: mmengine loads what it downloads with ``weights_only=False``, over http too, and the
+    onedl fork falls back to that for local files that were refused. A resume also runs the text
+    in ``meta['config']``, where mmengine itself stores none. So a checkpoint in ``load_from``,
+    ``--resume`` or an ``init_cfg`` could run code.
+    """
+    from mmengine.runner import checkpoint
+
+    def load_from_local(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
+        from mmbss.files import read_checkpoint
+
+        content = read_checkpoint(filename, map_location)
+        meta = content.get('meta')
+        if isinstance(meta, dict):
+            # not pop(): an OrderedDict from a pickle may have a method of that name of its own
+            content['meta'] = {key: meta[key] for key in dict.keys(meta) if key != 'config'}
+        return content
+
+    def load_from_http(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
+        return load_from_local(filename, map_location)
+
+    # mmcls://, openmmlab:// and torchvision:// stand for URLs and end here
+    checkpoint.load_from_http = load_from_http
+    register = checkpoint.CheckpointLoader.register_scheme
+    register('', load_from_local, force=True)
+    # those of object stores are refused, for they cannot be read safely
+    stores = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+    register(('http://', 'https://', *stores), load_from_http, force=True)
+
+
+def explain_failed_resume() -> None:
+    """Say what is wrong with a checkpoint from which a training cannot go on.
+
+    Cause: mmengine ends with ``KeyError: 'meta'`` and the like where a file holds weights alone,
+    or the state of another training.
+    """
+    from mmengine.runner import Runner
+
+    original = Runner.resume
+
+    @functools.wraps(original)
+    def resume(self: Runner, filename: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            original(self, filename, *args, **kwargs)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if str(filename) in str(error):  # it could not be read
+                raise
+            raise ValueError(
+                f'cannot resume from {filename} ({type(error).__name__}: {error}): it is not of a '
+                'run with this config; take its weights alone with load_from, without resume'
+            ) from error
+
+    Runner.resume = resume
 
 
 def register_config_package() -> None:
@@ -168,6 +245,30 @@ def repair_negative_hue() -> None:
 
     for module in (mmcv, mmcv.image, photometric):
         module.adjust_hue = adjust_hue
+
+
+def name_unreadable_images() -> None:
+    """Say which image file cannot be read, and what to do.
+
+    Cause: where a file has vanished or is damaged, mmcv's ``LoadImageFromFile`` ends with
+    whatever error comes up below it; that of an empty file does not name the file.
+    """
+    import cv2
+    from mmcv.transforms import LoadImageFromFile
+
+    original = LoadImageFromFile.transform
+
+    @functools.wraps(original)
+    def transform(self: LoadImageFromFile, results: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return original(self, results)
+        except (AssertionError, OSError, cv2.error) as error:
+            raise ValueError(
+                f'cannot read the image {results["img_path"]} ({type(error).__name__}): restore '
+                'the file, or take it out of the dataset, then go on with --resume'
+            ) from error
+
+    LoadImageFromFile.transform = transform
 
 
 def prepare_cpu_distributed(cfg: Config) -> None:

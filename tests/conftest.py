@@ -3,8 +3,12 @@
 import importlib.util
 import os
 import runpy
+import ssl
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -376,3 +380,34 @@ def student_of():
         return dict(plain, type='ImageClassifier')
 
     return student
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder; /redirect/<URL> leads to another URL."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        if not self.path.startswith('/redirect/'):
+            return super().do_GET()
+        self.send_response(302)
+        self.send_header('Location', self.path.removeprefix('/redirect/'))
+        self.end_headers()
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch, root):
+    """Serve tmp_path over HTTPS on the loopback interface, with a download cache of its own."""
+    certificate = root / 'tests' / 'loopback.pem'
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    monkeypatch.setenv('SSL_CERT_FILE', str(certificate))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Server, directory=tmp_path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'https://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()

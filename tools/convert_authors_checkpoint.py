@@ -18,16 +18,13 @@ from torch import Tensor, nn
 
 from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.files import read_checkpoint
 from mmbss.registry import MODELS
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """State dict of a .safetensors file, or of a torch file that holds it alone or as ``net``."""
-    if path.suffix == '.safetensors':
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    content = torch.load(path, map_location='cpu', weights_only=True)
+    """State dict of a file that holds it alone or as ``net``."""
+    content = read_checkpoint(path)
     return content.get('net', content)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.distillers.distiller import class_labels
+from mmbss.files import read_checkpoint
 from mmbss.registry import MODELS
 
 BIAS = 'head.fc.bias'
@@ -98,7 +99,7 @@ def load(config: str, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
     if not checkpoint.is_file():
         raise FileNotFoundError(f'no checkpoint {str(checkpoint)!r}')
     model = MODELS.build(load_model_config(config)).eval()
-    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    content = read_checkpoint(checkpoint)
     try:
         model.load_state_dict(content['state_dict'])
     except (KeyError, RuntimeError, TypeError) as error:

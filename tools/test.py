@@ -8,10 +8,12 @@ student it trains, so its teacher need not be at hand.
 
 import argparse
 import os
+import textwrap
 
 import mmengine
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
 
 from mmbss.cli import (
     add_common_arguments,
@@ -58,6 +60,19 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     merge_options(cfg, args)
 
 
+def load_strictly(runner: Runner, checkpoint: str) -> None:
+    """Load a checkpoint; mmengine alone would leave weights that do not fit as they were drawn.
+
+    Raises:
+        ValueError: If keys or shapes differ; names them.
+    """
+    try:
+        runner.load_checkpoint(checkpoint, strict=True)
+    except RuntimeError as error:
+        reason = textwrap.shorten(str(error), 600)
+        raise ValueError(f'{checkpoint} does not fit the config: {reason}') from error
+
+
 def main() -> None:
     """Test."""
     args = parse_args()
@@ -66,7 +81,9 @@ def main() -> None:
         cfg = load_config(args.config)
         merge_args(cfg, args)
         prepare_cpu_distributed(cfg)
+        checkpoint, cfg.load_from = cfg.load_from, None
         runner = build_runner(cfg)
+        load_strictly(runner, checkpoint)
         if args.out and args.out_item == 'pred':
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()

@@ -136,7 +136,9 @@ def _along(gradient: Tensor, factor: Tensor, divisor: Tensor) -> Tensor:
     """``factor / divisor * gradient`` for each sample, zero where the divisor is zero."""
     vanishes = divisor == 0
     scale = factor / divisor.masked_fill(vanishes, 1.0)
-    scale = scale.masked_fill(vanishes, 0.0)
+    # a finite scale keeps 0 where the gradient is 0; with a tiny divisor it would be infinite
+    largest = torch.finfo(scale.dtype).max
+    scale = scale.masked_fill(vanishes, 0.0).clamp(-largest, largest)
     return per_sample(scale, gradient) * gradient.float()
 
 

@@ -99,6 +99,8 @@ class JSMAAttack(Attack):
             pairs, found_pair = best_pairs(gain, sign * loss)
             steps[moving] += going_on * (1 if self.output == 'softmax' else 2)
             going_on &= found_pair
+            if not going_on.any():
+                break
             moving, pairs = moving[going_on], pairs[going_on]
             changed = values[moving.unsqueeze(1), pairs] + change[pairs]
             values[moving.unsqueeze(1), pairs] = changed.clamp(lowest[pairs], highest[pairs])

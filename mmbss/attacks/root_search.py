@@ -47,6 +47,8 @@ def secant_search(
     last_argument: Tensor | None = None
     last_value = slope = slopes
     for _ in range(num_evaluations):
+        if len(searching) == 0:
+            break
         argument = arguments[searching]
         value = function(searching, argument)
         beyond = value < 0
@@ -67,8 +69,6 @@ def secant_search(
         arguments[searching] = torch.where(is_usable, proposal, middle)
         going_on = ~(beyond & (value >= -3 * aim))
         searching = searching[going_on]
-        if len(searching) == 0:
-            break
         last_argument, last_value = argument[going_on], value[going_on]
         slope = slope[going_on]
     return found

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +12,7 @@ from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class, pixel_size, project
 from mmbss.attacks.gradient_sign import PGDAttack
 from mmbss.config_check import build_checked
+from mmbss.files import read_arrays
 from mmbss.registry import ATTACKS
 
 BATCH_SIZE = 128
@@ -144,8 +144,10 @@ class SubstituteAttack(Attack):
                 "SubstituteAttack: the substitute needs images of the attacker's own: give "
                 'data_file, or call fit'
             )
-        content = np.load(self.data_file)['images'][: self.num_images]
-        images = torch.from_numpy(content).to(like)
+        arrays = read_arrays(self.data_file)
+        if 'images' not in arrays:
+            raise ValueError(f'SubstituteAttack: {self.data_file} has no images')
+        images = torch.from_numpy(arrays['images'][: self.num_images]).to(like)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
         pixel = pixel_size(bounds, like)
         assert bounds is not None

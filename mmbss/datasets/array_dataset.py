@@ -9,6 +9,7 @@ import torch
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
+from mmbss.files import read_arrays
 from mmbss.registry import DATASETS
 
 #: A pipeline that changes nothing; augmentation is done by whole batches, on the device.
@@ -58,8 +59,7 @@ class ArrayDataset(BaseDataset):
                 f'data_file: no file {self.data_file!r}; write one with '
                 'tools/dataset_to_npz.py or correct the path'
             )
-        with np.load(self.data_file, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return read_arrays(self.data_file)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict with ``img`` and ``gt_label`` for each image."""
@@ -99,6 +99,8 @@ def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np
             f'{source}: images must be (N, H, W) or (N, H, W, C) and labels (N,), got '
             f'{images.shape} and {labels.shape}'
         )
+    if images.dtype.kind not in 'biuf':
+        raise ValueError(f'{source}: images must be numbers, got {images.dtype}')
     if labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0):
         raise ValueError(f'{source}: labels must be class indices from 0, got {labels.dtype}')
     if images.dtype.kind == 'f' and not np.isfinite(images).all():

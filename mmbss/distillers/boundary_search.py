@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks import Attack
+from mmbss.attacks.functional import project
 from mmbss.distillers.sampling import (
     BASE_SAMPLES,
     TARGET_CLASSES,
@@ -109,13 +110,10 @@ class BoundarySearch:
         base = labels[chosen]
         if not len(chosen):
             return BoundarySamples(inputs[:0], teacher_logits[:0], base, weights, statistics)
-        result = self.attack(
-            teacher.logits,
-            teacher.from_student(inputs[chosen]),
-            base,
-            target,
-            self.bounds or teacher.pixel_bounds,
-        )
+        bounds = self.bounds or teacher.pixel_bounds
+        # the other normalisation rounds a pixel at a bound to a little beyond it
+        samples = project(teacher.from_student(inputs[chosen]), bounds)
+        result = self.attack(teacher.logits, samples, base, target, bounds)
         statistics |= {f'bss_{name}': value for name, value in result.statistics().items()}
         kept = result.success if self.train_on == 'accepted' else torch.ones_like(result.success)
         return BoundarySamples(

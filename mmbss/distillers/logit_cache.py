@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
+
+from mmbss.files import read_arrays
 
 #: Largest change of a fingerprint, as a share of the norm of the input: rounding on another device
 TOLERANCE = 1e-6
@@ -107,14 +108,34 @@ class LogitCache:
             ValueError: If the file is anything else.
         """
         try:
-            with np.load(file, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in cls.__dataclass_fields__}
-        except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_arrays(file)
+            cache = cls(
+                rows=torch.from_numpy(arrays['rows']),
+                logits=torch.from_numpy(arrays['logits']),
+                fingerprints=torch.from_numpy(arrays['fingerprints']),
+                teacher=str(arrays['teacher']),
+            )
+            cache.check()
+        except (KeyError, OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f'{file} is no cache of teacher logits ({error}): remove it or name another file'
             ) from error
-        teacher = str(arrays.pop('teacher'))
-        return cls(**{name: torch.from_numpy(a) for name, a in arrays.items()}, teacher=teacher)
+        return cache
+
+    def check(self) -> None:
+        """Refuse arrays that do not fit together.
+
+        Raises:
+            ValueError: Saying which.
+        """
+        kinds = (self.rows.dtype, self.logits.dtype, self.fingerprints.dtype)
+        shapes = (self.rows.shape, self.logits.shape[:1], self.fingerprints.shape)
+        if kinds != (torch.int64, torch.float32, torch.float64) or self.logits.ndim != 2:
+            raise ValueError('its arrays are of another kind')
+        if len(set(shapes)) > 1 or not len(self.rows):
+            raise ValueError('its arrays differ in length, or are empty')
+        if not (self.rows.diff() > 0).all() or not self.logits.isfinite().all():
+            raise ValueError('its rows are not in order, or logits are not finite')
 
 
 def sample_rows(data_samples: list[DataSample]) -> Tensor:

@@ -1,10 +1,9 @@
 """The teacher: built from a config, loaded strictly, frozen for good."""
 
 import copy
-import pickle
 import textwrap
 from collections.abc import Iterable
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,11 +12,11 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
-from mmbss.compat import allow_mmengine_checkpoints
 from mmbss.distillers.acceleration import accelerate, check_answers
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.logit_cache import LogitCache
+from mmbss.files import read_checkpoint
 from mmbss.registry import MODELS
 
 Normalisation = tuple[Tensor, Tensor]
@@ -148,10 +147,16 @@ class Teacher(nn.Module):
         Raises:
             ValueError: If the network's head puts out anything else.
         """
-        images = inputs.to(next(self.network.parameters()).dtype)
+        precision = next(self.network.parameters()).dtype
+        images = inputs.to(precision)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        logits = self.network(images, mode='tensor')
+        # autocast would mix its own 16 bits with those of the weights
+        own_precision: AbstractContextManager = nullcontext()
+        if precision != torch.float32:
+            own_precision = torch.autocast(inputs.device.type, enabled=False)
+        with own_precision:
+            logits = self.network(images, mode='tensor')
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ValueError(
                 f"the teacher's {type(self.network.head).__name__} puts out no (N, K) logits"
@@ -181,27 +186,22 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, or keys or shapes differ; names them.
+        ValueError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
+            names them.
     """
     if not isinstance(checkpoint, str):
         raise ValueError(
             f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
         )
     try:
-        content = _read(checkpoint)
-    except FileNotFoundError:
+        content = read_checkpoint(checkpoint)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'teacher.checkpoint: no file {checkpoint!r}; train the teacher first or correct the '
-            'path'
+            f'teacher.checkpoint: {error}; train the teacher first or correct the path'
         ) from None
-    except Exception as error:
-        # torch's own message advises to load the file with its safety switched off
-        if isinstance(error, pickle.UnpicklingError):
-            reason = 'it is no file of weights alone'
-        else:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f'teacher.checkpoint: cannot read {checkpoint}: {reason}') from error
-    state = content.get('state_dict', content) if isinstance(content, dict) else content
+    except (OSError, ValueError) as error:
+        raise ValueError(f'teacher.checkpoint: {error}') from error
+    state = content.get('state_dict', content)
     try:
         model.load_state_dict(state, strict=True)
     except Exception as error:
@@ -209,17 +209,9 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
             f'teacher.checkpoint: {checkpoint} does not fit teacher.config: '
             f'{textwrap.shorten(str(error), 600)}'
         ) from error
-
-
-def _read(checkpoint: str) -> Any:
-    """Content of a checkpoint; a pickle that would run code is refused, also from a URL."""
-    # once more: mmengine of the onedl fork withdraws the permission after a load of its own
-    allow_mmengine_checkpoints()
-    if checkpoint.startswith(('https://', 'http://')):
-        return torch.hub.load_state_dict_from_url(
-            checkpoint, map_location='cpu', weights_only=True, check_hash=False
-        )
-    return torch.load(Path(checkpoint).expanduser(), map_location='cpu', weights_only=True)
+    broken = [key for key, value in model.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
 
 
 def _normalisation(preprocessor: nn.Module) -> Normalisation:

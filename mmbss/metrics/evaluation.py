@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Teacher
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.files import read_checkpoint
 from mmbss.metrics.agreement import Agreement
 from mmbss.metrics.boundary_distance import BoundaryDistance
 from mmbss.metrics.boundary_similarity import BoundarySimilarity
@@ -163,7 +164,7 @@ def load_classifier(network: Network, name: str) -> ImageClassifier:
         raise FileNotFoundError(f'{name}: no checkpoint {str(checkpoint)!r}')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(copy.deepcopy(load_model_config(config)))
-    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    content = read_checkpoint(checkpoint)
     try:
         model.load_state_dict(content.get('state_dict', content))
     except (AttributeError, RuntimeError, TypeError) as error:

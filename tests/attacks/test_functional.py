@@ -93,6 +93,14 @@ def test_steps_are_float32_for_half_precision_gradients(step):
     assert step(torch.ones(7), GRADIENT.bfloat16(), 0.3, 0.0).dtype == torch.float32
 
 
+@pytest.mark.parametrize('step', [published_step, newton_step])
+@pytest.mark.parametrize('size', [1e-18, 1e-20, 1e-22, 1e-30, 1e-43])
+def test_steps_are_finite_where_the_gradient_nearly_vanishes(step, size):
+    change = step(torch.tensor([1.0]), torch.tensor([[size, 0.0]]), 0.3, 1e-4)
+    assert change.isfinite().all()
+    assert change[0, 1] == 0
+
+
 def test_full_newton_step_solves_a_linear_margin():
     point, weight = torch.tensor([[3.0, -1.0]]), torch.tensor([[2.0, 1.0]])
     value = (point * weight).sum(dim=1)

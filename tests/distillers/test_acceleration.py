@@ -79,6 +79,15 @@ def test_answers_that_are_not_finite_are_noticed(network):
         check_answers(network, inputs, torch.full((2, 10), torch.nan))
 
 
+def test_rounding_of_logits_near_zero_is_no_difference(network):
+    nn.init.zeros_(network.head.fc.weight)
+    nn.init.zeros_(network.head.fc.bias)
+    inputs = torch.randn(2, 1, 8, 8)
+    check_answers(network, inputs, torch.full((2, 10), 1e-5))
+    with pytest.raises(ValueError, match='answers differently'):
+        check_answers(network, inputs, torch.full((2, 10), 1e-2))
+
+
 def test_other_precisions_are_refused(network):
     with pytest.raises(ValueError, match=r'teacher\.precision must be one of .* got .int8.'):
         accelerate(network, **{**NOTHING, 'precision': 'int8'})
@@ -115,3 +124,18 @@ def test_a_distiller_in_channels_last_stands_for_its_student(build_model, resnet
         resnet_config(), type='mmbss.Distiller', teacher={}, losses={}, channels_last=True
     )
     assert build_model(load_model_config(config)).head.num_classes == 10
+
+
+@pytest.mark.parametrize('amp', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_a_teacher_of_16_bits_answers_in_its_own_under_autocast(
+    make_distiller, make_teacher, make_batch, amp, precision
+):
+    teacher = make_teacher(favoured=0, precision=precision)
+    distiller = make_distiller(teacher=teacher, favoured=0)
+    inputs, samples = make_batch([0] * 6)
+    expected = distiller.teacher(inputs)
+    with torch.autocast('cpu', amp):
+        assert torch.equal(distiller.teacher(inputs), expected)
+        losses = distiller.loss(inputs, samples)
+    assert all(value.isfinite() for value in losses.values())

@@ -170,3 +170,13 @@ def test_a_threshold_that_no_class_reaches_leaves_nothing(teacher, batch):
 def test_values_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         search(**changes)
+
+
+def test_samples_stay_within_the_bounds_where_the_other_normalisation_rounds(teacher, batch):
+    teacher.from_student = lambda inputs: 2 * inputs * (1 + 1e-6)
+    attacked = []
+    attack = BSSAttack(num_steps=1, step_size=1e-9)
+    attack.run = lambda *args: attacked.append(args[1]) or BSSAttack.run(attack, *args)
+    inputs, *logits, labels = batch
+    search(attack=attack)(teacher, torch.full_like(inputs, 25.0), *logits, labels)
+    assert attacked[0].max() == 50

@@ -1,0 +1,78 @@
+"""Losses and sampling are finite and valid whatever the logits are."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import LOSSES, TEMPERATURES, logit_batches
+
+from mmbss.distillers.sampling import (
+    BASE_SAMPLES,
+    TARGET_CLASSES,
+    both_correct,
+    choose_target_classes,
+    select_base_samples,
+)
+from mmbss.losses import TemperatureCrossEntropy
+from mmbss.registry import MODELS
+
+
+@given(logit_batches(), LOSSES)
+def test_loss_and_gradient_are_finite(batch, config):
+    student, teacher, labels = batch
+    student.requires_grad_()
+    loss = MODELS.build(config)(student, teacher, labels)
+    assert loss.shape == ()
+    assert loss.isfinite()
+    loss.backward()
+    assert student.grad.isfinite().all()
+    assert student.grad.dtype == student.dtype
+
+
+@given(logit_batches(min_size=1), LOSSES)
+def test_loss_of_each_sample_and_its_gradient_are_finite(batch, config):
+    student, teacher, labels = batch
+    student.requires_grad_()
+    losses = MODELS.build(config).per_sample(student, teacher, labels)
+    assert losses.shape == labels.shape
+    assert losses.isfinite().all()
+    losses.sum().backward()
+    assert student.grad.isfinite().all()
+
+
+@given(logit_batches(), TEMPERATURES)
+def test_softened_cross_entropy_and_its_gradient_are_finite(batch, temperature):
+    student, _, labels = batch
+    student.requires_grad_()
+    loss = TemperatureCrossEntropy(temperature)(student, labels)
+    assert loss.isfinite()
+    loss.backward()
+    assert student.grad.isfinite().all()
+
+
+@given(
+    logit_batches(),
+    st.integers(1, 9),
+    st.sampled_from(BASE_SAMPLES),
+    st.sampled_from(TARGET_CLASSES),
+    st.sampled_from([0.0, 0.5, 0.999]),
+)
+def test_what_is_sampled_is_valid(batch, count, base_samples, target_class, smallest):
+    student, teacher, labels = batch
+    chosen = select_base_samples(student, teacher, labels, count, base_samples)
+    candidates = both_correct(student, teacher, labels)
+    assert candidates[chosen].all()
+    assert len(chosen.unique()) == len(chosen)
+    expected = int(candidates.sum())
+    assert len(chosen) == (expected if base_samples == 'all' else min(expected, count))
+    base = labels[chosen]
+    rows, targets, weights = choose_target_classes(teacher[chosen], base, target_class, smallest)
+    assert (targets != base[rows]).all()
+    assert ((targets >= 0) & (targets < teacher.shape[1])).all()
+    if target_class == 'all':
+        assert weights.isfinite().all()
+        assert (weights > smallest).all()
+        total = torch.zeros(len(base)).index_add(0, rows, weights)
+        assert (total <= 1.001).all()
+    else:
+        assert torch.equal(rows, torch.arange(len(base)))
+        assert weights is None
