@@ -6,8 +6,10 @@ imports torchvision and mmengine reads checkpoints.
 
 from __future__ import annotations
 
+import pickle
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module, metadata, util
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +110,9 @@ def allow_mmengine_checkpoints() -> None:
     Cause: torch >= 2.6 refuses classes it does not know, and mmengine 0.10 stores its
     ``HistoryBuffer`` of NumPy arrays in every checkpoint (mmengine #1655), so ``--resume``,
     ``load_from`` and ``get_model`` fail. Pickles of anything else stay refused.
+
+    The buffers look up their methods with ``getattr``. That itself must not be allowed: by way of
+    the attributes of what is allowed a file would reach ``eval``.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -116,7 +121,7 @@ def allow_mmengine_checkpoints() -> None:
     )
     allowed: list[Any] = [
         HistoryBuffer,
-        getattr,
+        (history_statistic, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
         type(np.dtype(np.float64)),
@@ -128,6 +133,26 @@ def allow_mmengine_checkpoints() -> None:
         (multiarray.scalar, 'numpy.core.multiarray.scalar'),
     ]
     torch.serialization.add_safe_globals(allowed)
+
+
+def history_statistic(owner: object, name: str) -> Callable[..., Any]:
+    """The ``getattr`` of a checkpoint: finds the statistics of mmengine's histories alone.
+
+    Args:
+        owner: ``HistoryBuffer``.
+        name: One of the statistics that mmengine defines.
+
+    Returns:
+        The method.
+
+    Raises:
+        pickle.UnpicklingError: If the checkpoint asks for anything else.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'a checkpoint may not look up {name!r} of {owner!r}')
+    return getattr(HistoryBuffer, name)
 
 
 def register_config_package() -> None:
