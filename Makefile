@@ -42,7 +42,7 @@ lock: $(VENV)/.maintenance
 		--universal --python-version 3.11 -o requirements/torch.txt -
 
 audit: $(VENV)/.maintenance
-	$(BIN)/pip-audit --strict --no-deps --disable-pip \
+	$(BIN)/pip-audit --strict --disable-pip \
 		-r requirements/ci.txt -r requirements/torch.txt
 
 mutation: $(VENV)/.maintenance

@@ -355,22 +355,28 @@ def test_closest_never_leaving_the_base_class_returns_the_base_sample():
     assert result.steps.tolist() == [4, 4]
 
 
+@pytest.mark.parametrize('third_class', ['reject', 'accept', 'avoid'])
 @pytest.mark.parametrize('start', [0.5, 2.0])
-def test_closest_takes_two_pulled_steps_near_the_boundary_and_a_search(start):
-    sizes = []
+def test_closest_takes_two_pulled_steps_near_the_boundary_and_a_search(start, third_class):
+    leads = []
 
     def model(inputs):
-        sizes.append(len(inputs))
+        leads.append(inputs[:, 0] - inputs[:, 1])
         return identity(inputs)
 
     samples = torch.tensor([[start, 0.0, -9.0], [2 * start, 0.0, -9.0]])
-    attack = BSSAttack(step='closest', step_size=0.8, overshoot=0.01)
+    attack = BSSAttack(step='closest', step_size=0.8, overshoot=0.01, third_class=third_class)
     result = attack(model, samples, classes(0, 0), classes(1, 1))
+    assert result.success.all()
     assert result.steps.tolist() == [3, 3]
-    # along the ray the margin is a line, of which the slope is known
-    assert sizes == [2, 2, 2, 2, 2]
-    lead = class_lead(result.logits, classes(0, 0))
-    torch.testing.assert_close(lead, torch.full((2,), -0.01), atol=1e-4, rtol=0)
+    first = torch.tensor([start, 2 * start])
+    path = [first, first - 0.8 * (first + 0.01), first - 1.1 * (first + 0.01)]
+    # both pulled steps end at the same place, from where the margin along the ray is a line
+    path += [path[-1], torch.full((2,), -0.01)]
+    torch.testing.assert_close(torch.stack(leads), torch.stack(path), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        class_lead(result.logits, classes(0, 0)), path[-1], rtol=1e-2, atol=0
+    )
 
 
 def test_closest_searches_also_after_a_single_step():
