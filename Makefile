@@ -1,13 +1,21 @@
 # make demo: set everything up, distil on the handwritten digits and write work_dirs/demo/report.html
 # make test: set everything up and run the tests
 # make lint: check style and types
+# make lock: write the hashes of what constraints.txt pins
+# make audit: look the pins up in a database of known vulnerabilities
+# make mutation: change the attacks and losses in small ways and see whether the tests notice
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check
+# nothing but the files whose hashes are locked, and no code of a package runs to install it
+INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --only-binary :all: --no-deps
+COMPILE := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock'
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format lock audit mutation clean
 
-demo: $(VENV)/.runtime
+demo: $(VENV)/.installed
 	$(BIN)/python tools/compare.py \
 		configs/baseline/resnet8-w2_digits.py \
 		configs/kd/kd_resnet14-to-resnet8-w2_digits.py \
@@ -16,26 +24,43 @@ demo: $(VENV)/.runtime
 		--seeds 0 1 2 --jobs 2 --work-dir work_dirs/demo
 	$(BIN)/python tools/report.py work_dirs/demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.installed
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(VENV)/.dev
+format: $(VENV)/.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info
+lock: $(VENV)/.maintenance
+	grep -v '^torch==' constraints.txt | $(COMPILE) --no-deps -o requirements/ci.txt -
+	grep '^torch==' constraints.txt | $(COMPILE) -c constraints.txt \
+		--universal --python-version 3.11 -o requirements/torch.txt -
 
-$(VENV)/.runtime: setup.py constraints.txt requirements.txt requirements/runtime.txt requirements/openmmlab.txt requirements/tensorboard.txt
+audit: $(VENV)/.maintenance
+	$(BIN)/pip-audit --strict --disable-pip \
+		-r requirements/ci.txt -r requirements/torch.txt
+
+mutation: $(VENV)/.maintenance
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
+
+clean:
+	rm -rf $(VENV) build dist mutants *.egg-info
+
+# Of two builds of torch whose hashes are both allowed, pip may take the CUDA build of several GB
+# although it has the CPU build; so the CPU build is asked for first.
+$(VENV)/.installed: setup.py requirements/ci.txt requirements/torch-cpu.txt requirements/torch.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -r requirements.txt -e .
+	$(INSTALL_LOCKED) -r requirements/torch-cpu.txt || $(INSTALL_LOCKED) -r requirements/torch.txt
+	$(INSTALL_LOCKED) -r requirements/ci.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -r requirements/dev.txt
+$(VENV)/.maintenance: $(VENV)/.installed requirements/maintenance.txt
+	$(PIP_INSTALL) -c constraints.txt -r requirements/maintenance.txt
 	touch $@

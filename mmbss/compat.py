@@ -10,6 +10,7 @@ import functools
 import pickle
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module, metadata, util
 from typing import TYPE_CHECKING, Any
 
@@ -137,17 +138,24 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(allowed)
 
 
-def history_statistic(owner: type, name: str) -> Any:
-    """``getattr`` for the methods by which mmengine's ``HistoryBuffer`` sums itself up, only.
+def history_statistic(owner: object, name: str) -> Callable[..., Any]:
+    """The ``getattr`` of a checkpoint: finds the statistics of mmengine's histories alone.
+
+    Args:
+        owner: ``HistoryBuffer``.
+        name: One of the statistics that mmengine defines.
+
+    Returns:
+        The method.
 
     Raises:
-        UnpicklingError: If it is asked for anything else.
+        pickle.UnpicklingError: If the checkpoint asks for anything else.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
-    if owner is not HistoryBuffer or name not in ('current', 'max', 'mean', 'min'):
-        raise pickle.UnpicklingError(f'getattr(..., {name!r}) is refused')
-    return getattr(owner, name)
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'a checkpoint may not look up {name!r} of {owner!r}')
+    return getattr(HistoryBuffer, name)
 
 
 def guard_mmengine_checkpoints() -> None:

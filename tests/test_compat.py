@@ -190,6 +190,38 @@ def test_anything_else_stays_refused(tmp_path):
         torch.load(tmp_path / 'evil.pth', weights_only=True)
 
 
+class LooksUp:
+    def __init__(self, owner, name):
+        self.arguments = owner, name
+
+    def __reduce__(self):
+        return getattr, self.arguments
+
+
+class CallsEval:
+    """Calls ``eval`` by way of a function of torch that every checkpoint may call."""
+
+    def __reduce__(self):
+        look_up = LooksUp(LooksUp(getattr, '__self__'), 'eval')
+        return torch._tensor._rebuild_from_type_v2, (look_up, torch.Tensor, ('1 / 0',), {})
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        CallsEval(),
+        LooksUp(getattr, '__self__'),
+        LooksUp(HistoryBuffer, 'update'),
+        LooksUp(np.ndarray, 'mean'),
+    ],
+    ids=['eval', 'builtins', 'update', 'ndarray'],
+)
+def test_no_other_attribute_is_looked_up(tmp_path, content):
+    torch.save(dict(a=content), tmp_path / 'evil.pth')
+    with pytest.raises(pickle.UnpicklingError, match='may not look up'):
+        torch.load(tmp_path / 'evil.pth', weights_only=True)
+
+
 # ---------------------------------------------------------------- configs of the package
 
 

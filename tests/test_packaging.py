@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -98,19 +99,45 @@ def test_a_source_distribution_can_be_built_and_installed_from(source, tmp_path,
     assert names == set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_constraints_pin_one_version_of_everything_that_is_required(root):
+def read_pins(path):
+    """Version and hashes of each package of a file of pins."""
     pins = {}
-    for line in (root / 'constraints.txt').read_text().splitlines():
-        if line.strip() and not line.lstrip().startswith('#'):
-            pin = Requirement(line.split('#')[0].strip())
-            assert canonicalize_name(pin.name) not in pins
-            pins[canonicalize_name(pin.name)] = pin
-    assert all(str(pin.specifier).startswith('==') for pin in pins.values())
+    lines = path.read_text().replace('\\\n', ' ').splitlines()
+    for line in (line for line in lines if line.strip() and not line.startswith('#')):
+        requirement, *hashes = line.split(' --hash=')
+        pin = Requirement(requirement.strip())
+        (specifier,) = pin.specifier
+        assert specifier.operator == '=='
+        assert canonicalize_name(pin.name) not in pins
+        pins[canonicalize_name(pin.name)] = specifier.version, [each.strip() for each in hashes]
+    return pins
+
+
+def test_constraints_pin_one_version_of_everything_that_is_required(root):
+    pins = read_pins(root / 'constraints.txt')
     for name in ('runtime', 'openmmlab', 'tensorboard', 'attacks', 'dev'):
         for line in (root / 'requirements' / f'{name}.txt').read_text().split():
             required = Requirement(line)
-            version = str(pins[canonicalize_name(required.name)].specifier).removeprefix('==')
+            version, _ = pins[canonicalize_name(required.name)]
             assert required.specifier.contains(version), f'{required} is pinned to {version}'
+
+
+def test_the_locks_hold_what_constraints_pin_and_a_hash_of_each(root):
+    folder = root / 'requirements'
+    pins = {name: version for name, (version, _) in read_pins(root / 'constraints.txt').items()}
+    locks = {name: read_pins(folder / f'{name}.txt') for name in ('ci', 'torch-cpu', 'torch')}
+    locked = {name: version for name, (version, _) in locks['ci'].items()}
+    assert locked | {'torch': pins['torch']} == pins
+    assert locks['torch-cpu'].keys() == {'torch'}
+    assert locks['torch-cpu']['torch'][0] == f'{pins["torch"]}+cpu'
+    for name, (version, _) in locks['torch'].items():
+        assert pins.get(name, version) == version
+    for lock in locks.values():
+        for _, hashes in lock.values():
+            assert hashes
+            assert all(re.fullmatch(r'sha256:[0-9a-f]{64}', each) for each in hashes)
+    for name in locks:
+        assert '://' not in (folder / f'{name}.txt').read_text()
 
 
 def test_the_requirements_at_the_top_are_those_of_the_package(root):

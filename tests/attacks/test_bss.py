@@ -135,6 +135,32 @@ def test_sample_outside_its_base_class_stays(options):
         assert torch.equal(result.samples[0], samples[0])
 
 
+@every_step
+def test_sample_that_a_third_class_wins_from_the_start_stays(options):
+    samples = torch.tensor([[0.0, 0.5, 1.0]])
+    for third_class in ('reject', 'accept', 'avoid'):
+        attack = BSSAttack(**options, third_class=third_class)
+        result = attack(identity, samples, classes(0), classes(1))
+        assert result.success.tolist() == [False]
+        assert result.target.tolist() == [1]
+        assert result.steps.tolist() == [0]
+        assert torch.equal(result.samples, samples)
+
+
+def test_statistics_are_means_over_the_samples():
+    # accepted; left for a third class; still in the base class; outside it from the start
+    samples = torch.tensor([[2.0, 1.0, 0.0], [2.0, 0.0, 1.8], [9.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    attack = BSSAttack(num_steps=1, step_size=0.6, overshoot=1.0)
+    result = attack(identity, samples, classes(0, 0, 0, 0), classes(1, 1, 1, 1))
+    probabilities = result.logits.softmax(dim=1)
+    gap = (probabilities[:, 0] - probabilities[:, 1]).abs().mean().item()
+    assert result.success.tolist() == [True, False, False, False]
+    statistics = {name: value.item() for name, value in result.statistics().items()}
+    assert statistics == pytest.approx(
+        dict(accepted=0.25, third_class=0.5, not_crossed=0.25, steps=0.75, gap=gap)
+    )
+
+
 # ---- edges ------------------------------------------------------------------------------------
 
 
@@ -270,6 +296,22 @@ def test_a_straggler_walks_alone():
     assert sizes == [2, 2, 1]
 
 
+def test_where_most_samples_are_to_leave_only_the_stragglers_pay_for_a_second_gradient():
+    passes = []
+
+    def model(inputs):
+        passes.append((len(inputs), inputs.requires_grad))
+        return identity(inputs)
+
+    samples = torch.tensor([[1.01, 1.0, 0.0], [1.02, 1.0, 0.0], [9.0, 0.0, 0.0]])
+    attack = BSSAttack(num_steps=2, step='newton', step_size=0.9, overshoot=0.1)
+    result = attack(model, samples, classes(0, 0, 0), classes(1, 1, 1))
+    assert result.steps.tolist() == [1, 1, 2]
+    assert passes == [(3, True), (3, False), (1, True), (1, False)]
+    # the margin of the last one after two steps, (1 - 0.9) L - 0.9 * 0.1 each
+    assert class_lead(result.logits, classes(0, 0, 0))[2].item() == pytest.approx(-0.009, abs=1e-5)
+
+
 # ---- the closest step -------------------------------------------------------------------------
 
 
@@ -313,6 +355,58 @@ def test_closest_never_leaving_the_base_class_returns_the_base_sample():
     assert result.steps.tolist() == [4, 4]
 
 
+@pytest.mark.parametrize('third_class', ['reject', 'accept', 'avoid'])
+@pytest.mark.parametrize('start', [0.5, 2.0])
+def test_closest_takes_two_pulled_steps_near_the_boundary_and_a_search(start, third_class):
+    leads = []
+
+    def model(inputs):
+        leads.append(inputs[:, 0] - inputs[:, 1])
+        return identity(inputs)
+
+    samples = torch.tensor([[start, 0.0, -9.0], [2 * start, 0.0, -9.0]])
+    attack = BSSAttack(step='closest', step_size=0.8, overshoot=0.01, third_class=third_class)
+    result = attack(model, samples, classes(0, 0), classes(1, 1))
+    assert result.success.all()
+    assert result.steps.tolist() == [3, 3]
+    first = torch.tensor([start, 2 * start])
+    path = [first, first - 0.8 * (first + 0.01), first - 1.1 * (first + 0.01)]
+    # both pulled steps end at the same place, from where the margin along the ray is a line
+    path += [path[-1], torch.full((2,), -0.01)]
+    torch.testing.assert_close(torch.stack(leads), torch.stack(path), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        class_lead(result.logits, classes(0, 0)), path[-1], rtol=1e-2, atol=0
+    )
+
+
+def test_closest_searches_also_after_a_single_step():
+    samples = torch.tensor([[2.0, 0.0, -9.0]])
+    attack = BSSAttack(step='closest', num_steps=1, step_size=0.8, overshoot=0.01)
+    result = attack(identity, samples, classes(0), classes(1))
+    assert result.steps.tolist() == [1]
+    assert result.success.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ('third_class', 'end', 'straight_end'),
+    [
+        ('accept', (1.75, 0.0, 1.75), (1.5, 0.5, 1.5)),
+        ('avoid', (3.5 / 3, 3.5 / 3, 3.5 / 3), (0.5, 1.5, 1.5)),
+    ],
+)
+def test_closest_turns_to_the_boundary_that_is_left(third_class, end, straight_end):
+    # the third class is nearly as strong as the base class, the target far behind: the path
+    # ends closer to the closest point than to where the way straight to the target crosses
+    samples = torch.tensor([[2.0, 0.0, 1.5]])
+    attack = BSSAttack(step='closest', step_size=0.8, overshoot=0.01, third_class=third_class)
+    result = attack(identity, samples, classes(0), classes(1))
+    assert result.success.tolist() == [True]
+    shortest, straight = (
+        (torch.tensor(point) - samples).norm().item() for point in (end, straight_end)
+    )
+    assert shortest < (result.samples - samples).norm().item() < (shortest + straight) / 2
+
+
 # ---- refused ----------------------------------------------------------------------------------
 
 
@@ -346,6 +440,17 @@ def test_mismatched_shapes_are_refused(num_base, num_target):
 def test_parameters_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         BSSAttack(**options)
+
+
+def test_defaults_are_the_published_settings():
+    attack = BSSAttack()
+    assert (attack.num_steps, attack.step_size, attack.overshoot) == (10, 0.3, 1e-4)
+    assert (attack.step, attack.third_class, attack.num_refinements) == ('published', 'reject', 8)
+
+
+def test_ends_of_the_ranges_are_allowed():
+    assert BSSAttack(num_steps=1, overshoot=0.0).overshoot == 0
+    assert BSSAttack(step='closest', num_refinements=1).num_refinements == 1
 
 
 # ---- the authors' teacher ---------------------------------------------------------------------

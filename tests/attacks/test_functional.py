@@ -134,3 +134,14 @@ def test_project_clamps_each_channel_to_its_own_bounds():
 
 def test_project_without_bounds_changes_nothing():
     assert project(GRADIENT, None) is GRADIENT
+
+
+def test_project_keeps_the_dtype_of_the_samples():
+    bounds = torch.tensor(-1.0).double(), torch.tensor(1.0).double()
+    assert project(GRADIENT, bounds).dtype == torch.float32
+    assert project(GRADIENT.bfloat16(), bounds).dtype == torch.bfloat16
+
+
+def test_a_tie_with_a_third_class_belongs_to_the_target_class():
+    logits = torch.tensor([[0.0, 1.0, 1.0]])
+    assert in_target_class(logits, torch.tensor([0]), torch.tensor([1])).item()

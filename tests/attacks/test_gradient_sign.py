@@ -194,3 +194,11 @@ def test_missing_bounds_are_asked_for(network, attacked):
 def test_parameters_out_of_range_are_refused(attack, options, message):
     with pytest.raises(ValueError, match=message):
         attack(**options)
+
+
+def test_defaults_are_targeted_and_within_8_pixels():
+    assert (FGSMAttack().radius, FGSMAttack().step_size, FGSMAttack().targeted) == (8.0, 8.0, True)
+    attack = PGDAttack()
+    assert (attack.radius, attack.step_size, attack.num_steps) == (8.0, 2.0, 10)
+    assert attack.targeted
+    assert not attack.random_start

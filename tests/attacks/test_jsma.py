@@ -163,3 +163,10 @@ def test_missing_bounds_are_asked_for(network, attacked):
 def test_parameters_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=f'JSMAAttack: {next(iter(options))}'):
         JSMAAttack(**options)
+
+
+def test_bounds_in_double_precision_leave_the_samples_in_float32(network, attacked, channel_bounds):
+    expected = JSMAAttack()(network, *attacked, channel_bounds)
+    result = JSMAAttack()(network, *attacked, tuple(bound.double() for bound in channel_bounds))
+    assert result.samples.dtype == torch.float32
+    torch.testing.assert_close(result.samples, expected.samples)

@@ -84,3 +84,28 @@ def test_noise_is_measured_as_the_wrapped_attack_is():
 def test_what_is_no_attack_is_refused(attack, message):
     with pytest.raises(ValueError, match=message):
         ATTACKS.build(dict(type='RandomNoiseAttack', attack=attack))
+
+
+def test_the_wrapped_attack_is_told_the_bounds(monkeypatch):
+    attack = RandomNoiseAttack(dict(type='BSSAttack'))
+    seen = []
+
+    def run(*arguments):
+        seen.append(arguments[-1])
+        return BSSAttack().run(*arguments)
+
+    monkeypatch.setattr(attack.attack, 'run', run)
+    bounds = (-3.0, 3.0)
+    attack(torch.clone, torch.tensor([[2.0, 0.0]]), torch.tensor([0]), torch.tensor([1]), bounds)
+    assert seen == [bounds]
+
+
+def test_noise_that_crosses_into_a_third_class_is_rejected():
+    attack = RandomNoiseAttack(dict(type='BSSAttack', step='newton', overshoot=1.0))
+    samples = torch.tensor([[1.0, 0.99, 0.99]]).repeat(100, 1)
+    base = torch.zeros(100, dtype=torch.int64)
+    result = attack(torch.clone, samples, base, base + 1)
+    reached = result.logits.argmax(dim=1)
+    assert set(reached.tolist()) == {0, 1, 2}
+    assert torch.equal(result.target, base + 1)
+    assert torch.equal(result.success, reached == 1)

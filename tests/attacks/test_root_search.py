@@ -48,3 +48,15 @@ def test_a_function_without_root_is_not_found():
 def test_no_function_at_all():
     found, _ = search([], [])
     assert found.shape == (0,)
+
+
+def test_where_no_secant_helps_the_interval_is_halved():
+    arguments = []
+
+    def evaluate(indices, proposed):
+        arguments.extend(proposed.tolist())
+        return -9 + 8 * proposed  # negative at every argument, and rising
+
+    found = secant_search(evaluate, torch.tensor([float('nan')]), 4, 1e-3)
+    assert arguments == [1.0, 0.5, 0.25, 0.125]
+    assert found.item() == 1.0

@@ -104,7 +104,9 @@ def test_empty_batch_is_zero_and_can_be_differentiated():
         (
             (3, 17, 4),
             dict(),
-            r's of the student is \(N, 17, 4\), .*: 17 tokens are no square; set ',
+            r's of the student is \(N, 17, 4\), .*: 17 tokens are no square; set '
+            'num_extra_tokens to the number of tokens before those of the image, such as a class '
+            'token',
         ),
         ((3, 16, 4), dict(num_extra_tokens=1), '15 tokens are no square'),
         ((3, 1, 4), dict(num_extra_tokens=1), '0 tokens are no square'),
@@ -114,3 +116,13 @@ def test_empty_batch_is_zero_and_can_be_differentiated():
 def test_features_without_attention_are_refused(shape, settings, message):
     with pytest.raises(ValueError, match=f'AttentionLoss: .*{message}'):
         compare(torch.zeros(shape), torch.zeros(3, 2, 4, 4), **settings)
+
+
+def test_the_mean_of_one_element_is_that_element():
+    assert attention_loss(torch.zeros(1, 1, 1), torch.ones(1, 1, 1)).item() == 1
+
+
+def test_every_path_needs_its_features():
+    maps = torch.zeros(3, 4, 4, 4)
+    with pytest.raises(ValueError, match='zip'):
+        AttentionLoss(['a'], ['b'])([maps], [maps, maps], LABELS)

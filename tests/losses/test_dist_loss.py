@@ -181,3 +181,19 @@ def test_module_is_the_function_times_its_current_weight():
 def test_values_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f'DISTLoss: {message}'):
         DISTLoss(**arguments)
+
+
+def test_differences_of_rounding_are_no_relation():
+    # the standard deviation that counts as rounding does not depend on the number of values
+    for deviation, expected in ((3e-7, 0.0), (1e-5, 1.0)):
+        values = torch.ones(1, 10000)
+        values[:, ::2] -= 2 * deviation
+        correlation = pearson_correlation(values, values, dim=1)
+        torch.testing.assert_close(correlation, torch.tensor([expected]), atol=1e-3, rtol=0)
+
+
+def test_defaults_are_the_published_ones_and_zero_weights_are_allowed():
+    loss = DISTLoss()
+    assert (loss.temperature, loss.beta, loss.gamma, loss.loss_weight) == (4.0, 2.0, 2.0, 1.0)
+    loss = DISTLoss(temperature=0.5, beta=0.0, gamma=0.0, loss_weight=0.0)
+    assert (loss.temperature, loss.beta, loss.gamma, loss.loss_weight) == (0.5, 0.0, 0.0, 0.0)

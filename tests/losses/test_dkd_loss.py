@@ -195,3 +195,12 @@ def test_module_is_the_function_times_its_current_weight():
 def test_values_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f'DKDLoss: {message}'):
         DKDLoss(**arguments)
+
+
+def test_defaults_are_the_published_ones_and_zero_weights_are_allowed():
+    loss = DKDLoss()
+    assert (loss.temperature, loss.alpha, loss.beta, loss.loss_weight) == (4.0, 1.0, 8.0, 1.0)
+    assert not loss.standardise_logits
+    loss = DKDLoss(temperature=0.5, alpha=0.0, beta=0.0, standardise_logits=True)
+    assert (loss.temperature, loss.alpha, loss.beta) == (0.5, 0.0, 0.0)
+    assert loss.standardise_logits

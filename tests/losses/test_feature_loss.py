@@ -40,6 +40,8 @@ def test_the_loss_is_weighted():
     features = [torch.ones(1, 3)], [torch.ones(1, 3)], LABELS
     loss = Seen('a', 'b', loss_weight=0.5)
     assert loss(*features).item() == 1.5
+    assert loss.seen[2] is LABELS
+    assert Seen('a', 'b').loss_weight == 1
     loss.loss_weight = 4.0
     assert loss(*features).item() == 12.0
 

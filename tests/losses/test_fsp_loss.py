@@ -99,7 +99,11 @@ def test_what_is_no_pair_is_refused(pairs):
 @pytest.mark.parametrize(
     ('shape', 'message'),
     [
-        ((3, 5, 4, 4), r'b of the student is \(N, 4, 4, 4\), .* equally many channels'),
+        (
+            (3, 5, 4, 4),
+            r'b of the student is \(N, 4, 4, 4\), .* equally many channels; name other '
+            r'layers, or use AttentionLoss or HintLoss',
+        ),
         ((3, 16, 4), r'defined on maps \(N, C, H, W\)'),
     ],
 )
@@ -108,3 +112,13 @@ def test_shapes_that_do_not_fit_are_named(shape, message):
     loss = FSPLoss([('a', 'b')], [('c', 'd')])
     with pytest.raises(ValueError, match=f'FSPLoss: .*{message}'):
         loss([maps, maps], [maps, torch.zeros(shape)], LABELS)
+
+
+def test_the_mean_of_one_element_is_that_element():
+    assert fsp_loss(torch.full((1, 1, 1), 3.0), torch.ones(1, 1, 1)).item() == 4
+
+
+def test_every_path_needs_its_features():
+    maps = torch.zeros(3, 4, 4, 4)
+    with pytest.raises(ValueError, match='zip'):
+        FSPLoss([('a', 'b')], [('c', 'd')])([maps, maps], [maps, maps, maps], LABELS)

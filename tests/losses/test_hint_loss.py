@@ -106,3 +106,11 @@ def test_one_number_of_channels_is_refused(channels):
 def test_channels_must_be_positive():
     with pytest.raises(ValueError, match=r'channels must be positive, got \(0, 4\)'):
         HintLoss('a', 'b', 0, 4)
+
+
+def test_the_mean_of_one_element_is_that_element():
+    assert hint_loss(torch.full((1, 1), 3.0), torch.ones(1, 1)).item() == 4
+
+
+def test_one_channel_is_enough_for_a_regressor():
+    assert HintLoss('a', 'b', 1, 1).regressor.weight.shape == (1, 1)

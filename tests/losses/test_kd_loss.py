@@ -142,3 +142,11 @@ def test_weight_out_of_range_is_refused_under_the_name_of_the_loss(weight):
 
     with pytest.raises(ValueError, match='OwnLoss: loss_weight must not be negative'):
         OwnLoss(loss_weight=weight)
+
+
+def test_defaults_are_those_of_the_published_recipe():
+    loss = KDLoss()
+    assert (loss.temperature, loss.loss_weight) == (3.0, 1.0)
+    assert not loss.scale_by_t2
+    assert not loss.standardise_logits
+    assert KDLoss(temperature=0.5, loss_weight=0.0).temperature == 0.5

@@ -67,3 +67,9 @@ def test_a_head_trains_with_it(make_runner, resnet_config):
     runner.train()
     assert runner.model.head.loss_module.temperature == 20.0
     assert math.isfinite(runner.message_hub.get_scalar('train/loss').current())
+
+
+def test_the_mean_of_one_sample_is_its_loss():
+    logits, labels = torch.randn(1, 4), torch.tensor([2])
+    loss = TemperatureCrossEntropy(1.0)(logits, labels)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, labels))
