@@ -1,5 +1,7 @@
 """A teacher that guesses is noticed before anybody learns from it."""
 
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -68,11 +70,12 @@ def chance_accuracy(classes: int, samples: int) -> float:
 
 def ask_teacher(model: Distiller, source: DataLoader, samples: int) -> tuple[int, int, int]:
     """Right answers, images and classes, on images spread evenly over the training set."""
-    size = len(source.dataset)
+    dataset: Any = source.dataset
+    size = len(dataset)
     # a loader of its own: that of the training may never end, or must not be advanced
     rows = torch.linspace(0, size - 1, min(samples, size)).round().long().tolist()
     loader = DataLoader(
-        Subset(source.dataset, rows),
+        Subset(dataset, rows),
         batch_size=64,
         num_workers=source.num_workers,
         collate_fn=source.collate_fn,
