@@ -57,7 +57,7 @@ class Report:
         title: Name of the run or comparison.
         rows: Table of accuracies; see :func:`accuracy_table`.
         pictures: Pictures by section: ``accuracy``, ``curves``, ``planes``, ``samples``,
-            ``margins``; sections may be missing.
+            ``margins``; the last three are missing without networks and may be empty.
         measured: What :func:`mmbss.metrics.evaluate_networks` has found, None without.
         configs: Complete config of each experiment.
         commands: Command lines that repeat the runs, and the report.
@@ -165,7 +165,8 @@ def ask_networks(
     first = {each.name: as_network(each.runs[0]) for each in students}
     config = students[0].runs[0].config
     networks = load_networks(teacher, first, config, options.num_samples)
-    pictures, missing = {}, []
+    pictures: dict[str, list[Picture]] = dict(planes=[], samples=[], margins=[])
+    missing = []
     try:
         pictures = network_pictures(
             networks, styles, options.num_planes, options.num_pictured, options.resolution

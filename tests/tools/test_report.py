@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmbss.datasets import Digits
 from mmbss.metrics.evaluation import ROBUSTNESS_ATTACKS
 
 HOSTILE = 'bss<script>alert(1)<&"$^$_x'
@@ -231,7 +232,10 @@ def test_a_student_that_is_never_right_costs_the_pictures_and_not_the_page(
     folder = edited(bss_run.folder, tmp_path, str)
     checkpoint = torch.load(folder / 'epoch_4.pth', map_location='cpu')
     checkpoint['state_dict']['head.fc.weight'] *= 0
-    checkpoint['state_dict']['head.fc.bias'] = 1000 * torch.eye(10)[3]
+    digits = Digits('test')
+    shown = {int(digits[row]['data_samples'].gt_label) for row in (0, 135, 270, 404, 539)}
+    never = min(set(range(10)) - shown)
+    checkpoint['state_dict']['head.fc.bias'] = 1000 * torch.eye(10)[never]
     torch.save(checkpoint, folder / 'epoch_4.pth')
     call_tool('report', folder, '--num-samples', 5)
     page = (folder / 'report.html').read_text()
