@@ -134,7 +134,7 @@ class LogitCache:
             raise ValueError('its arrays are of another kind')
         if len(set(shapes)) > 1 or not len(self.rows):
             raise ValueError('its arrays differ in length, or are empty')
-        if not (self.rows.diff() > 0).all() or not self.logits.isfinite().all():
+        if not (self.rows.diff() >= 0).all() or not self.logits.isfinite().all():
             raise ValueError('its rows are not in order, or logits are not finite')
 
 
