@@ -132,7 +132,9 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
 def differences(first: Path, second: Path, epochs: int) -> list[str]:
     """Names of whatever is not the same after both runs."""
     found = []
-    one, other = (torch.load(folder / f'epoch_{epochs}.pth') for folder in (first, second))
+    one, other = (
+        torch.load(folder / f'epoch_{epochs}.pth', weights_only=True) for folder in (first, second)
+    )
     for part in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
         left, right = flat(one[part], part), flat(other[part], part)
         found += sorted(left.keys() ^ right.keys())

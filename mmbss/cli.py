@@ -15,6 +15,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmbss.config_agreement import check_outdated
 from mmbss.config_check import check_known
 from mmbss.config_schema import TOP_LEVEL, check_config
 
@@ -108,7 +109,7 @@ def load_config(path: str) -> Config:
     """
     try:
         check_bases(Path(path).expanduser().resolve())
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
     except CircularBaseError as error:
         raise ValueError(f'config {path}: {error}') from None
     except Exception as error:  # a config file is code, which may raise anything
@@ -121,6 +122,8 @@ def load_config(path: str) -> Config:
             f'config {path}: {type(error).__name__}: {_message(error)}{"".join(lines[-1:])}: '
             'correct the file or its path'
         ) from error
+    check_outdated(cfg)  # before defaults take the place of what is missing
+    return cfg
 
 
 def merge_common_arguments(cfg: Config, args: argparse.Namespace) -> None:

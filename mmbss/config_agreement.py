@@ -37,7 +37,6 @@ def check_agreement(cfg: Config) -> None:
     Raises:
         ValueError: Naming both.
     """
-    check_outdated(cfg)
     check_together(cfg)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if isinstance(cfg.get(name), dict):

@@ -42,7 +42,7 @@ def choose_checkpoint(cfg: Config) -> None:
     Raises:
         ValueError: If the one that is named is damaged, or every one in the work dir is.
     """
-    if not cfg.get('resume'):
+    if cfg.get('resume') is not True:
         return
     if cfg.get('load_from') is None:
         folder = Path(cfg.work_dir)

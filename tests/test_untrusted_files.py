@@ -318,9 +318,7 @@ def test_what_is_no_state_of_a_training_is_not_resumed(
     path = tmp_path / 'other.pth'
     torch.save(change(torch.load(tmp_path / 'run' / 'epoch_2.pth')), path)
     with refused(tmp_path, match=r'cannot resume from .*other\.pth .*load_from'):
-        make_runner(
-            resnet_config(), load_from=str(path), resume=True, work_dir=str(tmp_path / 'run')
-        ).train()
+        make_runner(resnet_config(), load_from=str(path), resume=True).train()
 
 
 def test_the_checkpoint_of_another_network_is_not_resumed(make_runner, resnet_config, tmp_path):

@@ -329,7 +329,9 @@ def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_m
         model['type'] = 'mmbss.BSSDistiller'
         hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
         config = Config(run_settings(folder, model, epochs=1, custom_hooks=[hook])).to_dict()
-        config['default_hooks']['teacher_accuracy'] = dict(min_accuracy=0)
+        config['default_hooks']['teacher_accuracy'] = dict(
+            type='mmbss.TeacherAccuracyHook', min_accuracy=0
+        )
         return config
 
     return make
