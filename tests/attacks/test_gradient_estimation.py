@@ -67,3 +67,11 @@ def test_untargeted_attack(network, attacked, channel_bounds, check_result):
 def test_parameters_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=f'GradientEstimationAttack: {next(iter(options))}'):
         GradientEstimationAttack(**options)
+
+
+def test_defaults_are_targeted_and_those_of_pgd_but_for_more_steps():
+    attack = GradientEstimationAttack()
+    assert (attack.radius, attack.step_size, attack.num_steps) == (8.0, 2.0, 20)
+    assert (attack.num_directions, attack.probe) == (50, 1.0)
+    assert attack.targeted
+    assert not GradientEstimationAttack(num_directions=1, targeted=False).targeted

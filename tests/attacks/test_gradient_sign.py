@@ -202,3 +202,24 @@ def test_defaults_are_targeted_and_within_8_pixels():
     assert (attack.radius, attack.step_size, attack.num_steps) == (8.0, 2.0, 10)
     assert attack.targeted
     assert not attack.random_start
+
+
+def test_random_starts_are_uniform_in_the_box_and_within_the_bounds():
+    starts = []
+
+    def model(inputs):
+        starts.append(inputs.detach())
+        return inputs[:, :2]
+
+    samples, classes = torch.full((2000, 3), 0.5), torch.zeros(2000, dtype=torch.int64)
+    samples[:, 2] = 0.98  # 2.55 below the highest value, in pixels of 0.1 / 255
+    bounds = torch.tensor([0.45, 0.4, 0.881]), torch.tensor([0.55, 0.6, 0.981])
+    PGDAttack(radius=10, num_steps=1, random_start=True)(model, samples, classes, classes, bounds)
+    noise = (starts[0] - samples) / ((bounds[1] - bounds[0]) / 255)
+    for column in (0, 1):
+        low, high = noise[:, column].min().item(), noise[:, column].max().item()
+        assert (low, high) == (pytest.approx(-10, abs=0.2), pytest.approx(10, abs=0.2))
+        assert noise[:, column].mean().item() == pytest.approx(0, abs=0.5)
+        assert noise[:, column].std().item() == pytest.approx(10 / 3**0.5, abs=0.3)
+    assert noise[:, 2].min().item() == pytest.approx(-10, abs=0.2)
+    assert noise[:, 2].max().item() == pytest.approx(2.55, abs=0.01)

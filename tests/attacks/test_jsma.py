@@ -170,3 +170,23 @@ def test_bounds_in_double_precision_leave_the_samples_in_float32(network, attack
     result = JSMAAttack()(network, *attacked, tuple(bound.double() for bound in channel_bounds))
     assert result.samples.dtype == torch.float32
     torch.testing.assert_close(result.samples, expected.samples)
+
+
+@pytest.mark.parametrize(('output', 'gradients'), [('logits', 2), ('softmax', 1)])
+def test_steps_count_the_gradients(output, gradients):
+    samples, base, target = torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0]), torch.tensor([1])
+    weight = torch.tensor([[1.0, -0.5, -0.5], [0.2, 0.7, 0.3]])
+    attack = JSMAAttack(gamma=1.0, output=output)
+    result = attack(lambda inputs: inputs @ weight.T, samples, base, target, (0.0, 1.0))
+    assert result.success.tolist() == [True]
+    assert result.steps.tolist() == [gradients]
+
+
+def test_a_third_class_that_wins_is_no_success_and_no_target():
+    samples, base, target = torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0]), torch.tensor([1])
+    weight = torch.tensor([[1.0, -9.0, -9.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.5]])
+    attack = JSMAAttack(gamma=1.0)
+    result = attack(lambda inputs: inputs @ weight.T, samples, base, target, (0.0, 1.0))
+    assert result.logits.argmax(dim=1).tolist() == [2]
+    assert result.success.tolist() == [False]
+    assert result.target.tolist() == [1]
