@@ -17,5 +17,5 @@ COMMON = dict(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile('quick', max_examples=100, **COMMON)
-settings.register_profile('thorough', max_examples=3500, **COMMON)
+settings.register_profile('thorough', max_examples=10_000, **COMMON)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'quick'))
