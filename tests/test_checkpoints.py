@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import resource
 import signal
@@ -36,22 +37,28 @@ def test_a_file_is_written_with_its_folder_and_nothing_else_is_left(backend, tmp
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['file']
 
 
-@pytest.fixture
-def full_disk():
+def put_on_a_full_disk(backend, path, connection):
     """No file may grow beyond 1 kB, as if the disk had no more room."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+    with pytest.raises(OSError, match='could not be written') as error:
+        backend.put(b'x' * 10_000, path)
+    connection.send(str(error.value))
 
 
-def test_a_full_disk_leaves_the_earlier_file_and_no_part(backend, tmp_path, full_disk):
+def test_a_full_disk_leaves_the_earlier_file_and_no_part(backend, tmp_path):
     path = tmp_path / 'epoch_1.pth'
     path.write_bytes(b'earlier')
-    with pytest.raises(OSError, match=r'epoch_1.pth could not be written.*make room'):
-        backend.put(b'x' * 10_000, path)
+    # in a process of its own, since the limit holds for the output of the tests too
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=put_on_a_full_disk, args=(backend, path, sender))
+    process.start()
+    process.join(60)
+    assert receiver.poll()
+    message = receiver.recv()
+    assert message.startswith(f'{path} could not be written')
+    assert 'make room' in message
     assert path.read_bytes() == b'earlier'
     assert [file.name for file in tmp_path.iterdir()] == ['epoch_1.pth']
 

@@ -59,6 +59,7 @@ class Distiller(ImageClassifier):
         # not through nn.Module.__setattr__: the teacher is no part of the student
         self.teacher: Teacher
         context = dict(student_preprocessor=self.data_preprocessor, channels_last=channels_last)
+        check_known(teacher, accepted_keys(Teacher).keys() - context.keys(), 'teacher')
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))

@@ -295,7 +295,8 @@ CONTRADICTING = [
     Bad('custom_hooks.1', dict(type='mmbss.TeacherCacheHook', file='a.txt'), '.npz', 'file', 'a.t'),
 ]
 
-SAFETY = [
+MMBSS = [
+    Bad('model.teacher.channels_last', True, 'It takes: checkpoint', shown='channels_last'),
     Bad('default_hooks.finite_loss', dict(action='ignore'), "'stop' or 'skip'", 'action', 'ignore'),
     Bad('default_hooks.finite_loss', dict(patience=0), 'at least 1', 'patience', '0'),
     Bad('default_hooks.finite_loss', dict(acton='skip'), "did you mean 'action'", 'acton', 'acton'),
@@ -310,7 +311,7 @@ CASES = [
     *WRONG_TYPES,
     *IMPOSSIBLE,
     *CONTRADICTING,
-    *SAFETY,
+    *MMBSS,
 ]
 
 
