@@ -47,6 +47,8 @@ def choose_checkpoint(cfg: Config) -> None:
     if cfg.get('load_from') is None:
         folder = Path(cfg.work_dir)
         last = find_latest_checkpoint(cfg.work_dir)
+        if last is not None and '://' in last:
+            return
         # a hook with an out_dir of its own keeps its checkpoints elsewhere
         if last is not None and not (folder / Path(last).name).is_file():
             folder = Path(last).parent

@@ -100,3 +100,8 @@ def test_a_named_checkpoint_must_be_whole(work_dir):
 
 def test_without_resume_nothing_is_chosen(work_dir):
     assert resumed(work_dir, resume=False) == (False, None)
+
+
+def test_checkpoints_in_another_storage_are_left_to_mmengine(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('s3://bucket/run/epoch_2.pth')
+    assert resumed(tmp_path) == (True, None)

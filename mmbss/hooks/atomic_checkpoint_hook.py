@@ -25,10 +25,16 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def __init__(
-        self, *args: Any, backend_args: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        out_dir: str | None = None,
+        backend_args: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        backend_args = backend_args or dict(backend='AtomicLocalBackend')
-        super().__init__(*args, backend_args=backend_args, **kwargs)
+        # another storage, such as s3://, is found by mmengine
+        if backend_args is None and '://' not in (out_dir or ''):
+            backend_args = dict(backend='AtomicLocalBackend')
+        super().__init__(*args, out_dir=out_dir, backend_args=backend_args, **kwargs)
         self.stored_validation: int | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -36,7 +42,6 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process() and Path(self.out_dir).is_dir():
             remove_parts(Path(self.out_dir))
-        # what mmengine's hook takes from the checkpoint to know which files are outdated
         if runner._resume and validation_is_due(runner):
             runner.logger.info('validating the checkpoint, which the killed run had not')
             self.last_ckpt = self._path_of(runner)

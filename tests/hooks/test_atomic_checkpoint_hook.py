@@ -4,6 +4,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmbss.hooks import AtomicCheckpointHook
 from mmbss.registry import HOOKS
 
 
@@ -133,3 +134,16 @@ def test_nothing_is_due_without_validation(make_runner, resnet_config, tmp_path)
     )
     runner.train()
     assert runner.epoch == 2
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'backend'),
+    [
+        (dict(), dict(backend='AtomicLocalBackend')),
+        (dict(out_dir='elsewhere'), dict(backend='AtomicLocalBackend')),
+        (dict(out_dir='s3://bucket'), None),
+        (dict(backend_args=dict(backend='local')), dict(backend='local')),
+    ],
+)
+def test_files_are_atomic_unless_another_storage_is_asked_for(arguments, backend):
+    assert AtomicCheckpointHook(**arguments).backend_args == backend
