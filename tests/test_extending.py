@@ -52,6 +52,8 @@ def test_own_attack_and_own_losses_train_from_their_own_files(
         'train_cfg.max_epochs=1',
         'train_dataloader.dataset.indices=128',
         'default_hooks.logger.interval=1',
+        # the teacher is untrained
+        'default_hooks.teacher_accuracy.min_accuracy=0',
         cwd=example,
         environment=dict(PYTHONPATH=str(example)),
     )
