@@ -68,7 +68,9 @@ class FiniteLossHook(Hook):
         runner.optim_wrapper.update_params = update_if_finite
 
     def _refuse(self, runner: Runner) -> None:
-        parts = ', '.join(f'{name} {float(value):.4g}' for name, value in self.parts.items())
+        parts = ', '.join(
+            f'{name} {value.detach().item():.4g}' for name, value in self.parts.items()
+        )
         where = f'iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
         self.skipped += 1
         if self.action == 'skip' and self.skipped < self.patience:

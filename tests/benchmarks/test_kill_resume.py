@@ -25,7 +25,7 @@ def test_a_killed_and_resumed_run_equals_one_left_alone(
 
     run_config = kill_resume.run_config
     monkeypatch.setattr(kill_resume, 'run_config', config)
-    result = kill_resume.compare(tmp_path, kills=2, workers=2, epochs=10, seed=0)
+    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=8, seed=0)
     assert result['killed_while_training'] + result['killed_while_writing'] >= 1
     assert result['differences'] == []
 

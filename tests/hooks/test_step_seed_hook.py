@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_a_resumed_epoch_has_the_batches_of_one_that_was_not_interrupted(
 
 
 @pytest.mark.parametrize('sampler', ['DefaultSampler', 'InfiniteSampler'])
-def test_a_resumed_training_by_iteration_has_them_too(sampler, batches, tmp_path):
+def test_a_resumed_training_by_iteration_has_them_too(sampler, batches, tmp_path, monkeypatch):
+    # mmengine waits two seconds between two epochs of such a training
+    monkeypatch.setattr('mmengine.runner.loops.time', SimpleNamespace(sleep=lambda seconds: None))
     alone = batches(iters=5, sampler=sampler, work_dir=tmp_path)
     checkpoint = str(tmp_path / 'iter_2.pth')
     resumed = batches(
