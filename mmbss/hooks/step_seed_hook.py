@@ -1,5 +1,6 @@
 """Random numbers that depend on where a run stands, not on how it got there."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from functools import partial
@@ -59,7 +60,7 @@ class StepSeedHook(Hook):
 
 def seeded_batches(batches: Iterator[Any], seed: int) -> Iterator[Any]:
     """Seed before each batch of a training by iteration, also those that a resume skips."""
-    for index, _ in enumerate(iter(int, 1)):
+    for index in itertools.count():
         seed_everything(seed, get_rank(), index, LOADING)
         yield next(batches)
 

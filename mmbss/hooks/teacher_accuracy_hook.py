@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Subset
 from mmbss.distillers import Distiller
 from mmbss.distillers.distiller import class_labels
 from mmbss.registry import HOOKS
+from mmbss.trial import unchanged_randomness
 
 
 @HOOKS.register_module()
@@ -46,7 +47,7 @@ class TeacherAccuracyHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not isinstance(model, Distiller) or self.min_accuracy == 0 or runner.iter > 0:
             return
-        with torch.random.fork_rng(devices=[]):
+        with unchanged_randomness():
             right, asked, classes = ask_teacher(model, runner.train_dataloader, self.num_samples)
         accuracy = right / asked
         least = self.min_accuracy
