@@ -27,12 +27,13 @@ class BasicBlock(nn.Module):
         """(N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        return F.relu(out + self.shortcut(x))
+        return (out + self.shortcut(x)).relu_()
 
     def shortcut(self, x: Tensor) -> Tensor:
         """The input, brought to the shape of the block's output."""
         if self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
+            # every second pixel, as by a slice, whose gradient would leave the NHWC layout
+            x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
         if self.added_channels:
             x = F.pad(x, (0, 0, 0, 0, 0, self.added_channels))
         return x
