@@ -33,20 +33,35 @@ from mmbss.registry import MODELS
 
 #: Settings of the distiller by the name of the contender; those without bfloat16 keep float32.
 SETTINGS: dict[str, dict[str, Any]] = {
-    'mmbss': dict(teacher=dict(fuse_bn=False), channels_last=False),
-    'mmbss, fused teacher': dict(teacher=dict(fuse_bn=True), channels_last=False),
-    'mmbss, fused teacher, channels last': dict(teacher=dict(fuse_bn=True), channels_last=True),
-    'mmbss, fused teacher, channels last, compiled': dict(
-        teacher=dict(fuse_bn=True), channels_last=True, compile=True
+    'mmbss': dict(
+        teacher=dict(fuse_bn=False),
+        channels_last=False,
     ),
-    'mmbss, fused bfloat16 teacher, channels last': dict(
-        teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True
+    'fused teacher': dict(
+        teacher=dict(fuse_bn=True),
+        channels_last=False,
     ),
-    'mmbss, fused bfloat16 teacher, channels last, --amp': dict(
-        teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True
+    'fused teacher, channels last': dict(
+        teacher=dict(fuse_bn=True),
+        channels_last=True,
     ),
-    'mmbss, fused bfloat16 teacher, channels last, compiled, --amp': dict(
-        teacher=dict(fuse_bn=True, precision='bfloat16'), channels_last=True, compile=True
+    'fused teacher, channels last, compiled': dict(
+        teacher=dict(fuse_bn=True),
+        channels_last=True,
+        compile=True,
+    ),
+    'fused bfloat16 teacher, channels last': dict(
+        teacher=dict(fuse_bn=True, precision='bfloat16'),
+        channels_last=True,
+    ),
+    'fused bfloat16 teacher, channels last, --amp': dict(
+        teacher=dict(fuse_bn=True, precision='bfloat16'),
+        channels_last=True,
+    ),
+    'fused bfloat16 teacher, channels last, compiled, --amp': dict(
+        teacher=dict(fuse_bn=True, precision='bfloat16'),
+        channels_last=True,
+        compile=True,
     ),
 }
 LEARNING_RATE = 1e-3
@@ -66,7 +81,7 @@ def contenders(cfg: Config, state: dict[str, Any], args: Any) -> dict[str, Step]
         student = MODELS.build(plain_classifier(load_distiller(cfg)))
     student.load_state_dict(state)
     student.train()
-    teacher = build(cfg, dict()).teacher.network
+    teacher = build(cfg, SETTINGS['mmbss']).teacher.network  # as it was trained, not accelerated
     teacher.requires_grad_(True)
     for name, beta in (('reference', args.beta), ('reference, KD', 0.0)):
         own = copy.deepcopy(student)

@@ -1,5 +1,6 @@
 """ResNets of depth 6n+2 for small images (He et al. 2016, arXiv 1512.03385, section 4.2)."""
 
+import torch
 import torch.nn.functional as F
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
@@ -32,8 +33,11 @@ class BasicBlock(nn.Module):
     def shortcut(self, x: Tensor) -> Tensor:
         """The input, brought to the shape of the block's output."""
         if self.stride > 1:
-            # every second pixel, as by a slice, whose gradient would leave the NHWC layout
-            x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
+            if x.is_contiguous(memory_format=torch.channels_last):
+                # as the slice, whose gradient would leave the NHWC layout
+                x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
+            else:
+                x = x[:, :, :: self.stride, :: self.stride]
         if self.added_channels:
             x = F.pad(x, (0, 0, 0, 0, 0, self.added_channels))
         return x
