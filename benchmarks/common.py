@@ -28,8 +28,11 @@ def batches(cfg: Config, size: int) -> Iterator[dict[str, Any]]:
 def build(cfg: Config, settings: dict[str, Any]) -> nn.Module:
     """The distiller of the config, with the given settings."""
     model = load_distiller(cfg)
-    model['teacher'].update(settings.get('teacher', {}))
-    model.update({key: value for key, value in settings.items() if key != 'teacher'})
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            model[key].update(value)
+        else:
+            model[key] = value
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(model).train()
 

@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,42 +29,50 @@ from reference_step import ReferenceStep
 from torch import Tensor, nn
 
 from mmbss.distillers.classifiers import plain_classifier
+from mmbss.hooks.keep_memory_hook import keep_memory
 from mmbss.optim import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
 
-#: Settings of the distiller by the name of the contender; those without bfloat16 keep float32.
-SETTINGS: dict[str, dict[str, Any]] = {
-    'mmbss': dict(
-        teacher=dict(fuse_bn=False),
-        channels_last=False,
-    ),
-    'fused teacher': dict(
-        teacher=dict(fuse_bn=True),
-        channels_last=False,
-    ),
-    'fused teacher, channels last': dict(
-        teacher=dict(fuse_bn=True),
-        channels_last=True,
-    ),
-    'fused teacher, channels last, compiled': dict(
-        teacher=dict(fuse_bn=True),
-        channels_last=True,
-        compile=True,
-    ),
-    'fused bfloat16 teacher, channels last': dict(
-        teacher=dict(fuse_bn=True, precision='bfloat16'),
-        channels_last=True,
-    ),
-    'fused bfloat16 teacher, channels last, --amp': dict(
-        teacher=dict(fuse_bn=True, precision='bfloat16'),
-        channels_last=True,
-    ),
-    'fused bfloat16 teacher, channels last, compiled, --amp': dict(
-        teacher=dict(fuse_bn=True, precision='bfloat16'),
-        channels_last=True,
-        compile=True,
-    ),
+
+@dataclass(frozen=True)
+class Options:
+    """The speed options of a contender; those without bfloat16 keep float32."""
+
+    fuse_bn: bool = False
+    precision: str = 'float32'
+    channels_last: bool = False
+    keep_memory: bool = False
+    reuse_clean_pass: bool = False
+    amp: bool = False
+    compile: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What they change in the config of the distiller."""
+        return dict(
+            teacher=dict(fuse_bn=self.fuse_bn, precision=self.precision),
+            boundary=dict(reuse_clean_pass=self.reuse_clean_pass),
+            channels_last=self.channels_last,
+            compile=self.compile,
+        )
+
+
+FLOAT32 = Options(fuse_bn=True, channels_last=True, keep_memory=True)
+BFLOAT16 = replace(FLOAT32, precision='bfloat16', amp=True)
+
+CONTENDERS = {
+    'mmbss': Options(),
+    'fused teacher': Options(fuse_bn=True),
+    'fused teacher, channels last': Options(fuse_bn=True, channels_last=True),
+    '... memory kept': FLOAT32,
+    '... memory kept, clean pass reused': replace(FLOAT32, reuse_clean_pass=True),
+    '... memory kept, compiled': replace(FLOAT32, compile=True),
+    '... memory kept, bfloat16': BFLOAT16,
+    '... memory kept, bfloat16, clean pass reused': replace(BFLOAT16, reuse_clean_pass=True),
+    '... memory kept, bfloat16, compiled': replace(BFLOAT16, compile=True),
 }
+#: Ends the name of a contender that does without boundary samples.
+KD = ', KD'
+KEPT = {name for name, options in CONTENDERS.items() if options.keep_memory}
 LEARNING_RATE = 1e-3
 
 Step = Callable[[dict[str, Any]], Any]
@@ -81,9 +90,9 @@ def contenders(cfg: Config, state: dict[str, Any], args: Any) -> dict[str, Step]
         student = MODELS.build(plain_classifier(load_distiller(cfg)))
     student.load_state_dict(state)
     student.train()
-    teacher = build(cfg, SETTINGS['mmbss']).teacher.network  # as it was trained, not accelerated
+    teacher = build(cfg, Options().settings()).teacher.network  # as it was trained
     teacher.requires_grad_(True)
-    for name, beta in (('reference', args.beta), ('reference, KD', 0.0)):
+    for name, beta in (('reference', args.beta), (f'reference{KD}', 0.0)):
         own = copy.deepcopy(student)
         step = ReferenceStep(
             copy.deepcopy(teacher).forward,
@@ -93,12 +102,12 @@ def contenders(cfg: Config, state: dict[str, Any], args: Any) -> dict[str, Step]
             beta,
         )
         steps[name] = lambda batch, step=step: step(*normalised(student, batch))
-    for name, settings in SETTINGS.items():
-        for suffix, beta in (('', args.beta), (', KD', 0.0)):
-            model = build(cfg, settings)
+    for name, options in CONTENDERS.items():
+        for suffix, beta in (('', args.beta), (KD, 0.0)):
+            model = build(cfg, options.settings())
             model.load_state_dict(state)
             set_weights(model, args.alpha, beta)
-            kind = CPUAmpOptimWrapper if name.endswith('--amp') else OptimWrapper
+            kind = CPUAmpOptimWrapper if options.amp else OptimWrapper
             wrapper = kind(optimizer(model))
             steps[name + suffix] = lambda batch, model=model, wrapper=wrapper: model.train_step(
                 batch, wrapper
@@ -120,6 +129,7 @@ def measure(
     for turn in range(repeats + 1):
         batch = next(stream)
         for name, step in steps.items():
+            keep_memory(name.removesuffix(KD) in KEPT)
             own = copy.deepcopy(batch)
             torch.manual_seed(turn)
             start = time.perf_counter()
@@ -156,8 +166,8 @@ def main() -> None:
         print(f'\n{threads} thread(s), median of {args.repeats} turns\n')
         print('| step | BSS, s | reference / step | KD, s | BSS / KD |')
         print('|---|---:|---:|---:|---:|')
-        for name in ('reference', *SETTINGS):
-            bss, kd = medians[name], medians[f'{name}, KD']
+        for name in ('reference', *CONTENDERS):
+            bss, kd = medians[name], medians[name + KD]
             speed_up = medians['reference'] / bss
             print(f'| {name} | {bss:.3f} | {speed_up:.2f} | {kd:.3f} | {bss / kd:.2f} |')
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """What there is to learn at the teacher's decision boundary in one batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import project
+from mmbss.distillers.recorded_pass import RecallingNetwork, RecordedPass
 from mmbss.distillers.sampling import (
     BASE_SAMPLES,
     TARGET_CLASSES,
@@ -89,6 +91,7 @@ class BoundarySearch:
         student_logits: Tensor,
         teacher_logits: Tensor,
         labels: Tensor,
+        recorded: RecordedPass | None = None,
     ) -> BoundarySamples:
         """Find the boundary samples of a batch.
 
@@ -98,6 +101,7 @@ class BoundarySearch:
             student_logits: (N, K) on ``inputs``, without gradient.
             teacher_logits: (N, K) on ``inputs``.
             labels: (N,) int64 hard labels.
+            recorded: The pass in which the teacher has answered ``inputs``, if it was recorded.
         """
         chosen = select_base_samples(
             student_logits, teacher_logits, labels, self.num_base_samples, self.base_samples
@@ -110,10 +114,13 @@ class BoundarySearch:
         base = labels[chosen]
         if not len(chosen):
             return BoundarySamples(inputs[:0], teacher_logits[:0], base, weights, statistics)
-        bounds = self.bounds or teacher.pixel_bounds
-        # the other normalisation rounds a pixel at a bound to a little beyond it
-        samples = project(teacher.from_student(inputs[chosen]), bounds)
-        result = self.attack(teacher.logits, samples, base, target, bounds)
+        # another normalisation rounds a pixel at a bound to a little beyond it
+        samples = project(teacher.from_student(inputs[chosen]), teacher.pixel_bounds)
+        network: Callable[[Tensor], Tensor] = teacher.logits
+        if recorded is not None:
+            recorded.keep(chosen)
+            network = RecallingNetwork(network, recorded, samples)
+        result = self.attack(network, samples, base, target, self.bounds or teacher.pixel_bounds)
         statistics |= {f'bss_{name}': value for name, value in result.statistics().items()}
         kept = result.success if self.train_on == 'accepted' else torch.ones_like(result.success)
         return BoundarySamples(

@@ -13,6 +13,7 @@ from mmbss.config_check import build_checked, check_keys
 from mmbss.distillers.batch_norm import frozen_statistics, has_batch_norm, split_batch
 from mmbss.distillers.boundary_search import BoundarySamples, BoundarySearch, check_choice
 from mmbss.distillers.distiller import Distiller, build_loss, check_finite, class_labels
+from mmbss.distillers.recorded_pass import RecordedPass
 from mmbss.losses import DistillationLoss
 from mmbss.registry import ATTACKS, MODELS
 
@@ -64,6 +65,11 @@ class BSSDistiller(Distiller):
               gradient and by that batch's statistics, and the teacher too.
             - ``bounds`` (tuple): lowest and highest value of an input in the teacher's
               normalised units. Default None: the pixel range [0, 255].
+            - ``reuse_clean_pass`` (bool): spare the attack its first forward pass: the teacher
+              is traced once for each shape of a batch, which takes seconds, and keeps what the
+              gradient needs of its answer to the clean batch, which takes memory. The results
+              are the same up to rounding. Not with features of the teacher, and not with
+              ``compile``. Default False.
         **distiller: Arguments of :class:`Distiller`.
 
     Raises:
@@ -93,7 +99,13 @@ class BSSDistiller(Distiller):
         train_on: str = 'accepted',
         batch_norm: str = 'own',
         bounds: tuple[float, float] | None = None,
+        reuse_clean_pass: bool = False,
     ) -> None:
+        if reuse_clean_pass and self.compiled:
+            raise ValueError(
+                'boundary.reuse_clean_pass records a network that is not compiled: set one of '
+                'boundary.reuse_clean_pass and model.compile to False'
+            )
         check_choice('batch_norm', batch_norm, BATCH_NORM)
         self.attack = build_checked(ATTACKS, attack, 'boundary.attack')
         self.boundary_loss = cast(DistillationLoss, build_loss(loss, 'boundary.loss'))
@@ -107,6 +119,9 @@ class BSSDistiller(Distiller):
             bounds=bounds,
         )
         self.batch_norm = batch_norm
+        self.reuse_clean_pass = reuse_clean_pass
+        # the teacher's answer to the batch at hand, until its boundary samples are found
+        self.recorded: RecordedPass | None = None
         # of the batch at hand, while it runs with batch_norm='joint'
         self.joined: BoundarySamples | None = None
         self.joined_features: Any = None
@@ -134,8 +149,9 @@ class BSSDistiller(Distiller):
             self.teacher,
             inputs,
             student_logits,
-            self.teacher(inputs, data_samples),
+            self.ask_teacher(inputs, data_samples),
             _hard_labels(data_samples),
+            self._take_recorded(),
         )
         try:
             return nothing | super().loss(inputs, data_samples)
@@ -183,9 +199,24 @@ class BSSDistiller(Distiller):
                 student_logits.detach(),
                 teacher_logits,
                 _hard_labels(data_samples),
+                self._take_recorded(),
             )
             losses |= self.distil_at_boundary(found)
         return losses
+
+    def ask_teacher(self, inputs: Tensor, data_samples: list[DataSample] | None) -> Tensor:
+        """See :meth:`Distiller.ask_teacher`; recorded where an attack is to go on from there."""
+        attack_follows = self.boundary_loss.loss_weight > 0 and self.joined is None
+        # without data samples, hooks wait for features, which a traced network does not call
+        can_record = data_samples is not None and len(inputs) > 1 and self.teacher.cache is None
+        if not (self.reuse_clean_pass and attack_follows and can_record):
+            return super().ask_teacher(inputs, data_samples)
+        self.recorded = self.teacher.record(inputs)
+        return self.recorded.logits
+
+    def _take_recorded(self) -> RecordedPass | None:
+        recorded, self.recorded = self.recorded, None
+        return recorded
 
     def distil_at_boundary(self, found: BoundarySamples) -> dict[str, Tensor]:
         """``loss_bss``, where there are samples to learn, and the attack's statistics.

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
+import torch._dynamo
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from mmbss.distillers.loss_dict import LossDict
 from mmbss.distillers.teacher import Teacher
 from mmbss.losses import DistillationLoss, FeatureLoss, WeightedLoss
 from mmbss.registry import MODELS
+
+#: Forms of a backbone that may be compiled.
+NUM_COMPILED_FORMS = 32
 
 
 @MODELS.register_module()
@@ -63,7 +67,12 @@ class Distiller(ImageClassifier):
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
+        self.compiled = compile
         if compile:  # in place, so the names of the weights stay as they are
+            # with and without gradient, training or not, and by how a batch size is treated: more
+            # than the 8 forms of one function that dynamo keeps before it gives up compiling
+            limit = torch._dynamo.config.recompile_limit
+            torch._dynamo.config.recompile_limit = max(limit, NUM_COMPILED_FORMS)
             self.backbone.compile()
             self.teacher.network.backbone.compile()
         self.distillation_losses = LossDict()
@@ -138,12 +147,16 @@ class Distiller(ImageClassifier):
             paths = feature_paths(active, 'teacher')
             with self.teacher.recorder.recording(paths) as teacher_features:
                 # stored logits come without features
-                teacher_logits = self.teacher(inputs, None if paths else data_samples)
+                teacher_logits = self.ask_teacher(inputs, None if paths else data_samples)
             student_logits = outputs[-1]
             self._check_same_classes(student_logits.shape[1], teacher_logits.shape[1])
             losses |= self.distil_features(student_features, teacher_features, data_samples)
             losses |= self.distil(inputs, student_logits, teacher_logits, data_samples)
         return losses
+
+    def ask_teacher(self, inputs: Tensor, data_samples: list[DataSample] | None) -> Tensor:
+        """(N, K) logits of the teacher on the clean batch; see :class:`Teacher`."""
+        return self.teacher(inputs, data_samples)
 
     @property
     def needs_teacher(self) -> bool:

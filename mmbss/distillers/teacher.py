@@ -16,6 +16,7 @@ from mmbss.distillers.acceleration import accelerate, check_answers
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.logit_cache import LogitCache
+from mmbss.distillers.recorded_pass import PassRecorder, RecordedPass
 from mmbss.files import read_checkpoint
 from mmbss.registry import MODELS
 
@@ -79,6 +80,7 @@ class Teacher(nn.Module):
             self.network = accelerate(self.network, fuse_bn, channels_last, precision)
         self.fuse_bn = fuse_bn
         self.recorder = FeatureRecorder(self.network, 'teacher')
+        self.pass_recorder = PassRecorder(self._answer)
 
         preprocessor = self.network.data_preprocessor if own_preprocessor else student_preprocessor
         mean, std = _normalisation(preprocessor)
@@ -147,6 +149,26 @@ class Teacher(nn.Module):
         Raises:
             ValueError: If the network's head puts out anything else.
         """
+        logits = self._answer(inputs)
+        self._check_first(inputs, logits)
+        return logits
+
+    @torch.no_grad()
+    def record(self, inputs: Tensor) -> RecordedPass:
+        """Answer inputs in the student's normalisation, (N, C, H, W) with N at least 2.
+
+        The gradient of the logits by inputs in the teacher's own normalisation can be taken
+        later.
+
+        Raises:
+            ValueError: If the network cannot be traced; see :class:`PassRecorder`.
+        """
+        inputs = self.from_student(inputs)
+        recorded = self.pass_recorder(inputs)
+        self._check_first(inputs, recorded.logits)
+        return recorded
+
+    def _answer(self, inputs: Tensor) -> Tensor:
         precision = next(self.network.parameters()).dtype
         images = inputs.to(precision)
         if self.channels_last:
@@ -161,10 +183,12 @@ class Teacher(nn.Module):
             raise ValueError(
                 f"the teacher's {type(self.network.head).__name__} puts out no (N, K) logits"
             )
+        return logits
+
+    def _check_first(self, inputs: Tensor, logits: Tensor) -> None:
         if self.unchecked is not None:
             check_answers(self.unchecked, inputs, logits)
             self.unchecked = None
-        return logits
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> Tensor:

@@ -1,0 +1,154 @@
+"""Take the gradient of a forward pass later, and for some of its rows only.
+
+Which samples are attacked is known only after the teacher has answered the whole batch. Autograd
+would then have to answer those samples once more, with a graph, to get at their gradient. Here the
+teacher is traced into two graphs: one for the answer, which hands over the activations, and one for
+the gradient, which takes those of any rows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmbss.distillers.split_graph import Halves, trace
+
+#: Rows of the first pass whose gradient is compared with that of autograd, and how far they may
+#: differ, as a share of the largest entry.
+NUM_CHECKED = 8
+TOLERANCE = 0.1
+
+
+class RecordedPass:
+    """The forward pass of a batch, with what the gradient of its rows needs.
+
+    Attributes:
+        logits: (N, K) float32, without gradient.
+    """
+
+    def __init__(self, halves: Halves, inputs: Tensor) -> None:
+        self.halves = halves
+        with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+            self.logits, self.saved = halves.forward(inputs)
+        self.kept_logits = self.logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these (M,) int64, which may repeat; frees the memory of the rest."""
+        self.kept_logits = self.kept_logits[rows]
+        self.saved = [
+            axis.select(value, rows)
+            for axis, value in zip(self.halves.axes, self.saved, strict=True)
+        ]
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """The recorded logits (M, K) of the kept rows, with a gradient.
+
+        Args:
+            samples: (M, ...) the kept rows of the recorded inputs, asking for a gradient. Their
+                values are not looked at.
+        """
+        return _Recall.apply(samples, self)
+
+    def gradient(self, cotangent: Tensor) -> Tensor:
+        """Gradient of ``(cotangent * logits).sum()`` by the kept rows of the inputs."""
+        with torch.no_grad(), torch.autocast(cotangent.device.type, enabled=False):
+            return self.halves.backward(len(cotangent), *self.saved, cotangent)
+
+
+class RecallingNetwork:
+    """A network that answers the kept rows of a recorded pass from the record, if asked first.
+
+    Args:
+        network: Answers everything else.
+        recorded: Pass of the network, of which the rows of ``samples`` are kept.
+        samples: (M, ...) the kept rows of the recorded inputs.
+    """
+
+    def __init__(
+        self, network: Callable[[Tensor], Tensor], recorded: RecordedPass, samples: Tensor
+    ) -> None:
+        self.network = network
+        self.recorded: RecordedPass | None = recorded
+        self.samples = samples
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(N, K) logits of (N, ...) inputs."""
+        # an attack asks about its base samples at the start or never; then the record may go
+        recorded, self.recorded = self.recorded, None
+        if recorded is not None and torch.equal(inputs, self.samples):
+            return recorded(inputs)
+        return self.network(inputs)
+
+
+class _Recall(torch.autograd.Function):
+    """Known logits as a function of their inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, samples: Tensor, recorded: RecordedPass) -> Tensor:
+        ctx.recorded, ctx.dtype = recorded, samples.dtype
+        return recorded.kept_logits.clone()
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.recorded.gradient(cotangent).to(ctx.dtype), None
+
+
+class PassRecorder:
+    """Runs a frozen network on batches so that the gradient of some rows can be taken later.
+
+    Args:
+        network: Maps (N, ...) inputs to (N, K) logits, each row independent of the others. It
+            must do the same at every call with inputs of the same shape.
+
+    Examples:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU())
+        >>> inputs = torch.randn(5, 3)
+        >>> recorded = PassRecorder(network.requires_grad_(False))(inputs)
+        >>> recorded.keep(torch.tensor([2, 4]))
+        >>> rows = inputs[[2, 4]].requires_grad_()
+        >>> gradient, = torch.autograd.grad(recorded(rows).sum(), rows)
+        >>> expected, = torch.autograd.grad(network(rows).sum(), rows)
+        >>> torch.equal(gradient, expected)
+        True
+    """
+
+    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
+        self.network = network
+        self.traced: dict[Any, Halves] = {}
+
+    def __call__(self, inputs: Tensor) -> RecordedPass:
+        """Run the network on (N, ...) inputs, N at least 2.
+
+        Raises:
+            ValueError: If the network cannot be traced, or traced it has another gradient.
+        """
+        device = inputs.device.type
+        autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
+        # a layer may choose its way by the size of the batch, so that is part of the key
+        key = (tuple(inputs.shape), inputs.dtype, inputs.device, autocast)
+        if key not in self.traced:
+            try:
+                self.traced[key] = trace(self.network, inputs)
+                self._check(self.traced[key], inputs)
+            except Exception as error:  # tracing runs the code of any network
+                self.traced.pop(key, None)
+                raise ValueError(
+                    f'the teacher cannot be recorded ({type(error).__name__}: {error}): set '
+                    'boundary.reuse_clean_pass=False'
+                ) from error
+        return RecordedPass(self.traced[key], inputs)
+
+    def _check(self, halves: Halves, inputs: Tensor) -> None:
+        rows = torch.arange(min(NUM_CHECKED, len(inputs)), device=inputs.device)
+        recorded = RecordedPass(halves, inputs)
+        recorded.keep(rows)
+        with torch.enable_grad():
+            samples = inputs[rows].detach().requires_grad_()
+            logits = self.network(samples).float()
+            cotangent = torch.linspace(-1.0, 1.0, logits.numel()).view_as(logits).to(logits)
+            (expected,) = torch.autograd.grad(logits, samples, cotangent)
+        difference = (recorded.gradient(cotangent) - expected).abs().max()
+        if not difference <= TOLERANCE * expected.abs().max():
+            raise ArithmeticError(f'its gradient differs by {difference:.3g}')

@@ -1,0 +1,162 @@
+"""Trace a network into a graph for its answer and a graph for its gradient."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where a tensor has its rows: ``multiple`` entries of dimension ``dim`` each; 0: nowhere."""
+
+    dim: int
+    multiple: int
+
+    def select(self, value: Tensor, rows: Tensor) -> Tensor:
+        """The given rows of a tensor; all of one that has no rows."""
+        if self.multiple == 0:
+            return value
+        if self.multiple == 1:
+            return value.index_select(self.dim, rows)
+        split = value.unflatten(self.dim, (-1, self.multiple))
+        return split.index_select(self.dim, rows).flatten(self.dim, self.dim + 1)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A traced network.
+
+    Attributes:
+        forward: Inputs to logits and a list of tensors.
+        backward: Number of rows, those tensors and the gradient of the logits to that of the
+            inputs.
+        axes: Where each of the tensors has its rows.
+    """
+
+    forward: fx.GraphModule
+    backward: fx.GraphModule
+    axes: list[Axis]
+
+
+def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
+    """Trace a network and its gradient by the inputs, for any number of rows; computes nothing.
+
+    Raises:
+        ValueError: If an activation mixes the rows of the batch with something else.
+    """
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    sizes = [DimDynamic.DYNAMIC] + [DimDynamic.STATIC] * (inputs.ndim - 1)
+    fake = mode.from_tensor(
+        inputs.detach(), symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes)
+    )
+
+    def answer_and_gradient(samples: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            samples = samples.requires_grad_()
+            logits = network(samples).float()
+            (gradient,) = torch.autograd.grad(logits, samples, cotangent)
+        return logits.detach(), gradient
+
+    with torch.no_grad():
+        with mode, enable_python_dispatcher():
+            cotangent = torch.empty_like(network(fake).float())
+        traced = make_fx(answer_and_gradient, tracing_mode='symbolic', _allow_non_fake_inputs=True)(
+            fake, cotangent
+        )
+    return split(traced, fake.shape[0])
+
+
+def split(traced: fx.GraphModule, batch: Any) -> Halves:
+    """Cut the graph of logits and gradient in two.
+
+    Args:
+        traced: Graph of (inputs, cotangent) to (logits, gradient).
+        batch: The symbol of the number of rows in its shapes.
+    """
+    nodes = list(traced.graph.nodes)
+    cotangent = [node for node in nodes if node.op == 'placeholder'][1]
+    logits, gradient = nodes[-1].args[0]
+    late = {cotangent}
+    for node in nodes[:-1]:
+        if any(used in late for used in node.all_input_nodes):
+            late.add(node)
+
+    backward, copies = fx.Graph(), {}
+    rows = backward.placeholder('rows')
+    # a detached activation is the activation
+    aliases = {node: _origin(node) for node in nodes if node not in late}
+    saved: dict[fx.Node, fx.Node] = {}
+    for node in nodes[:-1]:
+        if node in late:
+            for used in node.all_input_nodes:
+                if used not in late and used.op != 'get_attr' and not _is_size(used):
+                    saved.setdefault(aliases[used], used)
+    for node in saved:
+        copies[node] = backward.placeholder(node.name)
+    copies[cotangent] = backward.placeholder('cotangent')
+
+    def copy(node: fx.Node) -> fx.Node:
+        node = aliases.get(node, node)
+        if node not in copies:
+            is_batch = _is_size(node) and _same(node.meta['val'], batch)
+            copies[node] = rows if is_batch else backward.node_copy(node, copy)
+        return copies[node]
+
+    for node in nodes[:-1]:
+        if node in late:
+            copy(node)
+    backward.output(copy(gradient))
+
+    forward, originals = fx.Graph(), {}
+    for node in nodes[:-1]:
+        if node not in late:
+            originals[node] = forward.node_copy(node, lambda used: originals[used])
+    forward.output((originals[logits], [originals[node] for node in saved]))
+    for graph in (forward, backward):
+        graph.eliminate_dead_code()
+    return Halves(
+        fx.GraphModule(traced, forward),
+        fx.GraphModule(traced, backward),
+        [_axis(node, batch) for node in saved],
+    )
+
+
+def _origin(node: fx.Node) -> fx.Node:
+    while node.target is torch.ops.aten.detach.default:
+        node = node.args[0]  # type: ignore[assignment]
+    return node
+
+
+def _is_size(node: fx.Node) -> bool:
+    return isinstance(node.meta.get('val'), (int, torch.SymInt))
+
+
+def _same(size: Any, batch: Any) -> bool:
+    return isinstance(size, torch.SymInt) and size.node.expr == batch.node.expr
+
+
+def _axis(node: fx.Node, batch: Any) -> Axis:
+    """Where an activation has its rows.
+
+    Raises:
+        ValueError: If the rows are not whole slices of one dimension.
+    """
+    symbolic = [
+        (dim, size)
+        for dim, size in enumerate(node.meta['val'].shape)
+        if isinstance(size, torch.SymInt)
+    ]
+    if not symbolic:
+        return Axis(0, 0)
+    dim, size = symbolic[0]
+    multiple = size.node.expr / batch.node.expr
+    if len(symbolic) > 1 or not multiple.is_Integer:
+        raise ValueError(f'the activation {node.name} mixes the samples of a batch')
+    return Axis(dim, int(multiple))
