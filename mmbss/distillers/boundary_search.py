@@ -114,12 +114,13 @@ class BoundarySearch:
         base = labels[chosen]
         if not len(chosen):
             return BoundarySamples(inputs[:0], teacher_logits[:0], base, weights, statistics)
+        images = teacher.from_student(inputs[chosen])
         # another normalisation rounds a pixel at a bound to a little beyond it
-        samples = project(teacher.from_student(inputs[chosen]), teacher.pixel_bounds)
+        samples = project(images, teacher.pixel_bounds)
         network: Callable[[Tensor], Tensor] = teacher.logits
         if recorded is not None:
             recorded.keep(chosen)
-            network = RecallingNetwork(network, recorded, samples)
+            network = RecallingNetwork(network, recorded, images)
         result = self.attack(network, samples, base, target, self.bounds or teacher.pixel_bounds)
         statistics |= {f'bss_{name}': value for name, value in result.statistics().items()}
         kept = result.success if self.train_on == 'accepted' else torch.ones_like(result.success)

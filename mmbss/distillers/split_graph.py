@@ -1,5 +1,6 @@
 """Trace a network into a graph for its answer and a graph for its gradient."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,12 @@ class Axis:
         """The given rows of a tensor; all of one that has no rows."""
         if self.multiple == 0:
             return value
+        # index_select would leave the NHWC layout
+        of_rows: tuple[slice | Tensor, ...] = (*[slice(None)] * self.dim, rows)
         if self.multiple == 1:
-            return value.index_select(self.dim, rows)
+            return value[of_rows]
         split = value.unflatten(self.dim, (-1, self.multiple))
-        return split.index_select(self.dim, rows).flatten(self.dim, self.dim + 1)
+        return split[of_rows].flatten(self.dim, self.dim + 1)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def split(traced: fx.GraphModule, batch: Any) -> Halves:
         if any(used in late for used in node.all_input_nodes):
             late.add(node)
 
-    backward, copies = fx.Graph(), {}
+    backward = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     rows = backward.placeholder('rows')
     # a detached activation is the activation
     aliases = {node: _origin(node) for node in nodes if node not in late}
@@ -105,8 +109,11 @@ def split(traced: fx.GraphModule, batch: Any) -> Halves:
     def copy(node: fx.Node) -> fx.Node:
         node = aliases.get(node, node)
         if node not in copies:
-            is_batch = _is_size(node) and _same(node.meta['val'], batch)
-            copies[node] = rows if is_batch else backward.node_copy(node, copy)
+            if _is_size(node):
+                multiple = _multiple(node.meta['val'], batch, node)
+                copies[node] = backward.call_function(operator.mul, (rows, multiple))
+            else:
+                copies[node] = backward.node_copy(node, copy)
         return copies[node]
 
     for node in nodes[:-1]:
@@ -114,7 +121,8 @@ def split(traced: fx.GraphModule, batch: Any) -> Halves:
             copy(node)
     backward.output(copy(gradient))
 
-    forward, originals = fx.Graph(), {}
+    forward = fx.Graph()
+    originals: dict[fx.Node, fx.Node] = {}
     for node in nodes[:-1]:
         if node not in late:
             originals[node] = forward.node_copy(node, lambda used: originals[used])
@@ -138,25 +146,29 @@ def _is_size(node: fx.Node) -> bool:
     return isinstance(node.meta.get('val'), (int, torch.SymInt))
 
 
-def _same(size: Any, batch: Any) -> bool:
-    return isinstance(size, torch.SymInt) and size.node.expr == batch.node.expr
+def _multiple(size: Any, batch: Any, node: fx.Node) -> int:
+    """How many times the number of rows a size is.
+
+    Raises:
+        ValueError: If it is no multiple.
+    """
+    multiple = size.node.expr / batch.node.expr
+    if not multiple.is_Integer:
+        raise ValueError(f'{node.name} mixes the samples of a batch')
+    return int(multiple)
 
 
 def _axis(node: fx.Node, batch: Any) -> Axis:
     """Where an activation has its rows.
 
     Raises:
-        ValueError: If the rows are not whole slices of one dimension.
+        ValueError: If they are not whole slices of one dimension.
     """
-    symbolic = [
-        (dim, size)
-        for dim, size in enumerate(node.meta['val'].shape)
-        if isinstance(size, torch.SymInt)
-    ]
+    shape = node.meta['val'].shape
+    symbolic = [(dim, size) for dim, size in enumerate(shape) if isinstance(size, torch.SymInt)]
     if not symbolic:
         return Axis(0, 0)
+    if len(symbolic) > 1:
+        raise ValueError(f'{node.name} mixes the samples of a batch')
     dim, size = symbolic[0]
-    multiple = size.node.expr / batch.node.expr
-    if len(symbolic) > 1 or not multiple.is_Integer:
-        raise ValueError(f'the activation {node.name} mixes the samples of a batch')
-    return Axis(dim, int(multiple))
+    return Axis(dim, _multiple(size, batch, node))
