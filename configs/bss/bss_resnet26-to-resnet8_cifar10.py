@@ -10,6 +10,7 @@ model = dict(
         # two choices of the authors' code that the paper does not mention
         train_on='all',
         bounds=(-2.5, 2.5),
+        reuse_clean_pass=True,
     ),
 )
 
