@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmbss.config_agreement import check_outdated
 from mmbss.config_check import check_known
 from mmbss.config_schema import TOP_LEVEL, check_config
+from mmbss.registry import RUNNERS
 
 #: Errors raised in these modules speak of the config or the data, not of a bug.
 EXPLAINED_MODULES = (
