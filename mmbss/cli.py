@@ -1,6 +1,7 @@
 """What the command line tools share."""
 
 import argparse
+import re
 import reprlib
 import sys
 import traceback
@@ -196,6 +197,13 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
+#: The error of a data worker: torch writes its traceback, and so its source, into the message.
+WORKER_ERROR = re.compile(
+    r'Caught \w+ in DataLoader worker process .*^  File "([^"]+)", .*?^\w[\w.]*: (.*)\Z',
+    re.DOTALL | re.MULTILINE,
+)
+
+
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """End the program with one line where an error explains what is wrong with the input.
@@ -210,6 +218,8 @@ def readable_errors() -> Iterator[None]:
         if what is not None:
             sys.exit(f'error: {what}: {_message(error)}: correct these settings')
         is_explained = frame.f_globals.get('__name__', '').startswith(EXPLAINED_MODULES)
+        if of_worker := WORKER_ERROR.match(str(error)):
+            is_explained = Path(of_worker[1]).is_relative_to(Path(__file__).parent)
         if not is_explained or not isinstance(error, EXPLAINED_ERRORS):
             raise
         sys.exit(f'error: {_message(error)}')
@@ -217,8 +227,10 @@ def readable_errors() -> Iterator[None]:
 
 def _message(error: BaseException) -> str:
     """What an error says, in one line."""
-    said = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return ' '.join(str(said).split()) or type(error).__name__
+    said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if of_worker := WORKER_ERROR.match(said):
+        said = of_worker[2]
+    return ' '.join(said.split()) or type(error).__name__
 
 
 def _being_built(trace: TracebackType | None) -> str | None:

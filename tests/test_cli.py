@@ -129,9 +129,38 @@ def test_errors_from_elsewhere_keep_their_traceback():
         int('x')
 
 
+class BrokenDataset(torch.utils.data.Dataset):
+    """Calls a function for each sample."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.function()
+
+
+def load_in_worker(function):
+    next(iter(torch.utils.data.DataLoader(BrokenDataset(function), num_workers=1)))
+
+
+def test_an_error_of_mmbss_in_a_data_worker_becomes_the_same_line():
+    message = refuse(lambda: load_in_worker(lambda: KDLoss(temperature=-1)))
+    assert message == 'error: KDLoss: temperature must be positive, got -1'
+
+
+def test_an_error_from_elsewhere_in_a_data_worker_keeps_its_traceback():
+    with pytest.raises(ValueError, match='Original Traceback'), readable_errors():
+        load_in_worker(lambda: int('x'))
+
+
 def test_bugs_are_never_hidden():
     with pytest.raises(AttributeError), readable_errors():
         KDLoss().no_such_method()
+    with pytest.raises(AttributeError), readable_errors():
+        load_in_worker(lambda: KDLoss().no_such_method())
 
 
 def test_no_error_is_no_exit():
