@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmbss.cli import readable_errors
+from mmbss.errors import readable_errors
 
 
 @pytest.fixture
