@@ -23,8 +23,8 @@ from boundary_table import build_teacher
 from torch import Tensor
 
 from mmbss.attacks import Attack, JSMAAttack, LibraryAttack
-from mmbss.cli import readable_errors
 from mmbss.distillers import Teacher
+from mmbss.errors import readable_errors
 
 
 def load_images(data: str) -> tuple[Tensor, Tensor]:

@@ -27,8 +27,8 @@ from mmbss.cli import (
     merge_amp,
     merge_common_arguments,
     merge_options,
-    readable_errors,
 )
+from mmbss.errors import readable_errors
 from mmbss.registry import HOOKS
 
 

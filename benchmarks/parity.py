@@ -16,7 +16,7 @@ from boundary_table import build_teacher, choose_targets
 from reference_attack import reference_attack
 
 from mmbss.attacks import BSSAttack
-from mmbss.cli import readable_errors
+from mmbss.errors import readable_errors
 
 BOUNDS = (-2.5, 2.5)
 

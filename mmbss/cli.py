@@ -1,43 +1,19 @@
 """What the command line tools share."""
 
 import argparse
-import reprlib
-import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmbss.config_agreement import check_outdated
 from mmbss.config_check import check_known
 from mmbss.config_schema import TOP_LEVEL, check_config
-
-#: Errors raised in these modules speak of the config or the data, not of a bug.
-EXPLAINED_MODULES = (
-    '__main__',  # the tool itself
-    'mmbss',
-    'mmengine.config',
-    'mmengine.registry',
-    'mmengine.runner',
-    'mmengine.utils.path',
-    'mmengine.visualization',
-)
-
-#: The others are bugs.
-EXPLAINED_ERRORS = (
-    *(AssertionError, ImportError, KeyError, OSError),
-    *(RuntimeError, TypeError, ValueError),
-)
-
-#: Errors of these packages while they build something from a config speak of its arguments.
-LIBRARIES = ('mmbss', 'mmcv', 'mmengine', 'mmpretrain', 'torch')
+from mmbss.errors import one_line
+from mmbss.registry import RUNNERS
 
 
 class OptionsAction(DictAction):
@@ -119,7 +95,7 @@ def load_config(path: str) -> Config:
             if frame.f_code.co_filename.endswith('.py') and frame.f_code.co_name == '<module>'
         ]
         raise ValueError(
-            f'config {path}: {type(error).__name__}: {_message(error)}{"".join(lines[-1:])}: '
+            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: '
             'correct the file or its path'
         ) from error
     check_outdated(cfg)  # before defaults take the place of what is missing
@@ -181,7 +157,7 @@ def merge_options(cfg: Config, args: argparse.Namespace) -> None:
         except (KeyError, TypeError) as error:
             options = ' '.join(f'{key}={value}' for key, value in args.cfg_options.items())
             raise ValueError(
-                f'--cfg-options {options} do not fit the config: {_message(error)}: correct the '
+                f'--cfg-options {options} do not fit the config: {one_line(error)}: correct the '
                 'path of the key'
             ) from error
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -194,50 +170,3 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner that the config asks for."""
     check_config(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-
-
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """End the program with one line where an error explains what is wrong with the input.
-
-    An error from anywhere else, such as the user's own model, keeps its traceback.
-    """
-    try:
-        yield
-    except Exception as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        what = _being_built(error.__traceback__)
-        if what is not None:
-            sys.exit(f'error: {what}: {_message(error)}: correct these settings')
-        is_explained = frame.f_globals.get('__name__', '').startswith(EXPLAINED_MODULES)
-        if not is_explained or not isinstance(error, EXPLAINED_ERRORS):
-            raise
-        sys.exit(f'error: {_message(error)}')
-
-
-def _message(error: BaseException) -> str:
-    """What an error says, in one line."""
-    said = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return ' '.join(str(said).split()) or type(error).__name__
-
-
-def _being_built(trace: TracebackType | None) -> str | None:
-    """Class and arguments that a library was given when it failed; None where none was.
-
-    What mmbss says of its own classes needs no such help.
-    """
-    frames = [frame for frame, _ in traceback.walk_tb(trace)]
-    if frames[-1].f_globals.get('__name__', '').startswith(('mmbss', 'mmengine.registry')):
-        return None
-    for frame in reversed(frames):
-        kind = frame.f_locals.get('obj_cls')
-        if frame.f_code.co_name == 'build_from_cfg' and kind is not None:
-            if not kind.__module__.startswith(LIBRARIES):
-                return None
-            settings = {
-                key: reprlib.repr(value)
-                for key, value in frame.f_locals['args'].items()
-                if isinstance(value, (bool, int, float, str, list, tuple, dict, type(None)))
-            }
-            return f'{kind.__name__}({", ".join(f"{k}={v}" for k, v in settings.items())})'
-    return None

@@ -1,6 +1,7 @@
 """Small real things to test with: models, checkpoints, batches, configs and runs on the digits."""
 
 import importlib.util
+import multiprocessing
 import os
 import runpy
 import ssl
@@ -305,6 +306,36 @@ def bss_settings(digits_teacher):
         return settings(folder, model, epochs=epochs, **changes)
 
     return make
+
+
+def connected(function, rank, rendezvous, *args):
+    """Call a function as one of two processes."""
+    os.environ['LOCAL_RANK'] = str(rank)
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=2
+    )
+    function(rank, *args)
+
+
+@pytest.fixture(scope='session')
+def in_two_processes(tmp_path_factory):
+    """Call a function with the rank and the given arguments in two processes, over gloo."""
+
+    def call(function, *args):
+        rendezvous = tmp_path_factory.mktemp('rendezvous') / 'file'
+        # not a new interpreter, which would import everything once more
+        context = multiprocessing.get_context('fork')
+        processes = [
+            context.Process(target=connected, args=(function, rank, rendezvous, *args))
+            for rank in (0, 1)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=120)
+        assert [process.exitcode for process in processes] == [0, 0]
+
+    return call
 
 
 def run_python(*command, check=True, environment=None, cwd=None):

@@ -19,11 +19,11 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from mmbss.attacks import SubstituteAttack
-from mmbss.cli import readable_errors
 from mmbss.compat import guard_mmengine_checkpoints, history_statistic
 from mmbss.datasets import ArrayDataset
 from mmbss.distillers.logit_cache import LogitCache
 from mmbss.distillers.teacher import load_strictly
+from mmbss.errors import readable_errors
 from mmbss.files import read_arrays, read_checkpoint
 from mmbss.metrics.evaluation import load_classifier
 

@@ -27,8 +27,8 @@ import mmengine
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.errors import readable_errors
 from mmbss.registry import MODELS
 from mmbss.visualization import draw_accuracies, save_figure
 

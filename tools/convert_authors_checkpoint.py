@@ -16,8 +16,8 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.errors import readable_errors
 from mmbss.files import read_checkpoint
 from mmbss.registry import MODELS
 

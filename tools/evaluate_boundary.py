@@ -21,7 +21,7 @@ from pathlib import Path
 import mmengine
 from mmengine.config import Config
 
-from mmbss.cli import readable_errors
+from mmbss.errors import readable_errors
 from mmbss.metrics import evaluate_networks, markdown_table
 from mmbss.metrics.evaluation import Network
 from mmbss.visualization.comparison import read_comparison

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from mmbss.cli import readable_errors
+from mmbss.errors import readable_errors
 from mmbss.visualization.report import ReportOptions, build_report
 from mmbss.visualization.style import save_figure
 

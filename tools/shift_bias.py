@@ -21,9 +21,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmbss.cli import readable_errors
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.distillers.distiller import class_labels
+from mmbss.errors import readable_errors
 from mmbss.files import read_checkpoint
 from mmbss.registry import MODELS
 

@@ -21,10 +21,10 @@ from mmbss.cli import (
     load_config,
     merge_common_arguments,
     merge_options,
-    readable_errors,
 )
 from mmbss.compat import prepare_cpu_distributed
 from mmbss.distillers.classifiers import plain_classifier
+from mmbss.errors import readable_errors
 
 
 def parse_args() -> argparse.Namespace:

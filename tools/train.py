@@ -20,11 +20,11 @@ from mmbss.cli import (
     merge_amp,
     merge_common_arguments,
     merge_options,
-    readable_errors,
     section,
 )
 from mmbss.compat import prepare_cpu_distributed
 from mmbss.default_hooks import add_safety_hooks, choose_checkpoint
+from mmbss.errors import readable_errors
 from mmbss.trial import try_training
 from mmbss.work_dir import claimed_work_dir
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mmbss.registry import HOOKS
 
@@ -17,6 +19,9 @@ class AccumulationHook(Hook):
     Where ``accumulative_counts`` does not divide the iterations of an epoch, the gradients of the
     last iterations wait for those of the next epoch; mmengine drops them at a resume. They are
     stored beside the student's ``state_dict`` as ``accumulated_gradients``, and only then.
+
+    Several processes take the mean of theirs beforehand, which the update would have taken in the
+    end, so that those of the first process are those of all.
     """
 
     def __init__(self) -> None:
@@ -25,20 +30,26 @@ class AccumulationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Put the stored gradients back."""
         for name, gradient in self.stored.items():
-            parameter = runner.model.get_parameter(name)
+            parameter = _unwrapped(runner).get_parameter(name)
             parameter.grad = gradient.to(parameter)
-        if get_world_size() > 1 and runner.optim_wrapper._accumulative_counts > 1:
-            runner.logger.warning(
-                'several processes accumulate gradients, of which a checkpoint holds those of the '
-                'first alone: resume is exact only if accumulative_counts divides the iterations '
-                'between two checkpoints'
-            )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Share the gradients where a checkpoint is about to be written within an epoch."""
+        if any(_saves_now(hook, runner) for hook in runner.hooks):
+            self.after_train_epoch(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Share the gradients."""
+        if get_world_size() > 1 and not runner.optim_wrapper.should_update():
+            share_gradients(_unwrapped(runner))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store the gradients if there are any."""
         gradients = {
             name: parameter.grad.detach().cpu().clone()
-            for name, parameter in runner.model.named_parameters()
+            for name, parameter in _unwrapped(runner).named_parameters()
             if parameter.grad is not None
         }
         if gradients and not runner.optim_wrapper.should_update():
@@ -48,3 +59,32 @@ class AccumulationHook(Hook):
         """Remember the gradients of a checkpoint that is resumed."""
         if runner._resume:
             self.stored = checkpoint.get('accumulated_gradients', {})
+
+
+@torch.no_grad()
+def share_gradients(model: nn.Module) -> None:
+    """Give every process the mean of the gradients of all."""
+    parameters = list(model.parameters())
+    # a parameter that one process has not used may have been used by another
+    used = parameters[0].new_tensor([parameter.grad is not None for parameter in parameters])
+    all_reduce(used, op='max')
+    for parameter, is_used in zip(parameters, used.tolist(), strict=True):
+        if is_used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            all_reduce(parameter.grad, op='mean')
+
+
+def _saves_now(hook: Hook, runner: Runner) -> bool:
+    return (
+        isinstance(hook, CheckpointHook)
+        and not hook.by_epoch
+        and (
+            hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+            or (hook.save_last and hook.is_last_train_iter(runner))
+        )
+    )
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

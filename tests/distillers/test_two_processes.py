@@ -1,8 +1,5 @@
 """Two processes train like one with the batches of both."""
 
-import multiprocessing
-import os
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -18,24 +15,6 @@ STUDENT = dict(
 )
 
 
-def connect(rank, folder):
-    os.environ['LOCAL_RANK'] = str(rank)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
-
-
-def in_two_processes(function, *args):
-    # not a new interpreter, which would import everything once more
-    context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=function, args=(rank, *args)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=120)
-    assert [process.exitcode for process in processes] == [0, 0]
-
-
 def gradients(model, forward, inputs, labels):
     samples = [DataSample().set_gt_label(int(label)) for label in labels]
     losses = forward(inputs, samples)
@@ -46,8 +25,6 @@ def gradients(model, forward, inputs, labels):
 
 
 def write_gradients(rank, folder, model, inputs, labels, split):
-    connect(rank, folder)
-
     class Losses(torch.nn.Module):
         """Lets DDP see the loss, as mmengine's wrapper does."""
 
@@ -68,7 +45,13 @@ def write_gradients(rank, folder, model, inputs, labels, split):
     ('right_of_first', 'right_of_second'), [(7, 2), (5, 0), (1, 6), (0, 0)], ids=str
 )
 def test_gradients_are_those_of_one_process(
-    right_of_first, right_of_second, target_class, make_distiller, boundary_config, tmp_path
+    right_of_first,
+    right_of_second,
+    target_class,
+    make_distiller,
+    boundary_config,
+    in_two_processes,
+    tmp_path,
 ):
     settings = boundary_config(
         base_samples='all', target_class=target_class, train_on='all', min_target_probability=0.0
@@ -91,7 +74,6 @@ def test_gradients_are_those_of_one_process(
 
 
 def fifty_steps(rank, config, folder):
-    connect(rank, folder)
     config.launcher = 'pytorch'
     config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     config.train_dataloader.batch_size //= 2
@@ -100,7 +82,9 @@ def fifty_steps(rank, config, folder):
     Runner.from_cfg(config).train()
 
 
-def test_fifty_steps_end_in_the_same_weights(bss_settings, boundary_config, tmp_path):
+def test_fifty_steps_end_in_the_same_weights(
+    bss_settings, boundary_config, in_two_processes, tmp_path
+):
     config = Config(bss_settings(tmp_path / 'one', epochs=9))
     teacher = config.model.teacher
     config.model = dict(

@@ -1,6 +1,3 @@
-import multiprocessing
-import os
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -20,12 +17,8 @@ def config(bss_settings, tmp_path):
     return Config(settings)
 
 
-def run(config, rank, folder):
+def run(rank, config, folder):
     """Train as one of two processes; each tells its weights and how often it has drawn."""
-    os.environ['LOCAL_RANK'] = str(rank)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
     config.launcher = 'pytorch'
     config.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
@@ -38,16 +31,11 @@ def run(config, rank, folder):
     torch.save(dict(drawn=drawn, bias=bias), folder / f'{rank}.pth')
 
 
-def test_one_of_two_processes_draws_and_both_train_to_the_end(config, tmp_path, monkeypatch):
+def test_one_of_two_processes_draws_and_both_train_to_the_end(
+    config, in_two_processes, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    # not a new interpreter, which would import everything once more
-    context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=run, args=(config, rank, tmp_path)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two_processes(run, config, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
     assert [(name, step) for name, _, step in first['drawn']] == [
         ('boundary_samples', 1),
