@@ -20,6 +20,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ class Run:
         command += ['--cfg-options', f'randomness.seed={self.seed}', *self.options]
         environment = dict(os.environ)
         environment.setdefault('OMP_NUM_THREADS', str(threads))
-        start = time.time()
+        start = time.time() - earlier_seconds(self.folder)
         with log.open('a') as output:
             code = subprocess.run(  # noqa: S603 (the command is our own tool)
                 command, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
@@ -105,6 +106,15 @@ class Run:
         result |= dict(seconds=round(time.time() - start, 1), **last_epoch(self.folder, metric))
         (self.folder / RUN_FILE).write_text(json.dumps(result, indent=2))
         return result
+
+
+def earlier_seconds(folder: Path) -> float:
+    """What interrupted processes have spent on the run in ``folder``, by their logs."""
+    total = 0.0
+    for log in folder.glob('*/*.log'):
+        start = datetime.strptime(log.parent.name, '%Y%m%d_%H%M%S')
+        total += max(log.stat().st_mtime - start.timestamp(), 0.0)
+    return total
 
 
 def last_epoch(folder: Path, metric: str) -> dict[str, Any]:

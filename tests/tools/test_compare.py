@@ -1,5 +1,7 @@
 import json
+import os
 import statistics
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,20 @@ def test_what_is_done_is_not_done_again(call, untouched, work_dir, capsys):
     assert table in capsys.readouterr().out
 
 
+def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir):
+    folder = work_dir / 'plain' / 'seed_0'
+    result = json.loads((folder / 'run.json').read_text())
+    (folder / 'run.json').write_text(json.dumps({k: result[k] for k in ('seed', 'digest')}))
+    first = (folder / 'output.log').read_text()
+    call('plain', 'bss')
+    added = (folder / 'output.log').read_text().removeprefix(first)
+    assert 'resumed epoch: 1' in added
+    assert 'Epoch(train)' not in added
+    again = json.loads((folder / 'run.json').read_text())
+    assert again['value'] == result['value']
+    assert again['seconds'] > 1, 'the time before the interruption counts'
+
+
 def test_the_result_of_a_changed_config_is_refused(call, untouched, tiny):
     before = tiny['bss'].read_text()
     tiny['bss'].write_text(before.replace('lr=0.05', 'lr=0.01'))
@@ -153,6 +169,18 @@ def test_the_last_epoch_counts_and_not_the_best(load_tool, tmp_path):
     assert result == dict(epoch=3, value=85.0, ms_per_iteration=20.0)
     with pytest.raises(RuntimeError, match='logged no single-label/f1'):
         tool.last_epoch(tmp_path, 'single-label/f1')
+
+
+def test_the_time_of_a_run_has_that_of_interrupted_processes(load_tool, tmp_path):
+    tool = load_tool('compare')
+    assert tool.earlier_seconds(tmp_path) == 0
+    for start, seconds in (('20260102_030405', 40), ('20260102_040000', 2.5)):
+        log = tmp_path / start / f'{start}.log'
+        log.parent.mkdir()
+        log.write_text('Epoch(train) [1][20/20]')
+        began = datetime.strptime(start, '%Y%m%d_%H%M%S').timestamp()
+        os.utime(log, (began, began + seconds))
+    assert tool.earlier_seconds(tmp_path) == 42.5
 
 
 def test_parameters_are_those_of_the_student_alone(load_tool, tiny, build_model):
