@@ -1,8 +1,9 @@
 """Try a model on two training samples, so that what does not fit shows before the training."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
 from mmbss.distillers import Distiller
+from mmbss.distillers.distiller import class_labels, feature_paths
+from mmbss.losses import FeatureLoss
 
 #: Settings on which the shapes depend.
 SHAPES = (
@@ -58,6 +61,8 @@ def try_training(runner: Runner) -> None:
         try:
             model.eval()
             check_forward(model, data['inputs'], runner.cfg.model)
+            if isinstance(model, Distiller):
+                check_features(model, data['inputs'], class_labels(data['data_samples']))
         finally:
             model.train(was_training)
 
@@ -107,9 +112,9 @@ def check_labels(dataset: Any, config: dict[str, Any]) -> None:
 
 def check_forward(model: ImageClassifier, inputs: Tensor, config: dict[str, Any]) -> None:
     """Refuse images that do not pass through the student or the teacher."""
-    parts = {'model': (model, config)}
-    if isinstance(model, Distiller) and model.teacher.unchecked is None:
-        parts['model.teacher'] = (model.teacher, {})
+    parts: dict[str, tuple[Callable[[Tensor], Tensor], dict[str, Any]]] = {'model': (model, config)}
+    if isinstance(model, Distiller):
+        parts['model.teacher'] = (partial(ask_teacher, model), {})
     for name, (network, settings) in parts.items():
         try:
             network(inputs)
@@ -120,6 +125,30 @@ def check_forward(model: ImageClassifier, inputs: Tensor, config: dict[str, Any]
                 f'{name}: images of shape ({shape}) do not pass ({type(error).__name__}: {error}): '
                 f'correct {", ".join(given) or f"{name}.config"} or the images'
             ) from error
+
+
+def check_features(model: Distiller, inputs: Tensor, labels: Tensor) -> None:
+    """Refuse features that do not fit a loss, also where its weight is 0 at first.
+
+    Raises:
+        ValueError: Naming the layers and their shapes.
+    """
+    losses = [loss for loss in model.distillation_losses.values() if isinstance(loss, FeatureLoss)]
+    recorders = dict(student=model.recorder, teacher=model.teacher.recorder)
+    with ExitStack() as stack:
+        features = {
+            role: stack.enter_context(recorder.recording(feature_paths(losses, role)))
+            for role, recorder in recorders.items()
+        }
+        model(inputs)
+        ask_teacher(model, inputs)
+    for loss in losses:
+        loss(*([features[role][path] for path in loss.layers[role]] for role in recorders), labels)
+
+
+def ask_teacher(model: Distiller, inputs: Tensor) -> Tensor:
+    """(N, K) logits of the teacher; whether a faster form of it is right, a batch must show."""
+    return model.teacher.answer(model.teacher.from_student(inputs))
 
 
 def _find(config: dict[str, Any], paths: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -31,6 +31,7 @@ from mmbss.distillers.classifiers import load_model_config
 from mmbss.errors import readable_errors
 from mmbss.registry import MODELS
 from mmbss.visualization import draw_accuracies, save_figure
+from mmbss.visualization.run_logs import logged_seconds, read_run
 
 TOOLS = Path(__file__).resolve().parent
 RUN_FILE = 'run.json'
@@ -94,7 +95,7 @@ class Run:
         command += ['--cfg-options', f'randomness.seed={self.seed}', *self.options]
         environment = dict(os.environ)
         environment.setdefault('OMP_NUM_THREADS', str(threads))
-        start = time.time()
+        start = time.time() - logged_seconds(self.folder)
         with log.open('a') as output:
             code = subprocess.run(  # noqa: S603 (the command is our own tool)
                 command, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
@@ -111,18 +112,16 @@ def last_epoch(folder: Path, metric: str) -> dict[str, Any]:
     """Epoch, metric and time of an iteration at the end of the training in ``folder``.
 
     Raises:
-        RuntimeError: If the run never logged the metric.
+        FileNotFoundError: If no training has logged there.
+        ValueError: If the run never logged the metric.
     """
-    records = []
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        records += [json.loads(line) for line in path.read_text().splitlines()]
-    values = [(record['step'], record[metric]) for record in records if metric in record]
-    if not values:
-        known = sorted({name for record in records if 'lr' not in record for name in record})
-        raise RuntimeError(f'{folder} logged no {metric}, choose with --metric among {known}')
-    epoch, value = max(values, key=lambda pair: pair[0])
-    times = [record['time'] for record in records if 'lr' in record]
-    return dict(epoch=epoch, value=value, ms_per_iteration=1000 * statistics.median(times))
+    run = read_run(folder)
+    return dict(
+        value=run.last_value(metric),
+        epoch=max(run.val_series(metric)),
+        # a config without the timer hook logs no times
+        ms_per_iteration=run.ms_per_iteration() or float('nan'),
+    )
 
 
 def count_parameters(config: str) -> int:

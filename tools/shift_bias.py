@@ -3,6 +3,9 @@
     python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_mnist-without-3.py \
         work_dirs/kd_mlp-1200-to-mlp-800_mnist-without-3/epoch_40.pth --classes 3
 
+Several checkpoints, such as those of several seeds, are each shifted by a number of their own; the
+table then gives the mean, the standard deviation (n - 1) and the single values.
+
 One number is added to the biases of all the given classes (Hinton et al. 2015, section 3). It is
 the one with the fewest errors on the config's held_out_dataloader: training images, with all
 classes, that the network was not trained on. The one with the fewest errors on the test set is
@@ -11,6 +14,8 @@ has the shift of the held-out images.
 """
 
 import argparse
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +130,78 @@ def check_classes(classes: list[int], num_classes: int, labels: np.ndarray) -> N
         raise ValueError(f'held_out_dataloader has no sample of class {absent}')
 
 
-def main() -> None:
-    """Choose, report and save."""
+def examine(
+    model: Any, cfg: Config, classes: list[int]
+) -> tuple[dict[str, tuple[float, int, int, int]], int]:
+    """What shifting the biases of some classes does to one network.
+
+    Returns:
+        By what the shift is chosen on: the shift, its errors on the held-out images, those on the
+        test set, and those on test samples of the classes; and the number of these samples.
+
+    Raises:
+        ValueError: If no shift can be found for the classes.
+    """
+    held_out = read_logits(model, cfg.held_out_dataloader)
+    check_classes(classes, held_out[0].shape[1], held_out[1])
+    test = read_logits(model, cfg.test_dataloader)
+    shifts = {
+        'none': 0.0,
+        'held-out training images': best_shift(*held_out, classes),
+        'test set (too good)': best_shift(*test, classes),
+    }
+    rows = {}
+    for name, shift in shifts.items():
+        (chosen, _), (total, own) = (
+            count_errors(shift_logits(logits, classes, shift), labels, classes)
+            for logits, labels in (held_out, test)
+        )
+        rows[name] = (shift, chosen, total, own)
+    return rows, int(np.isin(test[1], classes).sum())
+
+
+def describe(values: Sequence[float], form: str) -> str:
+    """A number, or the mean and the standard deviation of several and these themselves.
+
+    Args:
+        values: At least one; whole numbers stay whole.
+        form: Format of the others.
+
+    Examples:
+        >>> describe([3], '.1f'), describe([1.0, 2.0], '+.1f'), describe([1, 2], '.1f')
+        ('3', '+1.5 ± 0.7 (+1.0, +2.0)', '1.5 ± 0.7 (1, 2)')
+    """
+    singles = [str(value) if isinstance(value, int) else f'{value:{form}}' for value in values]
+    if len(singles) == 1:
+        return singles[0]
+    deviation = format(statistics.stdev(values), form.lstrip('+'))
+    return f'{statistics.mean(values):{form}} ± {deviation} ({", ".join(singles)})'
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file with a held_out_dataloader')
-    parser.add_argument('checkpoint', type=Path, help='checkpoint of the network it trained')
+    parser.add_argument(
+        'checkpoints', type=Path, nargs='+', help='checkpoints of networks that it trained'
+    )
     parser.add_argument('--classes', type=int, nargs='+', required=True, help='classes to shift')
     parser.add_argument(
-        '--out', type=Path, help='checkpoint to write, by default *_shifted.pth beside the other'
+        '--out',
+        type=Path,
+        help='checkpoint to write if there is one, by default *_shifted.pth beside the other',
     )
     args = parser.parse_args()
+    if args.out is not None and len(args.checkpoints) > 1:
+        parser.error('--out is for one checkpoint: leave it out to write *_shifted.pth beside each')
+    return args
+
+
+def main() -> None:
+    """Choose, report and save."""
+    args = parse_args()
     with readable_errors(), DefaultScope.overwrite_default_scope('mmpretrain'):
         cfg = Config.fromfile(args.config)
         if cfg.get('held_out_dataloader') is None:
@@ -144,32 +209,26 @@ def main() -> None:
                 f'{args.config} has no held_out_dataloader: name training images, with samples of '
                 'all classes, that the network was not trained on'
             )
-        model, content = load(args.config, args.checkpoint)
-        held_out, held_out_labels = read_logits(model, cfg.held_out_dataloader)
-        check_classes(args.classes, held_out.shape[1], held_out_labels)
-        test, test_labels = read_logits(model, cfg.test_dataloader)
-        shift = best_shift(held_out, held_out_labels, args.classes)
-        rows = {
-            'none': 0.0,
-            'held-out training images': shift,
-            'test set (too good)': best_shift(test, test_labels, args.classes),
-        }
-        of_classes = f'on {int(np.isin(test_labels, args.classes).sum())} of {args.classes}'
-        print(f'| shift chosen on | shift | held-out errors | test errors | {of_classes} |')
+        networks, written = [], []
+        for checkpoint in args.checkpoints:
+            model, content = load(args.config, checkpoint)
+            rows, count = examine(model, cfg, args.classes)
+            networks.append(rows)
+            content['state_dict'][BIAS][args.classes] += rows['held-out training images'][0]
+            out = args.out or checkpoint.with_name(f'{checkpoint.stem}_shifted.pth')
+            out.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({key: content[key] for key in ('meta', 'state_dict') if key in content}, out)
+            written.append(out)
+        print(
+            '| shift chosen on | shift | held-out errors | test errors '
+            f'| on {count} of {args.classes} |'
+        )
         print('|---|---:|---:|---:|---:|')
-        for name, value in rows.items():
-            chosen, _ = count_errors(
-                shift_logits(held_out, args.classes, value), held_out_labels, args.classes
-            )
-            total, own = count_errors(
-                shift_logits(test, args.classes, value), test_labels, args.classes
-            )
-            print(f'| {name} | {value:+.2f} | {chosen} | {total} | {own} |')
-        content['state_dict'][BIAS][args.classes] += shift
-        out = args.out or args.checkpoint.with_name(f'{args.checkpoint.stem}_shifted.pth')
-        out.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({key: content[key] for key in ('meta', 'state_dict') if key in content}, out)
-        print(f'written to {out}')
+        for name in networks[0]:
+            columns = zip(*(rows[name] for rows in networks), strict=True)
+            cells = map(describe, columns, ('+.2f', '.1f', '.1f', '.1f'))
+            print(f'| {name} | {" | ".join(cells)} |')
+        print('\n'.join(f'written to {out}' for out in written))
 
 
 if __name__ == '__main__':

@@ -30,7 +30,9 @@ class SubstituteAttack(Attack):
     samples of a white-box attack on the substitute are then put to the model.
 
     The substitute, a small convolutional network, is trained on the first call, and again by
-    :meth:`fit`. Lengths are in pixels of [0, 255], as for :class:`~mmbss.attacks.PGDAttack`.
+    :meth:`fit`, always with the random numbers of ``seed``: of one model it is always the same, so
+    also after a resume and in each of several processes. Lengths are in pixels of [0, 255], as for
+    :class:`~mmbss.attacks.PGDAttack`.
 
     Args:
         attack: Config of the attack on the substitute, an ``FGSMAttack`` or ``PGDAttack``.
@@ -40,6 +42,7 @@ class SubstituteAttack(Attack):
         num_rounds: How many times the data are doubled (rho).
         num_epochs: Epochs of training in each round.
         step_size: Change of each value that makes a new image (lambda), in pixels.
+        seed: Of the substitute's first weights and of the order of the images.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -56,6 +59,7 @@ class SubstituteAttack(Attack):
         num_rounds: int = 6,
         num_epochs: int = 10,
         step_size: float = 25.5,
+        seed: int = 0,
     ) -> None:
         self.attack = build_checked(ATTACKS, attack, 'SubstituteAttack.attack')
         if not isinstance(self.attack, PGDAttack):
@@ -77,6 +81,7 @@ class SubstituteAttack(Attack):
         self.num_rounds = num_rounds
         self.num_epochs = num_epochs
         self.step_size = step_size
+        self.seed = seed
         self.substitute: nn.Module | None = None
 
     def run(
@@ -127,13 +132,17 @@ class SubstituteAttack(Attack):
         """
         step = self.step_size * pixel_size(bounds, images)
         decisions, num_classes = ask(model, images)
-        substitute = small_network(images.shape[1], num_classes).to(images.device)
-        train(substitute, images, decisions, self.num_epochs)
-        for _ in range(self.num_rounds):
-            new = project(images + step * decision_gradient(substitute, images, decisions), bounds)
-            images = torch.cat([images, new])
-            decisions = torch.cat([decisions, ask(model, new)[0]])
+        devices = [images.device] if images.device.type == 'cuda' else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.seed)
+            substitute = small_network(images.shape[1], num_classes).to(images.device)
             train(substitute, images, decisions, self.num_epochs)
+            for _ in range(self.num_rounds):
+                signs = decision_gradient(substitute, images, decisions)
+                new = project(images + step * signs, bounds)
+                images = torch.cat([images, new])
+                decisions = torch.cat([decisions, ask(model, new)[0]])
+                train(substitute, images, decisions, self.num_epochs)
         self.substitute = substitute.eval().requires_grad_(False)
         return self.substitute
 

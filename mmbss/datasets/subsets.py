@@ -29,18 +29,18 @@ def stratified_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
     """
     if not 0 < fraction <= 1:
         raise ValueError(f'fraction must be in (0, 1], got {fraction}')
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(counts) and round(fraction * counts.min()) == 0:
+        label, count = classes[counts.argmin()], counts.min()
+        raise ValueError(
+            f'fraction {fraction} leaves none of the {count} samples of class {label}: take '
+            f'more than {1 / (2 * count):.3g}'
+        )
     generator = np.random.default_rng(seed)
     kept = []
-    for label in np.unique(labels):
+    for label in classes:
         rows = generator.permutation(np.flatnonzero(labels == label))
-        count = round(fraction * len(rows))
-        if count == 0:
-            smallest = 1 / (2 * len(rows))
-            raise ValueError(
-                f'fraction {fraction} leaves none of the {len(rows)} samples of class {label}: '
-                f'take more than {smallest:.2g}'
-            )
-        kept.append(rows[:count])
+        kept.append(rows[: round(fraction * len(rows))])
     return np.sort(np.concatenate(kept))
 
 

@@ -80,7 +80,7 @@ class Teacher(nn.Module):
             self.network = accelerate(self.network, fuse_bn, channels_last, precision)
         self.fuse_bn = fuse_bn
         self.recorder = FeatureRecorder(self.network, 'teacher')
-        self.pass_recorder = PassRecorder(self._answer)
+        self.pass_recorder = PassRecorder(self.answer)
 
         preprocessor = self.network.data_preprocessor if own_preprocessor else student_preprocessor
         mean, std = _normalisation(preprocessor)
@@ -147,9 +147,10 @@ class Teacher(nn.Module):
         """(N, K) logits of inputs in the teacher's own normalisation.
 
         Raises:
-            ValueError: If the network's head puts out anything else.
+            ValueError: If the network's head puts out anything else, or a faster form of the
+                network answers the first batch differently.
         """
-        logits = self._answer(inputs)
+        logits = self.answer(inputs)
         self._check_first(inputs, logits)
         return logits
 
@@ -168,7 +169,8 @@ class Teacher(nn.Module):
         self._check_first(inputs, recorded.logits)
         return recorded
 
-    def _answer(self, inputs: Tensor) -> Tensor:
+    def answer(self, inputs: Tensor) -> Tensor:
+        """:meth:`logits` without a comparison of the faster form with the original."""
         precision = next(self.network.parameters()).dtype
         images = inputs.to(precision)
         if self.channels_last:

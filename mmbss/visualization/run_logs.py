@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,19 @@ def read_run(folder: Path) -> LoggedRun:
         train_records=[record for record in records if 'lr' in record],
         val_records=[record for record in records if 'lr' not in record],
     )
+
+
+def logged_seconds(folder: Path) -> float:
+    """Seconds that processes, interrupted ones too, have spent on the run in ``folder``.
+
+    Each has begun at the time that its folder is called after, and ended when it last wrote to its
+    log.
+    """
+    total = 0.0
+    for log in folder.glob('*/*.log'):
+        start = datetime.strptime(log.parent.name, '%Y%m%d_%H%M%S')
+        total += max(log.stat().st_mtime - start.timestamp(), 0.0)
+    return total
 
 
 def find_run_folders(work_dir: Path) -> list[Path]:

@@ -2,15 +2,36 @@
 
 import math
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+from mmbss.datasets import Digits
 
 ATTACKS = {
     'noise': dict(type='mmbss.RandomNoiseAttack', attack=dict(type='mmbss.BSSAttack')),
     'fgsm': dict(type='mmbss.FGSMAttack', radius=40.0),
     'pgd': dict(type='mmbss.PGDAttack', radius=40.0, step_size=20.0, num_steps=3, targeted=False),
+    'jsma': dict(type='mmbss.JSMAAttack'),
+    'estimation': dict(
+        type='mmbss.GradientEstimationAttack', radius=40.0, num_steps=2, num_directions=10
+    ),
+    'substitute': dict(
+        type='mmbss.SubstituteAttack',
+        attack=dict(type='mmbss.FGSMAttack', radius=40.0),
+        num_rounds=1,
+        num_epochs=2,
+    ),
     'ddn': dict(type='mmbss.LibraryAttack', name='DDNAttack', options=dict(steps=5)),
+    'deepfool': dict(
+        type='mmbss.LibraryAttack', name='L2DeepFoolAttack', options=dict(steps=5), targeted=False
+    ),
+    'c-and-w': dict(
+        type='mmbss.LibraryAttack',
+        name='L2CarliniWagnerAttack',
+        options=dict(binary_search_steps=1, steps=5),
+    ),
 }
 
 
@@ -19,7 +40,11 @@ def test_a_run_with_another_attack(name, bss_settings, tmp_path):
     if ATTACKS[name]['type'] == 'mmbss.LibraryAttack':
         pytest.importorskip('foolbox', reason='foolbox is not installed')
     config = bss_settings(tmp_path, epochs=2, experiment_name=f'{tmp_path.name}_{name}')
-    config['model']['boundary'].update(attack=ATTACKS[name], train_on='all')
+    attack = dict(ATTACKS[name])
+    if name == 'substitute':
+        attack['data_file'] = str(tmp_path / 'digits.npz')
+        np.savez(attack['data_file'], **Digits('test').load_arrays())
+    config['model']['boundary'].update(attack=attack, train_on='all')
     config.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     runner = Runner.from_cfg(Config(config))
     runner.train()

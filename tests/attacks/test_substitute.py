@@ -57,6 +57,17 @@ def test_the_substitute_decides_as_the_model_and_its_samples_fool_it(images):
     assert torch.equal(result.samples, expected)
 
 
+def test_of_one_model_the_substitute_is_always_the_same(images):
+    first = fitted(BlackBox(), images[0][:10]).substitute.state_dict()
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    second = fitted(BlackBox(), images[0][:10]).substitute.state_dict()
+    assert torch.equal(torch.get_rng_state(), state), 'a training goes on with its own numbers'
+    other = fitted(BlackBox(), images[0][:10], seed=1).substitute.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
 def test_each_round_doubles_the_questions(images):
     model = BlackBox()
     fitted(model, images[0][:10])

@@ -44,10 +44,12 @@ def test_a_fraction_out_of_range_is_refused(fraction):
         stratified_rows(np.array([0, 1]), fraction, seed=0)
 
 
-def test_a_fraction_that_empties_a_class_is_refused():
+@pytest.mark.parametrize('fraction', [0.1, 0.004])
+def test_a_fraction_that_empties_a_class_is_refused_for_the_smallest(fraction):
     labels = np.array([0] * 100 + [7] * 4)
-    with pytest.raises(ValueError, match='none of the 4 samples of class 7: take more than'):
-        stratified_rows(labels, 0.1, seed=0)
+    with pytest.raises(ValueError, match=r'none of the 4 samples of class 7: take more than 0.125'):
+        stratified_rows(labels, fraction, seed=0)
+    assert 7 in labels[stratified_rows(labels, 0.126, seed=0)]
 
 
 def test_stratified_subset_is_a_dataset_of_the_kept_rows(digits):

@@ -87,6 +87,20 @@ def test_what_is_done_is_not_done_again(call, untouched, work_dir, capsys):
     assert table in capsys.readouterr().out
 
 
+def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir):
+    folder = work_dir / 'plain' / 'seed_0'
+    result = json.loads((folder / 'run.json').read_text())
+    (folder / 'run.json').write_text(json.dumps({k: result[k] for k in ('seed', 'digest')}))
+    first = (folder / 'output.log').read_text()
+    call('plain', 'bss')
+    added = (folder / 'output.log').read_text().removeprefix(first)
+    assert 'resumed epoch: 1' in added
+    assert 'Epoch(train)' not in added
+    again = json.loads((folder / 'run.json').read_text())
+    assert again['value'] == result['value']
+    assert again['seconds'] > 1, 'the time before the interruption counts'
+
+
 def test_the_result_of_a_changed_config_is_refused(call, untouched, tiny):
     before = tiny['bss'].read_text()
     tiny['bss'].write_text(before.replace('lr=0.05', 'lr=0.01'))
@@ -149,9 +163,10 @@ def test_the_last_epoch_counts_and_not_the_best(load_tool, tmp_path):
         folder = tmp_path / start / 'vis_data'
         folder.mkdir(parents=True)
         (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+        (folder / 'config.py').write_text('')
     result = tool.last_epoch(tmp_path, 'accuracy/top1')
     assert result == dict(epoch=3, value=85.0, ms_per_iteration=20.0)
-    with pytest.raises(RuntimeError, match='logged no single-label/f1'):
+    with pytest.raises(ValueError, match='logged no single-label/f1'):
         tool.last_epoch(tmp_path, 'single-label/f1')
 
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,43 @@ def test_the_written_checkpoint_makes_the_reported_errors(network, call_tool, ca
     reported = read_table(capsys.readouterr().out)['held-out training images']
     call_tool('shift_bias', config, shifted, '--classes', 3, 5)
     assert read_table(capsys.readouterr().out)['none'][1:] == reported[1:]
+
+
+def test_several_networks_are_shifted_each_by_its_own_number(network, call_tool, capsys, tmp_path):
+    config, checkpoint = network
+    content = torch.load(checkpoint, map_location='cpu')
+    content['state_dict'][BIAS][3] -= 1
+    torch.save(content, tmp_path / 'other.pth')
+    call_tool('shift_bias', config, checkpoint, tmp_path / 'other.pth', '--classes', 3)
+    lines = capsys.readouterr().out.splitlines()
+    none, chosen, too_good = (re.findall(r'[+-]?\d+\.?\d*', line) for line in lines[2:5])
+    mean, deviation, first, second, *errors = map(float, chosen)
+    assert second - first == pytest.approx(1, abs=0.01)
+    assert mean == pytest.approx((first + second) / 2, abs=0.01)
+    assert deviation == pytest.approx(0.5**0.5, abs=0.01)
+    # the two networks are one again: mean, deviation and both values of each kind of errors
+    assert errors == [number for n in errors[2::4] for number in (n, 0, n, n)]
+    shifted = [torch.load(tmp_path / f'{name}_shifted.pth') for name in ('network', 'other')]
+    first, second = (content['state_dict'][BIAS] for content in shifted)
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+    assert errors[0] < float(none[4])
+    assert errors[0] <= float(too_good[4])
+
+
+def test_one_file_cannot_hold_several_networks(network, call_tool, capsys, tmp_path):
+    config, checkpoint = network
+    with pytest.raises(SystemExit):
+        call_tool(
+            'shift_bias',
+            config,
+            checkpoint,
+            checkpoint,
+            '--classes',
+            3,
+            '--out',
+            tmp_path / 'a.pth',
+        )
+    assert '--out is for one checkpoint' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,15 @@
 import json
+import os
+from datetime import datetime
 
 import pytest
 
-from mmbss.visualization.run_logs import find_run_folders, read_experiments, read_run
+from mmbss.visualization.run_logs import (
+    find_run_folders,
+    logged_seconds,
+    read_experiments,
+    read_run,
+)
 
 
 @pytest.fixture
@@ -106,3 +113,14 @@ def test_a_damaged_log_is_named_with_its_line(make_run, tmp_path):
     log.write_text('{"step": 1}\n{"step": 2')
     with pytest.raises(ValueError, match=r'scalars\.json, line 2 is no JSON'):
         read_run(folder)
+
+
+def test_the_time_of_a_run_has_that_of_interrupted_processes(tmp_path):
+    assert logged_seconds(tmp_path) == 0
+    for start, seconds in (('20260102_030405', 40), ('20260102_040000', 2.5)):
+        log = tmp_path / start / f'{start}.log'
+        log.parent.mkdir()
+        log.write_text('Epoch(train) [1][20/20]')
+        began = datetime.strptime(start, '%Y%m%d_%H%M%S').timestamp()
+        os.utime(log, (began, began + seconds))
+    assert logged_seconds(tmp_path) == 42.5
