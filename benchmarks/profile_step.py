@@ -22,6 +22,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from mmbss.hooks.keep_memory_hook import keep_memory
 from mmbss.optim import CPUAmpOptimWrapper
 
 REST = 'the rest: losses, choice of samples'
@@ -69,7 +70,7 @@ def watch_step(model: nn.Module, wrapper: OptimWrapper, batch_size: int) -> Phas
             'student forward, clean' if len(images) == batch_size else 'student forward, boundary'
         ),
     )
-    phases.watch(model.teacher, 'forward', 'teacher forward, clean')
+    phases.watch(model, 'ask_teacher', 'teacher forward, clean')
     phases.watch(model.attack, 'run', 'attack')
     phases.watch(wrapper, 'backward', 'backward')
     phases.watch(wrapper, 'step', 'optimizer')
@@ -95,7 +96,9 @@ def main() -> None:
     size = cfg.train_dataloader.batch_size
     stream = batches(cfg, size)
     state = warmed_up(cfg, stream, args.warm_up_steps)
-    model = build(cfg, dict(compile=args.compile))
+    reuse = not args.compile and cfg.model.boundary.get('reuse_clean_pass', False)
+    model = build(cfg, dict(compile=args.compile, boundary=dict(reuse_clean_pass=reuse)))
+    keep_memory()
     model.load_state_dict(state)
     set_weights(model, alpha=4.0, beta=2.0)
     kind = CPUAmpOptimWrapper if args.amp else OptimWrapper
