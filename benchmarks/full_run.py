@@ -1,8 +1,7 @@
 r"""Run a whole distillation as fast as the machine can, and write where the time went.
 
     python benchmarks/full_run.py configs/bss/bss_resnet26-to-resnet8_cifar10.py \
-        --amp --out work_dirs/full_run.json \
-        --cfg-options model.compile=True model.boundary.reuse_clean_pass=False
+        --amp --out work_dirs/full_run.json --cfg-options model.compile=True
 
 The run is that of tools/train.py, validated and saved after the last epoch only. The file gets
 the seconds of each phase and the accuracy of the last epoch. It is meant for a GPU; to try it on

@@ -96,8 +96,7 @@ def main() -> None:
     size = cfg.train_dataloader.batch_size
     stream = batches(cfg, size)
     state = warmed_up(cfg, stream, args.warm_up_steps)
-    reuse = not args.compile and cfg.model.boundary.get('reuse_clean_pass', False)
-    model = build(cfg, dict(compile=args.compile, boundary=dict(reuse_clean_pass=reuse)))
+    model = build(cfg, dict(compile=args.compile))
     keep_memory()
     model.load_state_dict(state)
     set_weights(model, alpha=4.0, beta=2.0)

@@ -65,10 +65,14 @@ CONTENDERS = {
     'fused teacher, channels last': Options(fuse_bn=True, channels_last=True),
     '... memory kept': FLOAT32,
     '... memory kept, clean pass reused': replace(FLOAT32, reuse_clean_pass=True),
-    '... memory kept, compiled': replace(FLOAT32, compile=True),
+    '... memory kept, clean pass reused, compiled': replace(
+        FLOAT32, reuse_clean_pass=True, compile=True
+    ),
     '... memory kept, bfloat16': BFLOAT16,
     '... memory kept, bfloat16, clean pass reused': replace(BFLOAT16, reuse_clean_pass=True),
-    '... memory kept, bfloat16, compiled': replace(BFLOAT16, compile=True),
+    '... memory kept, bfloat16, clean pass reused, compiled': replace(
+        BFLOAT16, reuse_clean_pass=True, compile=True
+    ),
 }
 #: Ends the name of a contender that does without boundary samples.
 KD = ', KD'

@@ -68,8 +68,7 @@ class BSSDistiller(Distiller):
             - ``reuse_clean_pass`` (bool): spare the attack its first forward pass: the teacher
               is traced once for each shape of a batch, which takes seconds, and keeps what the
               gradient needs of its answer to the clean batch, which takes memory. The results
-              are the same up to rounding. Not with features of the teacher, and not with
-              ``compile``. Default False.
+              are the same up to rounding. Not with features of the teacher. Default False.
         **distiller: Arguments of :class:`Distiller`.
 
     Raises:
@@ -101,11 +100,6 @@ class BSSDistiller(Distiller):
         bounds: tuple[float, float] | None = None,
         reuse_clean_pass: bool = False,
     ) -> None:
-        if reuse_clean_pass and self.compiled:
-            raise ValueError(
-                'boundary.reuse_clean_pass records a network that is not compiled: set one of '
-                'boundary.reuse_clean_pass and model.compile to False'
-            )
         check_choice('batch_norm', batch_norm, BATCH_NORM)
         self.attack = build_checked(ATTACKS, attack, 'boundary.attack')
         self.boundary_loss = cast(DistillationLoss, build_loss(loss, 'boundary.loss'))

@@ -67,14 +67,13 @@ class Distiller(ImageClassifier):
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
-        self.compiled = compile
         if compile:  # in place, so the names of the weights stay as they are
             # with and without gradient, training or not, and by how a batch size is treated: more
             # than the 8 forms of one function that dynamo keeps before it gives up compiling
             limit = torch._dynamo.config.recompile_limit
             torch._dynamo.config.recompile_limit = max(limit, NUM_COMPILED_FORMS)
             self.backbone.compile()
-            self.teacher.network.backbone.compile()
+            self.teacher.compile_network()
         self.distillation_losses = LossDict()
         # whoever stores the weights of the losses for a resume says so, as BSSHook does
         self.stores_loss_weights = False

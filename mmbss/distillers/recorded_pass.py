@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch import Tensor
 
 from mmbss.distillers.split_graph import Halves, trace
@@ -107,6 +108,9 @@ class PassRecorder:
         network: Maps (N, ...) inputs to (N, K) logits, each row independent of the others. It
             must do the same at every call with inputs of the same shape.
 
+    Attributes:
+        compile: Whether to compile both graphs with ``torch.compile``.
+
     Examples:
         >>> import torch
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU())
@@ -122,6 +126,7 @@ class PassRecorder:
 
     def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
         self.network = network
+        self.compile = False
         self.traced: dict[Any, Halves] = {}
 
     def __call__(self, inputs: Tensor) -> RecordedPass:
@@ -136,14 +141,19 @@ class PassRecorder:
         key = (tuple(inputs.shape), inputs.dtype, inputs.device, autocast)
         if key not in self.traced:
             try:
-                self.traced[key] = trace(self.network, inputs)
-                self._check(self.traced[key], inputs)
+                # what is compiled already is traced as it was written
+                with (
+                    torch.compiler.set_stance('force_eager'),
+                    torch._dynamo.config.patch(error_on_nested_fx_trace=False),
+                ):
+                    halves = trace(self.network, inputs)
+                    self._check(halves, inputs)
             except Exception as error:  # tracing runs the code of any network
-                self.traced.pop(key, None)
                 raise ValueError(
                     f'the teacher cannot be recorded ({type(error).__name__}: {error}): set '
                     'boundary.reuse_clean_pass=False'
                 ) from error
+            self.traced[key] = halves.compiled() if self.compile else halves
         return RecordedPass(self.traced[key], inputs)
 
     def _check(self, halves: Halves, inputs: Tensor) -> None:

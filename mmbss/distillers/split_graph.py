@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,9 +43,14 @@ class Halves:
         axes: Where each of the tensors has its rows.
     """
 
-    forward: fx.GraphModule
-    backward: fx.GraphModule
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
     axes: list[Axis]
+
+    def compiled(self) -> 'Halves':
+        """The same, compiled when first called; the gradient for any number of rows."""
+        forward = torch.compile(self.forward, dynamic=False)
+        return replace(self, forward=forward, backward=torch.compile(self.backward, dynamic=True))
 
 
 def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:

@@ -106,6 +106,11 @@ class Teacher(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
         return self
 
+    def compile_network(self) -> None:
+        """Compile the backbone, and what is recorded, when it is first used."""
+        self.network.backbone.compile()
+        self.pass_recorder.compile = True
+
     def watch(self, paths: Iterable[str]) -> None:
         """Have ``recorder`` hook modules of the network, see :meth:`FeatureRecorder.watch`.
 

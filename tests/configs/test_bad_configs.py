@@ -140,6 +140,7 @@ MISSING = [
 ]
 
 WRONG_TYPES = [
+    Bad(f'{BOUNDARY}.reuse_clean_pass', 'often', 'must be bool'),
     Bad('train_cfg.max_epochs', 'ten', 'must be a whole number'),
     Bad('train_cfg.max_epochs', 2.5, 'must be a whole number'),
     Bad('train_cfg', [3], 'must be', shown='3'),

@@ -840,6 +840,8 @@ def test_nothing_is_recorded_where_no_attack_follows(reusing, images, count_call
     assert reuse.recorded is None
 
 
-def test_a_compiled_network_is_not_recorded(make_distiller, boundary_config):
-    with pytest.raises(ValueError, match=r'set one of boundary.reuse_clean_pass and model.compile'):
-        make_distiller(boundary=boundary_config(reuse_clean_pass=True), compile=True)
+def test_the_clean_pass_of_a_compiled_network_is_reused(reusing, images):
+    plain, reuse = reusing(compile=True)
+    check_same_losses(plain, reuse, images(10))
+    (halves,) = reuse.teacher.pass_recorder.traced.values()
+    assert 'OptimizedModule' in type(halves.forward).__name__
