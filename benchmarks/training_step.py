@@ -3,20 +3,23 @@ r"""Time a training step: the published algorithm transcribed simply, against BS
     python benchmarks/training_step.py configs/bss/bss_resnet26-to-resnet8_cifar10.py \
         --threads 1 2 --out work_dirs/training_step.json
 
-All contenders share the teacher's weights, the student's weights and the batches, and take turns
-in one process; the table gives medians and the ratios of medians, since machines are noisy. The
-distillers run through mmengine's optimizer wrapper, data preprocessor and augmentation included;
-the reference gets its images normalised. Steps are taken on a student that has been distilled for
-a while, so that the batch has its base samples.
+All contenders share the teacher's weights, the student's weights and the batches, and take turns;
+the table gives medians and the ratios of medians, since machines are noisy. Each has a process of
+its own, and with it its own memory: in one process, what one contender has freed would serve the
+next. The distillers run through mmengine's optimizer wrapper, data preprocessor and augmentation
+included; the reference gets its images normalised. Steps are taken on a student that has been
+distilled for a while, so that the batch has its base samples.
 """
 
 import argparse
 import copy
 import json
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +77,8 @@ CONTENDERS = {
         BFLOAT16, reuse_clean_pass=True, compile=True
     ),
 }
-#: Ends the name of a contender that does without boundary samples.
-KD = ', KD'
-KEPT = {name for name, options in CONTENDERS.items() if options.keep_memory}
+#: Turns that are not counted: networks are traced and compiled, memory is got.
+WARM_UP_TURNS = 3
 LEARNING_RATE = 1e-3
 
 Step = Callable[[dict[str, Any]], Any]
@@ -87,36 +89,58 @@ def optimizer(model: nn.Module) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
 
 
-def contenders(cfg: Config, state: dict[str, Any], args: Any) -> dict[str, Step]:
-    """Every step to time, by name; calling one with a batch takes the step."""
-    steps: dict[str, Step] = {}
+def reference_steps(cfg: Config, state: dict[str, Any], args: argparse.Namespace) -> list[Step]:
+    """The published step and its KD; calling one with a batch takes the step."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         student = MODELS.build(plain_classifier(load_distiller(cfg)))
     student.load_state_dict(state)
     student.train()
     teacher = build(cfg, Options().settings()).teacher.network  # as it was trained
     teacher.requires_grad_(True)
-    for name, beta in (('reference', args.beta), (f'reference{KD}', 0.0)):
+    steps: list[Step] = []
+    for beta in (args.beta, 0.0):
         own = copy.deepcopy(student)
-        step = ReferenceStep(
-            copy.deepcopy(teacher).forward,
-            own.forward,
-            optimizer(own),
-            args.alpha,
-            beta,
-        )
-        steps[name] = lambda batch, step=step: step(*normalised(student, batch))
-    for name, options in CONTENDERS.items():
-        for suffix, beta in (('', args.beta), (KD, 0.0)):
-            model = build(cfg, options.settings())
-            model.load_state_dict(state)
-            set_weights(model, args.alpha, beta)
-            kind = CPUAmpOptimWrapper if options.amp else OptimWrapper
-            wrapper = kind(optimizer(model))
-            steps[name + suffix] = lambda batch, model=model, wrapper=wrapper: model.train_step(
-                batch, wrapper
-            )
+        step = ReferenceStep(teacher.forward, own.forward, optimizer(own), args.alpha, beta)
+        steps.append(lambda batch, step=step: step(*normalised(student, batch)))
     return steps
+
+
+def distiller_steps(
+    cfg: Config, state: dict[str, Any], args: argparse.Namespace, options: Options
+) -> list[Step]:
+    """The step of a distiller and its KD."""
+    if options.keep_memory:
+        keep_memory()
+    steps: list[Step] = []
+    for beta in (args.beta, 0.0):
+        model = build(cfg, options.settings())
+        model.load_state_dict(state)
+        set_weights(model, args.alpha, beta)
+        wrapper = (CPUAmpOptimWrapper if options.amp else OptimWrapper)(optimizer(model))
+        steps.append(lambda batch, model=model, wrapper=wrapper: model.train_step(batch, wrapper))
+    return steps
+
+
+def take_turns(name: str, threads: int, args: argparse.Namespace, turn: Connection) -> None:
+    """Be one contender: wait for the turn, take a step of BSS and one of KD, tell the seconds."""
+    torch.set_num_threads(threads)
+    init_default_scope('mmpretrain')
+    cfg = Config.fromfile(args.config)
+    state = torch.load(args.out.with_suffix('.pth'))
+    options = CONTENDERS.get(name)
+    steps = (
+        distiller_steps(cfg, state, args, options) if options else reference_steps(cfg, state, args)
+    )
+    stream = batches(cfg, args.batch_size)
+    for seed in iter(turn.recv, None):
+        batch, seconds = next(stream), []
+        for step in steps:
+            own = copy.deepcopy(batch)
+            torch.manual_seed(seed)
+            start = time.perf_counter()
+            step(own)
+            seconds.append(time.perf_counter() - start)
+        turn.send(seconds)
 
 
 def normalised(student: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -125,27 +149,29 @@ def normalised(student: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tenso
     return batch['inputs'], torch.cat([sample.gt_label for sample in batch['data_samples']])
 
 
-def measure(
-    steps: dict[str, Step], stream: Iterator[dict[str, Any]], repeats: int
-) -> dict[str, float]:
-    """Median seconds of each step; all take turns, on a new batch every turn."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(repeats + 1):
-        batch = next(stream)
-        kept = False
-        keep_memory(kept)
-        for name, step in steps.items():
-            if kept is not (name.removesuffix(KD) in KEPT):
-                kept = not kept
-                keep_memory(kept)
-                step(copy.deepcopy(batch))  # the memory that is kept, or not, is that of a step
-            own = copy.deepcopy(batch)
-            torch.manual_seed(turn)
-            start = time.perf_counter()
-            step(own)
-            if turn:  # the first turn warms up
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+def measure(threads: int, args: argparse.Namespace) -> dict[str, list[float]]:
+    """Median seconds of BSS and of KD for each contender."""
+    context = multiprocessing.get_context('spawn')
+    turns, processes, times = {}, [], {}
+    for name in ('reference', *CONTENDERS):
+        turns[name], theirs = context.Pipe()
+        process = context.Process(
+            target=take_turns, args=(name, threads, args, theirs), daemon=True
+        )
+        process.start()
+        processes.append(process)
+        times[name] = []
+    for seed in range(args.repeats + WARM_UP_TURNS):
+        for name, turn in turns.items():
+            turn.send(seed)
+            times[name].append(turn.recv())
+    for turn, process in zip(turns.values(), processes, strict=True):
+        turn.send(None)
+        process.join()
+    return {
+        name: [statistics.median(kind) for kind in zip(*values[WARM_UP_TURNS:], strict=True)]
+        for name, values in times.items()
+    }
 
 
 def main() -> None:
@@ -166,20 +192,17 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     torch.manual_seed(0)
     stream = batches(cfg, args.batch_size)
-    state = warmed_up(cfg, stream, args.warm_up_steps)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(warmed_up(cfg, stream, args.warm_up_steps), args.out.with_suffix('.pth'))
     results = {}
     for threads in args.threads:
-        torch.set_num_threads(threads)
-        medians = measure(contenders(cfg, state, args), stream, args.repeats)
-        results[threads] = medians
+        results[threads] = measure(threads, args)
         print(f'\n{threads} thread(s), median of {args.repeats} turns\n')
         print('| step | BSS, s | reference / step | KD, s | BSS / KD |')
         print('|---|---:|---:|---:|---:|')
-        for name in ('reference', *CONTENDERS):
-            bss, kd = medians[name], medians[name + KD]
-            speed_up = medians['reference'] / bss
-            print(f'| {name} | {bss:.3f} | {speed_up:.2f} | {kd:.3f} | {bss / kd:.2f} |')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+        reference = results[threads]['reference'][0]
+        for name, (bss, kd) in results[threads].items():
+            print(f'| {name} | {bss:.3f} | {reference / bss:.2f} | {kd:.3f} | {bss / kd:.2f} |')
     args.out.write_text(json.dumps(results, indent=2))
 
 
