@@ -30,6 +30,11 @@ ROOT = Path(mmbss.__file__).resolve().parents[1]
 DIGITS_MEAN, DIGITS_STD = [77.9], [95.9]
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with whole runs: of two processes, none is to have a long one left at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ('tools', 'benchmarks'))
+
+
 @pytest.fixture(scope='session', autouse=True)
 def unformatted_configs():
     """Spare the runs the layout of their configs, which takes longer than a short training."""
