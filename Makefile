@@ -25,7 +25,8 @@ demo: $(VENV)/.installed
 	$(BIN)/python tools/report.py work_dirs/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		--cov --cov-report=term
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check

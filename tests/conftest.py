@@ -30,6 +30,19 @@ ROOT = Path(mmbss.__file__).resolve().parents[1]
 DIGITS_MEAN, DIGITS_STD = [77.9], [95.9]
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with whole runs: of two processes, none is to have a long one left at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ('tools', 'benchmarks'))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def unformatted_configs():
+    """Spare the runs the layout of their configs, which takes longer than a short training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (text, False))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     torch.manual_seed(0)
@@ -332,7 +345,7 @@ def in_two_processes(tmp_path_factory):
         for process in processes:
             process.start()
         for process in processes:
-            process.join(timeout=120)
+            process.join(timeout=300)
         assert [process.exitcode for process in processes] == [0, 0]
 
     return call
@@ -356,6 +369,42 @@ def run_python(*command, check=True, environment=None, cwd=None):
 def python():
     """Run Python with the given arguments in a process of its own."""
     return run_python
+
+
+def become(program, args, folder, before):
+    """Run a program to its end in this process, with its output in files."""
+    for stream in (1, 2):
+        with (folder / f'{stream}').open('w') as file:
+            os.dup2(file.fileno(), stream)
+    sys.stdout, sys.stderr = (open(stream, 'w', closefd=False) for stream in (1, 2))
+    sys.argv = [str(program), *map(str, args)]
+    sys.path.insert(0, str(program.parent))
+    before()
+    runpy.run_path(str(program), run_name='__main__')
+
+
+@pytest.fixture(scope='session')
+def forked(tmp_path_factory):
+    """Run a program in a fork of this process, which has imported everything already.
+
+    Most tests of a whole program need no new interpreter, whose imports take longer than the rest.
+    """
+
+    def run(program, *args, check=True, before=lambda: None):
+        folder = tmp_path_factory.mktemp('output')
+        process = multiprocessing.get_context('fork').Process(
+            target=become, args=(program, args, folder, before)
+        )
+        process.start()
+        process.join()
+        completed = subprocess.CompletedProcess(
+            args, process.exitcode, *((folder / name).read_text() for name in ('1', '2'))
+        )
+        if check:
+            assert process.exitcode == 0, completed.stdout[-2000:] + completed.stderr[-4000:]
+        return completed
+
+    return run
 
 
 @pytest.fixture(scope='session')

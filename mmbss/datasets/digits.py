@@ -1,5 +1,6 @@
 """The handwritten digits that ship with scikit-learn."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from mmbss.datasets.array_dataset import ArrayDataset
 from mmbss.registry import DATASETS
 
 TEST_SHARE = 0.3
+
+# a text file, slow to read
+read_digits = cache(load_digits)
 
 
 @DATASETS.register_module()
@@ -41,7 +45,7 @@ class Digits(ArrayDataset):
 
     def load_arrays(self) -> dict[str, np.ndarray]:
         """``images`` (N, 8, 8) uint8 in [0, 255] and ``labels`` (N,) of the split."""
-        digits = load_digits()
+        digits = read_digits()
         # the source has 17 grey levels, 0 to 16
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)
         rows = dict(

@@ -13,11 +13,11 @@ def data(tmp_path):
     return path
 
 
-def test_every_network_is_attacked_on_the_same_images(python, root, digits_teacher, data, tmp_path):
+def test_every_network_is_attacked_on_the_same_images(forked, root, digits_teacher, data, tmp_path):
     pytest.importorskip('foolbox')
     out = tmp_path / 'out.json'
     network = ('--network', digits_teacher['config'], digits_teacher['checkpoint'])
-    completed = python(
+    completed = forked(
         *(root / 'benchmarks' / 'defensive_distillation.py', *network, '--data', data),
         *('--num-samples', 4, '--cw-steps', 40, '--out', out),
     )

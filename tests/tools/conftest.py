@@ -54,20 +54,20 @@ def configs(tmp_path_factory, bss_settings, write_config):
 
 
 @pytest.fixture(scope='session')
-def train(python, root):
+def train(forked, root):
     """Run tools/train.py, or mmpretrain's, to its end."""
 
-    def train(config, folder, *flags, tool=root / 'tools' / 'train.py'):
-        completed = python(tool, config, '--work-dir', folder, *flags)
+    def train(config, folder, *flags, tool=root / 'tools' / 'train.py', run=forked):
+        completed = run(tool, config, '--work-dir', folder, *flags)
         return read(folder, completed.stdout + completed.stderr)
 
     return train
 
 
 @pytest.fixture(scope='session')
-def bss_run(configs, train, tmp_path_factory):
+def bss_run(configs, train, python, tmp_path_factory):
     """Four epochs of BSS with TensorBoard files; the attack ends after two."""
-    return train(configs.bss, tmp_path_factory.mktemp('bss_run'), '--tensorboard')
+    return train(configs.bss, tmp_path_factory.mktemp('bss_run'), '--tensorboard', run=python)
 
 
 @pytest.fixture(scope='session')

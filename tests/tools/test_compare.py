@@ -38,9 +38,9 @@ def call(tiny, work_dir, call_tool):
 
 
 @pytest.fixture(scope='module')
-def compared(tiny, work_dir, python, root):
+def compared(tiny, work_dir, forked, root):
     """What is printed while two configs are compared, and a third fails."""
-    completed = python(
+    completed = forked(
         *(root / 'tools' / 'compare.py', *tiny.values(), '--seeds', 0, '--jobs', 2),
         *('--work-dir', work_dir),
         check=False,

@@ -81,9 +81,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope='module')
-def page(comparison, python, root):
+def page(comparison, forked, root):
     """The report of the comparison, with its pictures as files."""
-    python(
+    forked(
         *(root / 'tools' / 'report.py', comparison, '--num-samples', 50, '--resolution', 12),
         *('--figures', comparison / 'figures'),
     )

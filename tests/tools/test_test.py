@@ -13,8 +13,8 @@ def orphan(configs, write_config):
     return write_config(configs.folder / 'orphan.py', config.to_dict())
 
 
-def test_a_distillers_config_is_tested_without_its_teacher(orphan, bss_run, python, root, tmp_path):
-    python(
+def test_a_distillers_config_is_tested_without_its_teacher(orphan, bss_run, forked, root, tmp_path):
+    forked(
         root / 'tools' / 'test.py',
         orphan,
         bss_run.folder / 'epoch_4.pth',

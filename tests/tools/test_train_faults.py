@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 
 
-def wait_for(process, path, text, seconds=120):
+def wait_for(process, path, text, seconds=300):
     """Wait until a run has written a text into its log."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -63,28 +63,23 @@ def endless_config(configs, write_config, tmp_path):
 
 
 def test_a_second_run_in_the_same_work_dir_is_refused(
-    start, train_tool, endless_config, configs, python, tmp_path
+    start, train_tool, endless_config, configs, call_tool, tmp_path
 ):
     log = tmp_path / 'first.log'
     first = start(log, train_tool, endless_config, '--work-dir', tmp_path / 'run')
-    wait_for(first, log, 'Saving checkpoint at 1 epochs')
-    second = python(
-        train_tool, configs.bss, '--work-dir', tmp_path / 'run', '--resume', check=False
-    )
-    assert second.returncode == 1
-    assert second.stderr.strip().splitlines()[-1].startswith('error: ')
-    assert f'is in use by process {first.pid}' in second.stderr
+    wait_for(first, log, 'Saving checkpoint at 2 epochs')  # so the first has been written
+    with pytest.raises(SystemExit, match=rf'^error: .* is in use by process {first.pid}'):
+        call_tool('train', configs.bss, '--work-dir', tmp_path / 'run', '--resume')
     assert first.poll() is None
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     torch.load(next((tmp_path / 'run').glob('epoch_*.pth')))
 
 
-def test_a_finished_run_is_not_overwritten(configs, bss_run, python, train_tool):
+def test_a_finished_run_is_not_overwritten(configs, bss_run, call_tool):
     before = {path: path.stat().st_mtime_ns for path in bss_run.folder.glob('*.pth')}
-    again = python(train_tool, configs.bss, '--work-dir', bss_run.folder, check=False)
-    assert again.returncode == 1
-    assert 'go on with --resume' in again.stderr
+    with pytest.raises(SystemExit, match=r'^error: .* go on with --resume'):
+        call_tool('train', configs.bss, '--work-dir', bss_run.folder)
     assert {path: path.stat().st_mtime_ns for path in bss_run.folder.glob('*.pth')} == before
 
 
@@ -95,25 +90,20 @@ def limit_files():
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_there(
-    start, configs, bss_run, train_tool, tmp_path
+    forked, configs, bss_run, train_tool, tmp_path
 ):
     content = (bss_run.folder / 'epoch_2.pth').read_bytes()
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'epoch_2.pth').write_bytes(content)
-    log = tmp_path / 'output.log'
-    process = start(
-        log,
+    run = forked(
         train_tool,
-        configs.bss,
-        '--work-dir',
-        tmp_path / 'run',
-        '--resume',
-        '--cfg-options',
-        'log_level=ERROR',
-        preexec_fn=limit_files,
+        *(configs.bss, '--work-dir', tmp_path / 'run', '--resume'),
+        *('--cfg-options', 'log_level=ERROR'),
+        before=limit_files,
+        check=False,
     )
-    assert process.wait(120) == 1
-    last = log.read_text().strip().splitlines()[-1]
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-1]
     assert last.startswith('error: ')
     assert 'epoch_3.pth could not be written' in last
     assert 'earlier checkpoints are intact' in last
@@ -140,5 +130,5 @@ def test_a_job_ends_with_an_error_when_one_of_its_processes_dies(
     assert len(ranks) == 2
     os.kill(int(ranks[1]), signal.SIGKILL)
     # not a time to be beaten: without the end of the job the test would hang
-    assert job.wait(120) != 0
+    assert job.wait(300) != 0
     torch.load(next((tmp_path / 'run').glob('epoch_*.pth')))
