@@ -126,7 +126,7 @@ def take_turns(name: str, threads: int, args: argparse.Namespace, turn: Connecti
     torch.set_num_threads(threads)
     init_default_scope('mmpretrain')
     cfg = Config.fromfile(args.config)
-    state = torch.load(args.out.with_suffix('.pth'))
+    state = torch.load(args.out.with_suffix('.pth'), weights_only=True)
     options = CONTENDERS.get(name)
     steps = (
         distiller_steps(cfg, state, args, options) if options else reference_steps(cfg, state, args)

@@ -36,7 +36,7 @@ def test_kept_memory_is_not_asked_for_again(python):
     # 192 MB are touched five times
     assert given_back > 1000
     assert kept < given_back / 20
-    assert given_back_again > given_back / 2
+    assert given_back_again > given_back / 10  # a part is left at the end of the heap
 
 
 @needs_glibc
