@@ -376,7 +376,7 @@ def become(program, args, folder, before):
     for stream in (1, 2):
         with (folder / f'{stream}').open('w') as file:
             os.dup2(file.fileno(), stream)
-    sys.stdout, sys.stderr = (open(stream, 'w', closefd=False) for stream in (1, 2))  # noqa: SIM115 (for the life of the process)
+    sys.stdout, sys.stderr = (os.fdopen(stream, 'w', closefd=False) for stream in (1, 2))
     sys.argv = [str(program), *map(str, args)]
     sys.path.insert(0, str(program.parent))
     before()

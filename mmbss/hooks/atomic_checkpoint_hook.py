@@ -77,8 +77,11 @@ def validation_is_due(runner: Runner) -> bool:
         return False
     if runner.message_hub.runtime_info.get('validated_iter') == runner.iter:
         return False
-    loop._decide_current_val_interval()
     by_iter = isinstance(loop, IterBasedTrainLoop)
+    begun, _ = runner.message_hub.runtime_info.get('epoch_begin', (None, None))
+    if not by_iter and begun == runner.epoch:  # in the middle of an epoch
+        return False
+    loop._decide_current_val_interval()
     step, end = (loop.iter, loop.max_iters) if by_iter else (loop.epoch, loop.max_epochs)
     return step >= loop.val_begin and (step % loop.val_interval == 0 or step == end)
 

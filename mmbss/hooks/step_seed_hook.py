@@ -28,16 +28,35 @@ class StepSeedHook(Hook):
     and each process of a distributed run draws others. Data workers start anew in every epoch,
     since the random state of one that persists cannot be restored. (mmengine gives new workers
     the same seed in every epoch, and so the same augmentations; here they are drawn afresh.)
+
+    A run that is resumed in the middle of an epoch loads the batches that it has seen and leaves
+    them out. (mmengine begins such an epoch again.)
     """
 
     priority = 'VERY_HIGH'
 
+    def __init__(self) -> None:
+        self.epoch_begin = 0
+
     def before_train(self, runner: Runner) -> None:
-        """Let torch seed the workers, from the random state of the epoch."""
+        """Let torch seed the workers from the random state of the epoch; leave seen batches out."""
         loader = runner.train_dataloader
         init = loader.worker_init_fn
         if isinstance(init, partial) and init.func is constant_seeds:
             loader.worker_init_fn = None
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            return
+        run_iter = loop.run_iter
+
+        def run_unseen(index: int, batch: Any) -> None:
+            iteration = self.epoch_begin + index
+            if iteration >= runner.iter:
+                run_iter(index, batch)
+            seed_everything(runner.seed, get_rank(), iteration + 1, LOADING)
+
+        # an attribute of the object, which hides the method of its class
+        loop.run_iter = run_unseen
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed what loads the first batches."""
@@ -45,7 +64,11 @@ class StepSeedHook(Hook):
         if isinstance(loop, IterBasedTrainLoop):
             loop.dataloader_iterator = seeded_batches(loop.dataloader_iterator, runner.seed)
             return
-        seed_everything(runner.seed, get_rank(), runner.iter, LOADING)
+        # a checkpoint from within an epoch says when it has begun
+        epoch, begin = runner.message_hub.runtime_info.get('epoch_begin', (None, None))
+        self.epoch_begin = begin if epoch == runner.epoch else runner.iter
+        runner.message_hub.update_info('epoch_begin', (runner.epoch, self.epoch_begin))
+        seed_everything(runner.seed, get_rank(), self.epoch_begin, LOADING)
         if loop.dataloader.persistent_workers:
             loop.dataloader._iterator = None
 

@@ -36,6 +36,7 @@ def run(run_settings, resnet_config, tmp_path):
         config = Config(run_settings(tmp_path, resnet_config(), epochs=epochs))
         config.experiment_name = f'{tmp_path.name}_{count}'
         config.train_dataloader.dataset.indices = 64
+        config.default_hooks.step_seed = dict(type='mmbss.StepSeedHook')
         config.default_hooks.checkpoint = dict(
             type='mmbss.AtomicCheckpointHook', interval=1, max_keep_ckpts=keep, **checkpoint
         )
@@ -118,6 +119,13 @@ def test_a_validation_that_a_kill_prevented_is_made_up_for(save_best, run, tmp_p
 def test_a_validation_that_has_been_made_is_not_repeated(run, tmp_path):
     run(epochs=2, keep=-1)
     runner = run(resume='epoch_2.pth', keep=-1)
+    assert runner.message_hub.get_scalar('val/accuracy/top1').data[0].size == 3
+
+
+@pytest.mark.parametrize('name', ['iter_2.pth', 'iter_3.pth'])
+def test_a_resume_within_an_epoch_validates_at_its_end(name, run):
+    run(keep=-1, by_epoch=False)  # two iterations an epoch
+    runner = run(resume=name, keep=-1, by_epoch=False)
     assert runner.message_hub.get_scalar('val/accuracy/top1').data[0].size == 3
 
 

@@ -51,8 +51,10 @@ class BatchRecorder(Hook):
 def batches(make_runner, resnet_config, tmp_path):
     """Batches of a run with random crops and flips, and the runner."""
 
-    def batches(epochs=2, workers=0, iters=None, sampler='DefaultSampler', **changes):
-        checkpoint = dict(type='CheckpointHook', interval=1)
+    def batches(
+        epochs=2, workers=0, iters=None, sampler='DefaultSampler', checkpoint=None, **changes
+    ):
+        checkpoint = checkpoint or dict(type='CheckpointHook', interval=1)
         if iters is not None:
             changes |= dict(train_cfg=dict(by_epoch=False, max_iters=iters), param_scheduler=None)
             checkpoint |= dict(by_epoch=False)
@@ -88,6 +90,27 @@ def test_a_resumed_epoch_has_the_batches_of_one_that_was_not_interrupted(
     assert sorted(resumed) == [3, 4, 5]
     for iteration, batch in resumed.items():
         assert torch.equal(batch, alone[iteration])
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('iteration', [2, 3, 4])
+def test_a_resume_in_the_middle_of_an_epoch_goes_on_there(workers, iteration, batches, tmp_path):
+    setting = dict(
+        workers=workers,
+        checkpoint=dict(type='mmbss.AtomicCheckpointHook', by_epoch=False, interval=1),
+        param_scheduler=dict(type='MultiStepLR', by_epoch=True, milestones=[1], gamma=0.5),
+    )
+    alone = batches(**setting, work_dir=tmp_path / 'alone')
+    checkpoint = str(tmp_path / 'alone' / f'iter_{iteration}.pth')
+    resumed = batches(**setting, work_dir=tmp_path, resume=True, load_from=checkpoint)
+    assert sorted(resumed) == list(range(iteration, 6))
+    for index, batch in resumed.items():
+        assert torch.equal(batch, alone[index])
+    one, other = (torch.load(folder / 'iter_6.pth') for folder in (tmp_path / 'alone', tmp_path))
+    for name, weight in one['state_dict'].items():
+        assert torch.equal(weight, other['state_dict'][name])
+    assert one['param_schedulers'] == other['param_schedulers']
+    assert one['meta']['epoch'] == other['meta']['epoch']
 
 
 @pytest.mark.parametrize('sampler', ['DefaultSampler', 'InfiniteSampler'])
