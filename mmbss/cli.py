@@ -9,9 +9,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
-from mmbss.config_agreement import check_outdated
-from mmbss.config_check import check_known
-from mmbss.config_schema import TOP_LEVEL, check_config
+from mmbss.config_checks import TOP_LEVEL, check_config, check_known, check_outdated
 from mmbss.errors import one_line
 from mmbss.registry import RUNNERS
 

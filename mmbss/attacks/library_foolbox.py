@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmbss.config_check import check_keys
+from mmbss.config_checks import check_keys
 
 #: Parts of the names of those attacks that aim at a target class; the others take any class.
 AIMING = (

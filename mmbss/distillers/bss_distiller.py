@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.attacks.base import STATISTICS
-from mmbss.config_check import build_checked, check_keys
+from mmbss.config_checks import build_checked, check_keys
 from mmbss.distillers.batch_norm import frozen_statistics, has_batch_norm, split_batch
 from mmbss.distillers.boundary_search import BoundarySamples, BoundarySearch, check_choice
 from mmbss.distillers.distiller import Distiller, build_loss, check_finite, class_labels

@@ -9,7 +9,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmbss.config_check import accepted_keys, build_checked, check_keys, check_known
+from mmbss.config_checks import accepted_keys, build_checked, check_keys, check_known
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
 from mmbss.distillers.features import FeatureRecorder, recorded_outputs
 from mmbss.distillers.loss_dict import LossDict

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, pixel_size
-from mmbss.config_check import build_checked
+from mmbss.config_checks import build_checked
 from mmbss.distillers.sampling import both_correct
 from mmbss.metrics.functional import angular_similarity, magnitude_similarity
 from mmbss.metrics.teacher_metric import TARGET_CLASSES, TeacherMetric, choose_target_class

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
-from mmbss.config_check import accepted_keys, build_checked
+from mmbss.config_checks import accepted_keys, build_checked
 from mmbss.distillers.sampling import target_probabilities
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.registry import ATTACKS, METRICS

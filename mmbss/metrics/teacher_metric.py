@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
-from mmbss.config_check import check_keys
+from mmbss.config_checks import check_keys
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
 from mmbss.distillers.sampling import target_probabilities

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.registry import DefaultScope, Registry
 
-from mmbss.config_arguments import NAMED, find_arguments, fits
+from mmbss.config_checks.arguments import NAMED, find_arguments, fits
 
 
 def accepted_keys(function: Callable[..., Any]) -> dict[str, bool]:

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
-from mmbss.config_schema import check_config
+from mmbss.config_checks import check_config
 
 GONE = object()
 
