@@ -36,10 +36,13 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope='session', autouse=True)
-def unformatted_configs():
-    """Spare the runs the layout of their configs, which takes longer than a short training."""
+def no_waiting():
+    """Spare the runs what takes longer than they do and shows nothing."""
     with pytest.MonkeyPatch.context() as patch:
+        # the layout of the configs that they write
         patch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (text, False))
+        # 5 s for each worker of a loader that the garbage collector has found
+        patch.setattr('torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL', 0.5)
         yield
 
 

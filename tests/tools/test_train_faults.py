@@ -123,7 +123,7 @@ def test_a_job_ends_with_an_error_when_one_of_its_processes_dies(
         *('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}'),
         *(train_tool, endless_config, '--launcher', 'pytorch', '--work-dir', tmp_path / 'run'),
     )
-    wait_for(job, log, 'Saving checkpoint at 1 epochs')
+    wait_for(job, log, 'Saving checkpoint at 2 epochs')  # so the first has been written
     ranks = subprocess.run(
         ['pgrep', '-P', str(job.pid)], capture_output=True, text=True, check=True
     ).stdout.split()
