@@ -25,6 +25,8 @@ import mmbss
 from mmbss.registry import MODELS
 
 torch.set_num_threads(1)
+# torch waits so long, 5 s, for each worker of a loader that the garbage collector has found
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
 ROOT = Path(mmbss.__file__).resolve().parents[1]
 DIGITS_MEAN, DIGITS_STD = [77.9], [95.9]
@@ -36,13 +38,10 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope='session', autouse=True)
-def no_waiting():
-    """Spare the runs what takes longer than they do and shows nothing."""
+def unformatted_configs():
+    """Spare the runs the layout of their configs, which takes longer than a short training."""
     with pytest.MonkeyPatch.context() as patch:
-        # the layout of the configs that they write
         patch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (text, False))
-        # 5 s for each worker of a loader that the garbage collector has found
-        patch.setattr('torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL', 0.5)
         yield
 
 
@@ -326,6 +325,7 @@ def bss_settings(digits_teacher):
 
 def connected(function, rank, rendezvous, *args):
     """Call a function as one of two processes."""
+    os.chdir(rendezvous.parent)  # where mmengine collects what both have found
     os.environ['LOCAL_RANK'] = str(rank)
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=2

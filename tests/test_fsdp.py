@@ -67,9 +67,8 @@ def assert_same_weights(first, second, **tolerance):
 
 
 def test_two_processes_share_a_student_and_train_it_like_one(
-    config, in_two_processes, build_model, tmp_path, monkeypatch
+    config, in_two_processes, build_model, tmp_path
 ):
-    monkeypatch.chdir(tmp_path)  # where mmengine collects what two processes have found
     runner = build_runner(config)
     runner.train()
     in_two_processes(train, divided(config, tmp_path / 'two'), tmp_path)

@@ -33,8 +33,7 @@ def run(rank, config, folder):
     mmengine.dump(metrics, folder / f'{rank}.json')
 
 
-def test_two_processes_find_what_one_finds(config, in_two_processes, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_two_processes_find_what_one_finds(config, in_two_processes, tmp_path):
     config.experiment_name = 'one'
     one = Runner.from_cfg(config.copy()).test()
     in_two_processes(run, config, tmp_path)

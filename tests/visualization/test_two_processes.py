@@ -31,10 +31,7 @@ def run(rank, config, folder):
     torch.save(dict(drawn=drawn, bias=bias), folder / f'{rank}.pth')
 
 
-def test_one_of_two_processes_draws_and_both_train_to_the_end(
-    config, in_two_processes, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
+def test_one_of_two_processes_draws_and_both_train_to_the_end(config, in_two_processes, tmp_path):
     in_two_processes(run, config, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
     assert [(name, step) for name, _, step in first['drawn']] == [
