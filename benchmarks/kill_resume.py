@@ -5,9 +5,10 @@ r"""Kill a run at random moments, resume it each time, and compare it with one l
 A BSS run on the handwritten digits with everything that has a state: crops and flips drawn in the
 data pipeline and others in the preprocessor, shuffling, an average of the weights (EMA), bfloat16
 autocast, an accumulation of gradients that does not divide the epoch, schedules of losses and
-learning rate, a checkpoint and a validation every epoch. It is killed with SIGKILL, every third
-time while a checkpoint is being written, and resumed. Weights, averages, optimizer, schedules and
-all logged values must be equal, bit by bit, to those of the run that nobody has killed. The
+learning rate, a validation every epoch, and a checkpoint every epoch or, with --interval, every so
+many iterations, so that runs are resumed within an epoch too. It is killed with SIGKILL, every
+third time while a checkpoint is being written, and resumed. Weights, averages, optimizer, schedules
+and all logged values must be equal, bit by bit, to those of the run that nobody has killed. The
 teacher of `make demo` is trained first if it is not there.
 """
 
@@ -34,8 +35,8 @@ TEACHER = 'configs/baseline/resnet14_digits.py'
 NOT_COMPARED = ('time', 'data_time', 'eta', 'memory')
 
 
-def run_config(epochs: int, workers: int) -> Config:
-    """Config of the run."""
+def run_config(epochs: int, workers: int, interval: int | None) -> Config:
+    """Config of the run; ``interval`` is that of checkpoints by iteration."""
     cfg = Config.fromfile(ROOT / 'configs/bss/bss_resnet14-to-resnet8-w2_digits.py')
     cfg.train_dataloader.update(num_workers=workers, batch_size=128)
     cfg.train_dataloader.dataset.pipeline = [
@@ -51,6 +52,8 @@ def run_config(epochs: int, workers: int) -> Config:
     cfg.param_scheduler.milestones = [epochs // 2, epochs * 3 // 4]
     cfg.default_hooks.logger.interval = 3
     cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+    if interval is not None:
+        cfg.default_hooks.checkpoint.update(by_epoch=False, interval=interval)
     cfg.randomness = dict(seed=0)
     return cfg
 
@@ -129,12 +132,16 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
     return {k: v for key, child in children for k, v in flat(child, f'{name}.{key}').items()}
 
 
-def differences(first: Path, second: Path, epochs: int) -> list[str]:
+def last_checkpoint(folder: Path) -> dict[str, Any]:
+    """Content of the last checkpoint of a run."""
+    name = Path((folder / 'last_checkpoint').read_text()).name
+    return torch.load(folder / name, weights_only=True)
+
+
+def differences(first: Path, second: Path) -> list[str]:
     """Names of whatever is not the same after both runs."""
     found = []
-    one, other = (
-        torch.load(folder / f'epoch_{epochs}.pth', weights_only=True) for folder in (first, second)
-    )
+    one, other = last_checkpoint(first), last_checkpoint(second)
     for part in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
         left, right = flat(one[part], part), flat(other[part], part)
         found += sorted(left.keys() ^ right.keys())
@@ -148,7 +155,9 @@ def differences(first: Path, second: Path, epochs: int) -> list[str]:
     return found
 
 
-def compare(folder: Path, kills: int, workers: int, epochs: int, seed: int) -> dict[str, Any]:
+def compare(
+    folder: Path, kills: int, workers: int, epochs: int, seed: int, interval: int | None = None
+) -> dict[str, Any]:
     """One run left alone and one that is killed.
 
     Returns:
@@ -158,7 +167,7 @@ def compare(folder: Path, kills: int, workers: int, epochs: int, seed: int) -> d
     for path in (alone, killed):
         path.mkdir(parents=True)
     config = folder / f'bss-{workers}.py'
-    run_config(epochs, workers).dump(config)
+    run_config(epochs, workers, interval).dump(config)
     if start(config, alone).wait():
         raise RuntimeError((alone / 'output.log').read_text()[-2000:])
     draw = random.Random(seed)
@@ -174,7 +183,7 @@ def compare(folder: Path, kills: int, workers: int, epochs: int, seed: int) -> d
         workers=workers,
         killed_while_training=moments.count('running'),
         killed_while_writing=moments.count('writing'),
-        differences=differences(alone, killed, epochs),
+        differences=differences(alone, killed),
     )
 
 
@@ -186,6 +195,7 @@ def main() -> None:
     parser.add_argument('--kills', type=int, default=20)
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 2])
     parser.add_argument('--epochs', type=int, default=120)
+    parser.add_argument('--interval', type=int, help='iterations from checkpoint to checkpoint')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--folder', type=Path, default=Path('work_dirs/kill_resume'))
     args = parser.parse_args()
@@ -198,7 +208,9 @@ def main() -> None:
     print('|---:|---:|---:|---:|---:|')
     for workers in args.workers:
         begin = time.monotonic()
-        result = compare(args.folder.resolve(), args.kills, workers, args.epochs, args.seed)
+        result = compare(
+            args.folder.resolve(), args.kills, workers, args.epochs, args.seed, args.interval
+        )
         print(
             f'| {workers} | {result["killed_while_training"]} | {result["killed_while_writing"]} '
             f'| {len(result["differences"])} | {time.monotonic() - begin:.0f} |',

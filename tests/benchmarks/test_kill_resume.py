@@ -18,27 +18,27 @@ def kill_resume(root):
 def test_a_killed_and_resumed_run_equals_one_left_alone(
     kill_resume, digits_teacher, tmp_path, monkeypatch
 ):
-    def config(epochs, workers):
-        cfg = run_config(epochs, workers)
+    def config(*arguments):
+        cfg = run_config(*arguments)
         cfg.model.teacher.update(digits_teacher)
         return cfg
 
     run_config = kill_resume.run_config
     monkeypatch.setattr(kill_resume, 'run_config', config)
-    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=8, seed=0)
+    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=8, seed=0, interval=7)
     assert result['killed_while_training'] + result['killed_while_writing'] >= 1
     assert result['differences'] == []
 
 
 def test_differences_are_found(kill_resume, bss_run_like, tmp_path):
     one, other = bss_run_like
-    assert kill_resume.differences(one, other, 1) == []
+    assert kill_resume.differences(one, other) == []
     checkpoint = torch.load(other / 'epoch_1.pth')
     checkpoint['optimizer']['state'][0]['momentum_buffer'][0] += 1e-7
     torch.save(checkpoint, other / 'epoch_1.pth')
     log = next(other.glob('*/vis_data/scalars.json'))
     log.write_text(log.read_text().replace('"loss": ', '"loss": 1', 1))
-    names = kill_resume.differences(one, other, 1)
+    names = kill_resume.differences(one, other)
     assert names == ['optimizer.state.0.momentum_buffer', 'train 2']
 
 
