@@ -3,6 +3,7 @@
 import copy
 
 import torch
+import torch._dynamo
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
 
@@ -13,6 +14,9 @@ PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.
 TOLERANCE = 0.1
 #: Logits below this are all alike to a softmax, so their rounding does not matter.
 SMALLEST = 0.01
+#: Forms of a backbone that may be compiled: with and without gradient, training or not, and by how
+#: a batch size is treated. Dynamo keeps 8 of a function before it gives up compiling.
+NUM_COMPILED_FORMS = 32
 
 
 def accelerate(network: nn.Module, fuse_bn: bool, channels_last: bool, precision: str) -> nn.Module:
@@ -37,6 +41,13 @@ def accelerate(network: nn.Module, fuse_bn: bool, channels_last: bool, precision
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(PRECISIONS[precision]).requires_grad_(False)
+
+
+def compile_in_place(backbone: nn.Module) -> None:
+    """Have a backbone compiled when it is first used; the names of its weights stay."""
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, NUM_COMPILED_FORMS)
+    backbone.compile()
 
 
 @torch.no_grad()

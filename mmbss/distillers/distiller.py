@@ -4,21 +4,18 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-import torch._dynamo
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.config_checks import accepted_keys, build_checked, check_keys, check_known
+from mmbss.distillers.acceleration import compile_in_place
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
 from mmbss.distillers.features import FeatureRecorder, recorded_outputs
 from mmbss.distillers.loss_dict import LossDict
 from mmbss.distillers.teacher import Teacher
 from mmbss.losses import DistillationLoss, FeatureLoss, WeightedLoss
 from mmbss.registry import MODELS
-
-#: Forms of a backbone that may be compiled.
-NUM_COMPILED_FORMS = 32
 
 
 @MODELS.register_module()
@@ -37,8 +34,9 @@ class Distiller(ImageClassifier):
             :class:`~mmbss.losses.FeatureLoss` the features that it names.
         channels_last: Run student and teacher in the NHWC layout, which many convolutional
             networks are faster in; the results are the same up to rounding.
-        compile: Compile both backbones with ``torch.compile``. The first steps of a run take
-            minutes, the others less time; the results are the same up to rounding.
+        compile: Compile the student's backbone and the teacher's with ``torch.compile``. The
+            first steps of a run take minutes, the others less time; the results are the same up
+            to rounding.
         **student: Arguments of mmpretrain's ``ImageClassifier``.
 
     Raises:
@@ -64,16 +62,12 @@ class Distiller(ImageClassifier):
         self.teacher: Teacher
         context = dict(student_preprocessor=self.data_preprocessor, channels_last=channels_last)
         check_known(teacher, accepted_keys(Teacher).keys() - context.keys(), 'teacher')
+        if compile:
+            compile_in_place(self.backbone)
+            teacher = {**teacher, 'compile': True}
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
-        if compile:  # in place, so the names of the weights stay as they are
-            # with and without gradient, training or not, and by how a batch size is treated: more
-            # than the 8 forms of one function that dynamo keeps before it gives up compiling
-            limit = torch._dynamo.config.recompile_limit
-            torch._dynamo.config.recompile_limit = max(limit, NUM_COMPILED_FORMS)
-            self.backbone.compile()
-            self.teacher.compile_network()
         self.distillation_losses = LossDict()
         # whoever stores the weights of the losses for a resume says so, as BSSHook does
         self.stores_loss_weights = False

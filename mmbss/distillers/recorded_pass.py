@@ -107,8 +107,6 @@ class PassRecorder:
     Args:
         network: Maps (N, ...) inputs to (N, K) logits, each row independent of the others. It
             must do the same at every call with inputs of the same shape.
-
-    Attributes:
         compile: Whether to compile both graphs with ``torch.compile``.
 
     Examples:
@@ -124,9 +122,9 @@ class PassRecorder:
         True
     """
 
-    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor], compile: bool = False) -> None:
         self.network = network
-        self.compile = False
+        self.compile = compile
         self.traced: dict[Any, Halves] = {}
 
     def __call__(self, inputs: Tensor) -> RecordedPass:

@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
-from mmbss.distillers.acceleration import accelerate, check_answers
+from mmbss.distillers.acceleration import accelerate, check_answers, compile_in_place
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.logit_cache import LogitCache
@@ -40,6 +40,8 @@ class Teacher(nn.Module):
         fuse_bn: Fold BatchNorm into the convolutions; the first batch is checked.
         channels_last: Run in the NHWC layout.
         precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        compile: Compile the backbone, and passes that are recorded, with ``torch.compile`` when
+            they are first used.
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
@@ -61,6 +63,7 @@ class Teacher(nn.Module):
         fuse_bn: bool = False,
         channels_last: bool = False,
         precision: str = 'float32',
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.cache: LogitCache | None = None  # TeacherCacheHook sets it
@@ -80,7 +83,9 @@ class Teacher(nn.Module):
             self.network = accelerate(self.network, fuse_bn, channels_last, precision)
         self.fuse_bn = fuse_bn
         self.recorder = FeatureRecorder(self.network, 'teacher')
-        self.pass_recorder = PassRecorder(self.answer)
+        self.pass_recorder = PassRecorder(self.answer, compile)
+        if compile:
+            compile_in_place(self.network.backbone)
 
         preprocessor = self.network.data_preprocessor if own_preprocessor else student_preprocessor
         mean, std = _normalisation(preprocessor)
@@ -105,11 +110,6 @@ class Teacher(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
         return self
-
-    def compile_network(self) -> None:
-        """Compile the backbone, and what is recorded, when it is first used."""
-        self.network.backbone.compile()
-        self.pass_recorder.compile = True
 
     def watch(self, paths: Iterable[str]) -> None:
         """Have ``recorder`` hook modules of the network, see :meth:`FeatureRecorder.watch`.

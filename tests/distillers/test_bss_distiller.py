@@ -711,10 +711,22 @@ def test_label_beyond_the_classes_is_refused_with_the_key_to_set(make_distiller,
 
 
 @pytest.mark.skipif(shutil.which('c++') is None, reason='torch.compile needs a C++ compiler')
-def test_compiled_backbones_give_the_same_losses_and_keys(make_distiller, make_teacher, make_batch):
+@pytest.mark.parametrize('whose', ['both', "the teacher's"])
+def test_compiled_backbones_give_the_same_losses_and_keys(
+    make_distiller, make_teacher, make_batch, whose
+):
     teacher = make_teacher(favoured=0)
     plain = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller')
-    compiled = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller', compile=True)
+    if whose == 'both':
+        settings = dict(teacher=teacher, compile=True)
+    else:
+        settings = dict(teacher=dict(teacher, compile=True))
+    compiled = make_distiller(favoured=0, type='mmbss.Distiller', **settings)
+    is_compiled = [
+        network._compiled_call_impl is not None
+        for network in (compiled.backbone, compiled.teacher.network.backbone)
+    ]
+    assert is_compiled == [whose == 'both', True]
     assert list(compiled.state_dict()) == list(plain.state_dict())
     compiled.load_state_dict(plain.state_dict())
     batch = make_batch([0] * 8)
