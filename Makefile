@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 		configs/bss/bss_resnet14-to-resnet8-w2_digits.py \
 		--teacher configs/baseline/resnet14_digits.py \
 		--seeds 0 1 2 --jobs 2 --work-dir work_dirs/demo
-	$(BIN)/python tools/report.py work_dirs/demo
+	OMP_NUM_THREADS=1 $(BIN)/python tools/report.py work_dirs/demo
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \

@@ -49,7 +49,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Store the best checkpoint and, in the last one, that it has been validated."""
-        runner.message_hub.update_info('validated_iter', runner.iter)
+        runner.message_hub.update_info('last_validation', runner.iter)
         with removal_afterwards(self.file_backend):
             super().after_val_epoch(runner, metrics)
         stored = self.stored_validation == runner.iter
@@ -60,7 +60,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, int]) -> None:
         with removal_afterwards(self.file_backend):
             super()._save_checkpoint_with_step(runner, step, meta)
-        self.stored_validation = runner.message_hub.runtime_info.get('validated_iter')
+        self.stored_validation = runner.message_hub.runtime_info.get('last_validation')
 
     def _step_of(self, runner: Runner) -> int:
         return runner.epoch if self.by_epoch else runner.iter
@@ -75,7 +75,7 @@ def validation_is_due(runner: Runner) -> bool:
     loop = runner.train_loop
     if runner.val_loop is None or runner.iter == 0:
         return False
-    if runner.message_hub.runtime_info.get('validated_iter') == runner.iter:
+    if runner.message_hub.runtime_info.get('last_validation') == runner.iter:
         return False
     by_iter = isinstance(loop, IterBasedTrainLoop)
     begun, _ = runner.message_hub.runtime_info.get('epoch_begin', (None, None))

@@ -96,7 +96,7 @@ def test_what_a_killed_run_left_half_written_is_removed(run, tmp_path):
 
 def validated(folder, name):
     hub = torch.load(folder / name)['message_hub']
-    return hub['runtime_info'].get('validated_iter')
+    return hub['runtime_info'].get('last_validation')
 
 
 def test_a_checkpoint_knows_whether_it_has_been_validated(run, tmp_path):
