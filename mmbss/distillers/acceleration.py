@@ -1,4 +1,4 @@
-"""Make a frozen network faster without changing what it says."""
+"""Make networks faster without changing what they say."""
 
 import copy
 

@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmbss.checkpoints import remove_parts
+from mmbss.hooks.step_seed_hook import epoch_begin
 from mmbss.registry import HOOKS
 
 
@@ -78,7 +79,7 @@ def validation_is_due(runner: Runner) -> bool:
     if runner.message_hub.runtime_info.get('last_validation') == runner.iter:
         return False
     by_iter = isinstance(loop, IterBasedTrainLoop)
-    begun, _ = runner.message_hub.runtime_info.get('epoch_begin', (None, None))
+    begun, _ = epoch_begin(runner)
     if not by_iter and begun == runner.epoch:  # in the middle of an epoch
         return False
     loop._decide_current_val_interval()

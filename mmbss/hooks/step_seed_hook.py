@@ -35,9 +35,6 @@ class StepSeedHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self) -> None:
-        self.epoch_begin = 0
-
     def before_train(self, runner: Runner) -> None:
         """Let torch seed the workers from the random state of the epoch; leave seen batches out."""
         loader = runner.train_dataloader
@@ -50,7 +47,8 @@ class StepSeedHook(Hook):
         run_iter = loop.run_iter
 
         def run_unseen(index: int, batch: Any) -> None:
-            iteration = self.epoch_begin + index
+            _, begin = epoch_begin(runner)
+            iteration = begin + index
             if iteration >= runner.iter:
                 run_iter(index, batch)
             seed_everything(runner.seed, get_rank(), iteration + 1, LOADING)
@@ -65,10 +63,11 @@ class StepSeedHook(Hook):
             loop.dataloader_iterator = seeded_batches(loop.dataloader_iterator, runner.seed)
             return
         # a checkpoint from within an epoch says when it has begun
-        epoch, begin = runner.message_hub.runtime_info.get('epoch_begin', (None, None))
-        self.epoch_begin = begin if epoch == runner.epoch else runner.iter
-        runner.message_hub.update_info('epoch_begin', (runner.epoch, self.epoch_begin))
-        seed_everything(runner.seed, get_rank(), self.epoch_begin, LOADING)
+        epoch, begin = epoch_begin(runner)
+        if epoch != runner.epoch:
+            begin = runner.iter
+            runner.message_hub.update_info('epoch_begin', (runner.epoch, begin))
+        seed_everything(runner.seed, get_rank(), begin, LOADING)
         if loop.dataloader.persistent_workers:
             loop.dataloader._iterator = None
 
@@ -79,6 +78,11 @@ class StepSeedHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Seed metrics that draw."""
         seed_everything(runner.seed, get_rank(), runner.iter, VALIDATION)
+
+
+def epoch_begin(runner: Runner) -> tuple[int, int]:
+    """The epoch that has begun last, and its first iteration; (-1, -1) before the first."""
+    return runner.message_hub.runtime_info.get('epoch_begin', (-1, -1))
 
 
 def seeded_batches(batches: Iterator[Any], seed: int) -> Iterator[Any]:
