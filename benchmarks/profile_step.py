@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from common import batches, build, set_weights, synchronise, warmed_up
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -87,16 +87,17 @@ def main() -> None:
     parser.add_argument(
         '--amp', action='store_true', help='bfloat16 autocast, as in tools/train.py'
     )
-    parser.add_argument('--compile', action='store_true')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     parser.add_argument('--warm-up-steps', type=int, default=60)
     args = parser.parse_args()
     init_default_scope('mmpretrain')
     cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
     torch.manual_seed(0)
     size = cfg.train_dataloader.batch_size
     stream = batches(cfg, size)
     state = warmed_up(cfg, stream, args.warm_up_steps)
-    model = build(cfg, dict(compile=args.compile))
+    model = build(cfg, dict())
     keep_memory()
     model.load_state_dict(state)
     set_weights(model, alpha=4.0, beta=2.0)

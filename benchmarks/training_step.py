@@ -48,15 +48,21 @@ class Options:
     reuse_clean_pass: bool = False
     amp: bool = False
     compile_teacher: bool = False
+    winograd_teacher: int | None = None
+    winograd_student: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """What they change in the config of the distiller."""
         return dict(
             teacher=dict(
-                fuse_bn=self.fuse_bn, precision=self.precision, compile=self.compile_teacher
+                fuse_bn=self.fuse_bn,
+                precision=self.precision,
+                compile=self.compile_teacher,
+                winograd=self.winograd_teacher,
             ),
             boundary=dict(reuse_clean_pass=self.reuse_clean_pass),
             channels_last=self.channels_last,
+            winograd=self.winograd_student,
         )
 
 
@@ -69,13 +75,15 @@ CONTENDERS = {
     'fused teacher, channels last': Options(fuse_bn=True, channels_last=True),
     '... memory kept': FLOAT32,
     '... memory kept, clean pass reused': replace(FLOAT32, reuse_clean_pass=True),
-    '... memory kept, clean pass reused, teacher compiled': replace(
-        FLOAT32, reuse_clean_pass=True, compile_teacher=True
+    '... memory kept, clean pass reused, Winograd': replace(
+        FLOAT32, reuse_clean_pass=True, winograd_teacher=2, winograd_student=4
     ),
-    '... memory kept, bfloat16': BFLOAT16,
     '... memory kept, bfloat16, clean pass reused': replace(BFLOAT16, reuse_clean_pass=True),
     '... memory kept, bfloat16, clean pass reused, teacher compiled': replace(
         BFLOAT16, reuse_clean_pass=True, compile_teacher=True
+    ),
+    '... memory kept, bfloat16, clean pass reused, Winograd': replace(
+        BFLOAT16, reuse_clean_pass=True, winograd_teacher=4
     ),
 }
 #: Turns that are not counted: networks are traced and compiled, memory is got.
@@ -154,7 +162,7 @@ def measure(threads: int, args: argparse.Namespace) -> dict[str, list[float]]:
     """Median seconds of BSS and of KD for each contender."""
     context = multiprocessing.get_context('spawn')
     turns, processes, times = {}, [], {}
-    for name in ('reference', *CONTENDERS):
+    for name in ('reference', *args.only):
         turns[name], theirs = context.Pipe()
         process = context.Process(
             target=take_turns, args=(name, threads, args, theirs), daemon=True
@@ -182,6 +190,7 @@ def main() -> None:
     )
     parser.add_argument('config', help='config of a BSS distillation')
     parser.add_argument('--threads', nargs='+', type=int, default=[1, 2])
+    parser.add_argument('--only', nargs='+', choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--warm-up-steps', type=int, default=60)

@@ -141,6 +141,8 @@ class BSSAttack(Attack):
         steps = torch.zeros_like(base)
         moving = torch.arange(len(samples), device=samples.device)
         logits: Tensor | None = None
+        # whoever takes the gradient of some rows of a pass need not be asked again
+        remembers = getattr(model, 'takes_gradient_of_rows', False)
         most_will_leave = False
         for step in range(self.num_steps + 1):
             is_last = step == self.num_steps
@@ -163,13 +165,13 @@ class BSSAttack(Attack):
                 current = found[moving].requires_grad_()
                 output = model(current).float()
             margins = attack_margin(output, base[moving], target[moving], self.third_class)
-            (gradient,) = torch.autograd.grad(margins.sum(), current)
+            (gradient,) = torch.autograd.grad(margins[going_on].sum(), current)
             moving, margins, gradient = moving[going_on], margins[going_on], gradient[going_on]
             margins = margins.detach()
             change = take_step(margins, gradient, self.step_size, self.overshoot)
             found[moving] = project(found[moving] + change, bounds)
             steps[moving] += 1
             expected = margins + (gradient * change).flatten(1).sum(dim=1)
-            most_will_leave = bool((expected < 0).float().mean() > 0.5)
+            most_will_leave = not remembers and bool((expected < 0).float().mean() > 0.5)
         assert logits is not None
         return found, logits, steps

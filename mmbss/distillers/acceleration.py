@@ -7,6 +7,8 @@ import torch._dynamo
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
 
+from mmbss.ops import use_winograd
+
 #: Floating-point types a frozen network may run in.
 PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -19,7 +21,13 @@ SMALLEST = 0.01
 NUM_COMPILED_FORMS = 32
 
 
-def accelerate(network: nn.Module, fuse_bn: bool, channels_last: bool, precision: str) -> nn.Module:
+def accelerate(
+    network: nn.Module,
+    fuse_bn: bool,
+    channels_last: bool,
+    precision: str,
+    winograd: int | None = None,
+) -> nn.Module:
     """Return the network in a faster form; it must be in eval mode and is not changed itself.
 
     Args:
@@ -28,9 +36,11 @@ def accelerate(network: nn.Module, fuse_bn: bool, channels_last: bool, precision
             runs its modules in the order of their definition: check with :func:`check_answers`.
         channels_last: Hold the weights in the NHWC layout.
         precision: Type of the weights: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        winograd: Outputs along a tile of the Winograd convolutions, see
+            :func:`~mmbss.ops.use_winograd`; None for direct ones.
 
     Raises:
-        ValueError: If there is no such precision.
+        ValueError: If there is no such precision, or no such convolution.
     """
     if precision not in PRECISIONS:
         raise ValueError(f'teacher.precision must be one of {list(PRECISIONS)}, got {precision!r}')
@@ -38,9 +48,12 @@ def accelerate(network: nn.Module, fuse_bn: bool, channels_last: bool, precision
     if fuse_bn:
         # in double, so that the folded weights are rounded only once
         network = fuse_conv_bn(network.double())
+    network.requires_grad_(False)
+    if winograd is not None:
+        use_winograd(network, winograd)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.to(PRECISIONS[precision]).requires_grad_(False)
+    return network.to(PRECISIONS[precision])
 
 
 def compile_in_place(backbone: nn.Module) -> None:

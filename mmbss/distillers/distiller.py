@@ -15,6 +15,7 @@ from mmbss.distillers.features import FeatureRecorder, recorded_outputs
 from mmbss.distillers.loss_dict import LossDict
 from mmbss.distillers.teacher import Teacher
 from mmbss.losses import DistillationLoss, FeatureLoss, WeightedLoss
+from mmbss.ops import use_winograd
 from mmbss.registry import MODELS
 
 
@@ -34,6 +35,8 @@ class Distiller(ImageClassifier):
             :class:`~mmbss.losses.FeatureLoss` the features that it names.
         channels_last: Run student and teacher in the NHWC layout, which many convolutional
             networks are faster in; the results are the same up to rounding.
+        winograd: On a CPU, compute the student's 3x3 convolutions by tiles of 2x2 or 4x4 outputs,
+            see :func:`~mmbss.ops.use_winograd`; the teacher's by ``teacher.winograd``.
         compile: Compile the student's backbone and the teacher's with ``torch.compile``. The
             first steps of a run take minutes, the others less time; the results are the same up
             to rounding.
@@ -50,6 +53,7 @@ class Distiller(ImageClassifier):
         teacher: dict[str, Any],
         losses: dict[str, dict[str, Any]] | None = None,
         channels_last: bool = False,
+        winograd: int | None = None,
         compile: bool = False,
         **student: Any,
     ) -> None:
@@ -58,6 +62,8 @@ class Distiller(ImageClassifier):
         super().__init__(**student)
         check_single_label_logits(self, 'student')
         self.channels_last = channels_last
+        if winograd is not None:
+            use_winograd(self, winograd)
         # not through nn.Module.__setattr__: the teacher is no part of the student
         self.teacher: Teacher
         context = dict(student_preprocessor=self.data_preprocessor, channels_last=channels_last)

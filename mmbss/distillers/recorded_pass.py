@@ -39,10 +39,7 @@ class RecordedPass:
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these (M,) int64, which may repeat; frees the memory of the rest."""
         self.kept_logits = self.kept_logits[rows]
-        self.saved = [
-            axis.select(value, rows)
-            for axis, value in zip(self.halves.axes, self.saved, strict=True)
-        ]
+        self.saved = self._select(rows)
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The recorded logits (M, K) of the kept rows, with a gradient.
@@ -54,13 +51,28 @@ class RecordedPass:
         return _Recall.apply(samples, self)
 
     def gradient(self, cotangent: Tensor) -> Tensor:
-        """Gradient of ``(cotangent * logits).sum()`` by the kept rows of the inputs."""
+        """Gradient of ``(cotangent * logits).sum()`` by the kept rows of the inputs.
+
+        Rows whose logits have no gradient cost nothing.
+        """
         with torch.no_grad(), torch.autocast(cotangent.device.type, enabled=False):
-            return self.halves.backward(len(cotangent), *self.saved, cotangent)
+            rows = cotangent.any(dim=1).nonzero().flatten()
+            if len(rows) in (0, len(cotangent)):
+                return self.halves.backward(len(cotangent), *self.saved, cotangent)
+            part = self.halves.backward(len(rows), *self._select(rows), cotangent[rows])
+            gradient = part.new_zeros(len(cotangent), *part.shape[1:])
+            gradient[rows] = part
+            return gradient
+
+    def _select(self, rows: Tensor) -> list[Tensor]:
+        axes = self.halves.axes
+        return [axis.select(value, rows) for axis, value in zip(axes, self.saved, strict=True)]
 
 
 class RecallingNetwork:
     """A network that answers the kept rows of a recorded pass from the record, if asked first.
+
+    Other inputs it answers by the graphs of that pass, where these suit their number.
 
     Args:
         network: Answers everything else.
@@ -68,12 +80,16 @@ class RecallingNetwork:
         samples: (M, ...) the kept rows of the recorded inputs.
     """
 
+    #: A gradient that is asked for some rows only costs no more than these do.
+    takes_gradient_of_rows = True
+
     def __init__(
         self, network: Callable[[Tensor], Tensor], recorded: RecordedPass, samples: Tensor
     ) -> None:
         self.network = network
         self.recorded: RecordedPass | None = recorded
         self.samples = samples
+        self.halves = recorded.halves
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """(N, K) logits of (N, ...) inputs."""
@@ -81,6 +97,8 @@ class RecallingNetwork:
         recorded, self.recorded = self.recorded, None
         if recorded is not None and _are_the_same(inputs, self.samples):
             return recorded(inputs)
+        if self.halves.suit(len(inputs)):
+            return RecordedPass(self.halves, inputs.detach())(inputs)
         return self.network(inputs)
 
 
@@ -146,6 +164,7 @@ class PassRecorder:
                 ):
                     halves = trace(self.network, inputs)
                     self._check(halves, inputs)
+                halves.fuse()
             except Exception as error:  # tracing runs the code of any network
                 raise ValueError(
                     f'the teacher cannot be recorded ({type(error).__name__}: {error}): set '

@@ -12,6 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from mmbss.ops.fusion import fuse_into_winograd
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -41,16 +43,29 @@ class Halves:
         backward: Number of rows, those tensors and the gradient of the logits to that of the
             inputs.
         axes: Where each of the tensors has its rows.
+        conditions: What tracing took for granted of the number of rows.
     """
 
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
+    forward: fx.GraphModule
+    backward: fx.GraphModule
     axes: list[Axis]
+    conditions: tuple[Callable[[int], bool], ...] = ()
+
+    def fuse(self) -> None:
+        """Merge operators; the results are the same up to rounding."""
+        for half in (self.forward, self.backward):
+            fuse_into_winograd(half.graph)
+            half.recompile()
+
+    def suit(self, rows: int) -> bool:
+        """Whether the forward graph answers that many rows as the network would."""
+        return all(condition(rows) for condition in self.conditions)
 
     def compiled(self) -> 'Halves':
-        """The same, compiled when first called; the gradient for any number of rows."""
+        """The same, compiled when first called; the gradient alone for any number of rows."""
         forward = torch.compile(self.forward, dynamic=False)
-        return replace(self, forward=forward, backward=torch.compile(self.backward, dynamic=True))
+        backward = torch.compile(self.backward, dynamic=True)
+        return replace(self, forward=forward, backward=backward, conditions=(lambda rows: False,))
 
 
 def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
@@ -78,7 +93,12 @@ def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
         traced = make_fx(answer_and_gradient, tracing_mode='symbolic', _allow_non_fake_inputs=True)(
             fake, cotangent
         )
-    return split(traced, fake.shape[0])
+    halves = split(traced, fake.shape[0])
+    rows = fake.shape[0].node.expr
+    guards = [guard.expr for guard in mode.shape_env.guards]
+    return replace(
+        halves, conditions=tuple(lambda n, guard=guard: bool(guard.subs(rows, n)) for guard in guards)
+    )
 
 
 def split(traced: fx.GraphModule, batch: Any) -> Halves:
@@ -107,9 +127,9 @@ def split(traced: fx.GraphModule, batch: Any) -> Halves:
             for used in node.all_input_nodes:
                 if used not in late and used.op != 'get_attr' and not _is_size(used):
                     saved.setdefault(aliases[used], used)
-    for node in saved:
+    for node in (*saved, cotangent):
         copies[node] = backward.placeholder(node.name)
-    copies[cotangent] = backward.placeholder('cotangent')
+        copies[node].meta = node.meta
 
     def copy(node: fx.Node) -> fx.Node:
         node = aliases.get(node, node)

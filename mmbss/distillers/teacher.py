@@ -40,6 +40,8 @@ class Teacher(nn.Module):
         fuse_bn: Fold BatchNorm into the convolutions; the first batch is checked.
         channels_last: Run in the NHWC layout.
         precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        winograd: On a CPU, compute 3x3 convolutions by tiles of 2x2 or 4x4 outputs, see
+            :func:`~mmbss.ops.use_winograd`.
         compile: Compile the backbone, and passes that are recorded, with ``torch.compile`` when
             they are first used.
 
@@ -63,6 +65,7 @@ class Teacher(nn.Module):
         fuse_bn: bool = False,
         channels_last: bool = False,
         precision: str = 'float32',
+        winograd: int | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -78,9 +81,11 @@ class Teacher(nn.Module):
         self.channels_last = channels_last
         # the original, until the first batch has shown that the faster form answers the same
         self.unchecked: nn.Module | None = None
-        if fuse_bn or channels_last or precision != 'float32':
+        if fuse_bn or channels_last or precision != 'float32' or winograd is not None:
             self.unchecked = self.network
-            self.network = accelerate(self.network, fuse_bn, channels_last, precision)
+            self.network = accelerate(
+                self.network, fuse_bn, channels_last, precision, winograd
+            )
         self.fuse_bn = fuse_bn
         self.recorder = FeatureRecorder(self.network, 'teacher')
         self.pass_recorder = PassRecorder(self.answer, compile)

@@ -1,0 +1,178 @@
+"""3x3 convolutions with fewer multiplications, for CPUs (Lavin & Gray 2016, arXiv 1509.09308).
+
+A tile of 2x2 or 4x4 outputs takes 16 or 36 multiplications a pair of channels, where the direct
+convolution takes 36 or 144.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmbss.ops.build import load_operator
+
+#: Kernels (3) to frequencies (4 or 6), by the outputs along the side of a tile. The points are 0,
+#: 1, -1, infinity, and 1/2, -1/2; the other two transforms are in winograd.cpp.
+KERNEL_TRANSFORMS = {
+    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+    4: [
+        [1, 0, 0],
+        [1 / 6, 1 / 6, 1 / 6],
+        [1 / 6, -1 / 6, 1 / 6],
+        [4 / 3, 2 / 3, 1 / 3],
+        [4 / 3, -2 / 3, 1 / 3],
+        [0, 0, 1 / 4],
+    ],
+}
+#: Channels are handled in vectors of that many.
+LANES = 16
+PRECISIONS = (torch.float32, torch.bfloat16)
+
+
+class WinogradConv2d(nn.Conv2d):
+    """A 3x3 convolution of stride 1 and padding 1, by F(2x2, 3x3) or F(4x4, 3x3).
+
+    The products are summed in float32, also of bfloat16 inputs. On a GPU, or in another precision,
+    it is torch's own convolution.
+
+    Examples:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, padding=1))
+        >>> images = torch.randn(2, 16, 8, 8)
+        >>> expected = network(images)
+        >>> use_winograd(network, outputs=2)
+        1
+        >>> torch.allclose(network(images), expected, atol=1e-5)
+        True
+    """
+
+    #: Outputs along the side of a tile, 2 or 4.
+    outputs: int
+    #: The transformed kernels of the convolution and of its gradient, if the weight is frozen.
+    frozen_kernels: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, K, H, W)."""
+        device = input.device.type
+        if torch.is_autocast_enabled(device):
+            input = input.to(torch.get_autocast_dtype(device))
+        if device != 'cpu' or input.dtype not in PRECISIONS:
+            return super().forward(input)
+        forward, backward = self.frozen_kernels or (None, None)
+        return _Winograd.apply(input, self.weight, self.bias, self.outputs, forward, backward)
+
+
+def use_winograd(network: nn.Module, outputs: int) -> int:
+    """Turn the convolutions that allow it into :class:`WinogradConv2d`; returns their number.
+
+    Parameters stay what they are, so checkpoints and optimizers do not notice.
+
+    Args:
+        network: The network, changed in place. Weights without gradient are transformed once.
+        outputs: Outputs along the side of a tile: 2 rounds no worse than the direct convolution, 4
+            is the fastest and rounds about four times as much.
+
+    Raises:
+        ValueError: If there is no such algorithm, no suitable convolution, or no compiler.
+    """
+    if outputs not in KERNEL_TRANSFORMS:
+        raise ValueError(f'winograd must be one of {list(KERNEL_TRANSFORMS)}, got {outputs!r}')
+    suitable = [module for module in network.modules() if _is_suitable(module)]
+    if not suitable:
+        raise ValueError(
+            f'winograd={outputs}: no convolution of the network has a 3x3 kernel, stride 1, padding '
+            f'1 and channels in multiples of {LANES}: leave winograd out'
+        )
+    _load()
+    for module in suitable:
+        module.__class__ = WinogradConv2d
+        module.outputs = outputs
+        if not module.weight.requires_grad:
+            module.frozen_kernels = (
+                transform_kernels(module.weight, outputs),
+                transform_kernels(_of_gradient(module.weight), outputs),
+            )
+    return len(suitable)
+
+
+def transform_kernels(weight: Tensor, outputs: int) -> Tensor:
+    """Kernels (K, C, 3, 3) as frequencies (S * S, C, K), float32, with S = outputs + 2."""
+    transform = _transform(outputs)
+    # in double, so that they are rounded only once
+    frequencies = torch.einsum('ai,kcij,bj->abck', transform, weight.detach().double(), transform)
+    return frequencies.flatten(0, 1).float().contiguous()
+
+
+def _transform(outputs: int) -> Tensor:
+    return torch.tensor(KERNEL_TRANSFORMS[outputs], dtype=torch.float64)
+
+
+def _is_suitable(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d
+        and (module.kernel_size, module.stride, module.dilation) == ((3, 3), (1, 1), (1, 1))
+        and module.padding == (1, 1)
+        and module.padding_mode == 'zeros'
+        and module.groups == 1
+        and module.in_channels % LANES == module.out_channels % LANES == 0
+    )
+
+
+def _of_gradient(weight: Tensor) -> Tensor:
+    """Kernels that take the gradient of the outputs to that of the inputs."""
+    return weight.flip(2, 3).transpose(0, 1)
+
+
+class _Winograd(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        outputs: int,
+        forward_kernels: Tensor | None,
+        backward_kernels: Tensor | None,
+    ) -> Tensor:
+        ctx.save_for_backward(input if weight.requires_grad else None, weight, backward_kernels)
+        ctx.outputs = outputs
+        if forward_kernels is None:
+            forward_kernels = transform_kernels(weight, outputs)
+        return torch.ops.mmbss.winograd_conv(input, forward_kernels, bias, None, False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        input, weight, kernels = ctx.saved_tensors
+        of_input = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            if kernels is None:
+                kernels = transform_kernels(_of_gradient(weight), ctx.outputs)
+            of_input = torch.ops.mmbss.winograd_conv(gradient, kernels, None, None, False)
+        if ctx.needs_input_grad[1]:
+            sums = torch.ops.mmbss.winograd_weight_gradient(input, gradient, ctx.outputs)
+            transform = _transform(ctx.outputs)
+            frequencies = sums.double().unflatten(0, (len(transform), -1))
+            of_weight = torch.einsum('ai,abck,bj->kcij', transform, frequencies, transform)
+            of_weight = of_weight.to(weight.dtype)
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(dim=(0, 2, 3), dtype=weight.dtype)
+        return of_input, of_weight, of_bias, None, None, None
+
+
+@cache
+def _load() -> None:
+    load_operator(Path(__file__).with_suffix('.cpp'))
+
+    @torch.library.register_fake('mmbss::winograd_conv')
+    def shape_of(
+        input: Tensor, kernels: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool
+    ) -> Tensor:
+        shape = (input.shape[0], kernels.shape[2], *input.shape[2:])
+        return input.new_empty(shape).contiguous(memory_format=torch.channels_last)
+
+    @torch.library.register_fake('mmbss::winograd_weight_gradient')
+    def shape_of_sums(input: Tensor, gradient: Tensor, outputs: int) -> Tensor:
+        shape = ((outputs + 2) ** 2, input.shape[1], gradient.shape[1])
+        return input.new_empty(shape, dtype=torch.float32)
