@@ -31,6 +31,7 @@ setup(
             '.mim/*.yml',
             '.mim/configs/**/*.py',
             '.mim/tools/*',
+            'ops/*.cpp',
             'py.typed',
             'visualization/templates/*',
         ]

@@ -87,18 +87,15 @@ class CountingModel(nn.Module):
         self.backwards += len(gradient)
 
 
-def build_teacher(
-    config: str, checkpoint: str, fuse_bn: bool = False, channels_last: bool = False
-) -> Teacher:
-    """The teacher with the data preprocessor of its own config."""
+def build_teacher(config: str, checkpoint: str, **settings: Any) -> Teacher:
+    """The teacher, with settings of its speed, and the data preprocessor of its own config."""
     preprocessor = Config.fromfile(config).data_preprocessor
     preprocessor.setdefault('type', 'mmpretrain.ClsDataPreprocessor')
     return Teacher(
         config=config,
         checkpoint=checkpoint,
         student_preprocessor=MODELS.build(preprocessor),
-        fuse_bn=fuse_bn,
-        channels_last=channels_last,
+        **settings,
     )
 
 
@@ -263,7 +260,9 @@ def main() -> None:
             if key in args.library_attacks
         }
         teacher = build_teacher(args.teacher_config, args.checkpoint)
-        fast_teacher = build_teacher(args.teacher_config, args.checkpoint, True, True)
+        fast_teacher = build_teacher(
+            args.teacher_config, args.checkpoint, fuse_bn=True, channels_last=True
+        )
     samples, base, logits = load_correct(teacher, args.data, args.num_samples, args.first_image)
     target = choose_targets(args.targets, logits, base)
     fast_teacher(samples)  # the first call compares it with the plain one

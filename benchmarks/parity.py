@@ -19,6 +19,13 @@ from mmbss.attacks import BSSAttack
 from mmbss.errors import readable_errors
 
 BOUNDS = (-2.5, 2.5)
+FUSED = dict(fuse_bn=True, channels_last=True)
+TEACHERS = {
+    'plain': dict(),
+    'fused BatchNorm': dict(fuse_bn=True),
+    'fused BatchNorm, channels last, Winograd 2': dict(FUSED, winograd=2),
+    'fused BatchNorm, channels last, Winograd 4': dict(FUSED, winograd=4),
+}
 
 
 def main() -> None:
@@ -33,9 +40,9 @@ def main() -> None:
     args = parser.parse_args()
     print('| teacher | target classes | within 1e-4 | largest difference |')
     print('|---|---|---:|---:|')
-    for fuse_bn in (False, True):
+    for name, settings in TEACHERS.items():
         with readable_errors():
-            teacher = build_teacher(args.teacher_config, args.checkpoint, fuse_bn)
+            teacher = build_teacher(args.teacher_config, args.checkpoint, **settings)
             plain = build_teacher(args.teacher_config, args.checkpoint)
         lowest, highest = plain.pixel_bounds
         pixels = np.load(args.data)['images'][: args.num_samples]
@@ -50,7 +57,6 @@ def main() -> None:
             published = reference_attack(plain.logits, images, base, target)
             difference = (ours - published).abs().flatten(1).amax(dim=1)
             share = (difference <= 1e-4).float().mean()
-            name = 'fused BatchNorm' if fuse_bn else 'plain'
             print(f'| {name} | {kind} | {share:.2%} | {difference.max():.2g} |', flush=True)
 
 

@@ -8,7 +8,7 @@ from mmpretrain.models import ImageClassifier, MultiLabelClsHead, MultiTaskHead
 from torch import nn
 
 #: Arguments that a distiller has beyond those of the classifier it is.
-DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'channels_last', 'compile')
+DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'channels_last', 'winograd', 'compile')
 
 
 def plain_classifier(model: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class RecallingNetwork:
         recorded, self.recorded = self.recorded, None
         if recorded is not None and _are_the_same(inputs, self.samples):
             return recorded(inputs)
-        if self.halves.suit(len(inputs)):
+        if self.halves.suits(len(inputs)):
             return RecordedPass(self.halves, inputs.detach())(inputs)
         return self.network(inputs)
 

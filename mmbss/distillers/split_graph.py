@@ -43,29 +43,26 @@ class Halves:
         backward: Number of rows, those tensors and the gradient of the logits to that of the
             inputs.
         axes: Where each of the tensors has its rows.
-        conditions: What tracing took for granted of the number of rows.
+        suits: Whether the forward graph does with that many rows what the network does.
     """
 
-    forward: fx.GraphModule
-    backward: fx.GraphModule
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
     axes: list[Axis]
-    conditions: tuple[Callable[[int], bool], ...] = ()
+    suits: Callable[[int], bool] = lambda rows: False
 
     def fuse(self) -> None:
         """Merge operators; the results are the same up to rounding."""
         for half in (self.forward, self.backward):
+            assert isinstance(half, fx.GraphModule)
             fuse_into_winograd(half.graph)
             half.recompile()
-
-    def suit(self, rows: int) -> bool:
-        """Whether the forward graph answers that many rows as the network would."""
-        return all(condition(rows) for condition in self.conditions)
 
     def compiled(self) -> 'Halves':
         """The same, compiled when first called; the gradient alone for any number of rows."""
         forward = torch.compile(self.forward, dynamic=False)
         backward = torch.compile(self.backward, dynamic=True)
-        return replace(self, forward=forward, backward=backward, conditions=(lambda rows: False,))
+        return replace(self, forward=forward, backward=backward, suits=lambda rows: False)
 
 
 def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
@@ -74,11 +71,14 @@ def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
     Raises:
         ValueError: If an activation mixes the rows of the batch with something else.
     """
-    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    shapes = ShapeEnv()
+    mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
     sizes = [DimDynamic.DYNAMIC] + [DimDynamic.STATIC] * (inputs.ndim - 1)
     fake = mode.from_tensor(
         inputs.detach(), symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes)
     )
+    rows: Any = fake.shape[0]
+    symbol = rows.node.expr
 
     def answer_and_gradient(samples: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
@@ -93,11 +93,11 @@ def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
         traced = make_fx(answer_and_gradient, tracing_mode='symbolic', _allow_non_fake_inputs=True)(
             fake, cotangent
         )
-    halves = split(traced, fake.shape[0])
-    rows = fake.shape[0].node.expr
-    guards = [guard.expr for guard in mode.shape_env.guards]
+    guards = [guard.expr for guard in shapes.guards]
+    halves = split(traced, rows)
+    # of one row, torch takes much for granted without saying so
     return replace(
-        halves, conditions=tuple(lambda n, guard=guard: bool(guard.subs(rows, n)) for guard in guards)
+        halves, suits=lambda count: count > 1 and all(guard.subs(symbol, count) for guard in guards)
     )
 
 

@@ -83,9 +83,7 @@ class Teacher(nn.Module):
         self.unchecked: nn.Module | None = None
         if fuse_bn or channels_last or precision != 'float32' or winograd is not None:
             self.unchecked = self.network
-            self.network = accelerate(
-                self.network, fuse_bn, channels_last, precision, winograd
-            )
+            self.network = accelerate(self.network, fuse_bn, channels_last, precision, winograd)
         self.fuse_bn = fuse_bn
         self.recorder = FeatureRecorder(self.network, 'teacher')
         self.pass_recorder = PassRecorder(self.answer, compile)

@@ -45,7 +45,8 @@ def _compile(compiler: str, source: Path, target: Path) -> None:
     folders = [f'-L{path}' for path in cpp_extension.library_paths()]
     abi = f'-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}'
     command = [compiler, *FLAGS, abi, *includes, str(source), '-o', str(target), *folders]
-    done = subprocess.run(  # noqa: S603: the compiler the user has chosen
+    # the compiler is the one the user has chosen
+    done = subprocess.run(  # noqa: S603
         [*command, '-lc10', '-ltorch_cpu'], capture_output=True, text=True, check=False
     )
     if done.returncode:

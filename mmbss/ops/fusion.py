@@ -19,14 +19,15 @@ def fuse_into_winograd(graph: fx.Graph) -> None:
         graph: Graph of ATen operators, whose nodes have their tensors as ``meta['val']``.
     """
     for node in list(graph.nodes):
-        first, *others = node.args or (None,)
-        if node.target in (ADD, ADD_IN_PLACE) and len(others) == 1 and not node.kwargs:
-            if _can_add(first, others[0], node):
-                _merge(graph, node, first, residual=others[0])
-            elif node.target is ADD and _can_add(others[0], first, node):
-                _merge(graph, node, others[0], residual=first)
-        elif node.target in RELUS and _is_open(first, node):
-            _merge(graph, node, first, relu=True)
+        operands: list[Any] = list(node.args)
+        if node.target in (ADD, ADD_IN_PLACE) and len(operands) == 2 and not node.kwargs:
+            first, second = operands
+            if _can_add(first, second, node):
+                _merge(graph, node, first, residual=second)
+            elif node.target is ADD and _can_add(second, first, node):
+                _merge(graph, node, second, residual=first)
+        elif node.target in RELUS and _is_open(operands[0], node):
+            _merge(graph, node, operands[0], relu=True)
 
 
 def _can_add(convolution: Any, residual: Any, user: fx.Node) -> bool:
@@ -41,9 +42,10 @@ def _is_open(node: Any, user: fx.Node) -> bool:
         return False
     input, *_, relu = node.args
     assert isinstance(input, fx.Node)
-    # run later, it must find its input unchanged
-    changed = any(_changes_arguments(other) for other in input.users)
-    return list(node.users) == [user] and not (relu or changed)
+    # run later, it must find its input unchanged, and it puts out NHWC
+    changed = any(_changes(other, input) for other in input.users)
+    nhwc = user.meta['val'].is_contiguous(memory_format=torch.channels_last)
+    return list(node.users) == [user] and nhwc and not (relu or changed)
 
 
 def _alike(convolution: fx.Node, other: Any) -> bool:
@@ -53,8 +55,12 @@ def _alike(convolution: fx.Node, other: Any) -> bool:
     return mine.dtype == its.dtype and str(mine.shape) == str(its.shape)
 
 
-def _changes_arguments(node: fx.Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+def _changes(node: fx.Node, argument: fx.Node) -> bool:
+    """Whether an operator writes to one of its arguments."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    given = zip(node.args, node.target._schema.arguments, strict=False)
+    return any(value is argument and declared.is_write for value, declared in given)
 
 
 def _merge(

@@ -120,45 +120,59 @@ struct Tiling {
   }
 };
 
-// Read a square of side R at each of some tiles, and transform its rows and columns to S each.
+// Read a square of side R at each of some tiles, and transform its columns and rows to S each.
 // The squares begin `margin` pixels above and left of the tiles; outside the image all is 0.
-template <int M, int R, typename T, typename Transform>
+template <int M, int R, auto Transform, typename T>
 void to_frequencies(
     const T* image, const Tiling<M>& tiling, int64_t first, int64_t count, int margin,
-    Transform transform, const T* zeros, float* to, int64_t stride) {
-  constexpr int S = M + 2;
-  const int64_t C = tiling.channels, next_row = tiling.width * C;
-  int64_t offsets[R * R];
-  for (int i = 0; i < R * R; ++i) offsets[i] = i / R * next_row + i % R * C;
-  for (int64_t t = 0; t < count; ++t) {
-    const int64_t top = tiling.top(first + t) - margin, left = tiling.left(first + t) - margin;
-    const T* corner = image + tiling.offset(first + t, top, left);
-    const T* pixels[R * R];
-    for (int i = 0; i < R * R; ++i) pixels[i] = corner + offsets[i];
-    if (top < 0 || left < 0 || top + R > tiling.height || left + R > tiling.width)
-      for (int i = 0; i < R * R; ++i) {
-        const int64_t row = top + i / R, column = left + i % R;
-        if (row < 0 || row >= tiling.height || column < 0 || column >= tiling.width)
-          pixels[i] = zeros;
-      }
-    // what the next row of tiles will need first
-    for (int i = 0; i < M; ++i)
-      for (int64_t c = 0; c < M * C; c += 64 / sizeof(T))
-        __builtin_prefetch(corner + (R + i) * next_row + c);
+    const T* zeros, float* to, int64_t stride) {
+  constexpr int S = M + 2, kShared = R - M;  // neighbours share columns
+  const int64_t C = tiling.channels;
+  for (int64_t t = 0; t < count;) {
+    // a run of neighbours
+    const int64_t left = tiling.left(first + t), top = tiling.top(first + t) - margin;
+    const int64_t end = std::min(count, t + tiling.across - left / M);
+    const T* rows[R];
+    int64_t steps[R];
+    for (int r = 0; r < R; ++r) {
+      const bool inside = top + r >= 0 && top + r < tiling.height;
+      rows[r] = inside ? image + tiling.offset(first + t, top + r, 0) : zeros;
+      steps[r] = inside ? C : 0;
+    }
+    const T* below = image + tiling.offset(first + t, top + R, 0);
     for (int64_t c = 0; c < C; c += kLanes) {
-      Vec square[R * R], half[S * R];
-#pragma GCC unroll 36
-      for (int i = 0; i < R * R; ++i) square[i] = load(pixels[i] + c);
+      Vec columns[R][S];
+      const auto read = [&](int j, int64_t column) {
+        Vec pixels[R];
+        const bool inside = column >= 0 && column < tiling.width;
 #pragma GCC unroll 6
-      for (int i = 0; i < R; ++i) transform(square + i, R, half + S * i);
+        for (int r = 0; r < R; ++r)
+          pixels[r] = inside ? load(rows[r] + column * steps[r] + c) : Vec{};
+        Transform(pixels, 1, columns[j]);
+        // the next run will need the rows below
+        for (int r = 0; r < M; ++r) __builtin_prefetch(below + (r * tiling.width + column) * C + c);
+      };
 #pragma GCC unroll 6
-      for (int i = 0; i < S; ++i) {
-        Vec frequencies[S];
-        transform(half + i, S, frequencies);
+      for (int j = 0; j < kShared; ++j) read(j, left - margin + j);
+      int64_t column = left - margin + kShared;
+      for (int64_t tile = t; tile < end; ++tile, column += M) {
 #pragma GCC unroll 6
-        for (int j = 0; j < S; ++j) store(to + (S * i + j) * stride + t * C + c, frequencies[j]);
+        for (int j = kShared; j < R; ++j) read(j, column + j - kShared);
+#pragma GCC unroll 6
+        for (int i = 0; i < S; ++i) {
+          Vec frequencies[S];
+          Transform(&columns[0][i], S, frequencies);
+#pragma GCC unroll 6
+          for (int j = 0; j < S; ++j)
+            store(to + (S * i + j) * stride + tile * C + c, frequencies[j]);
+        }
+#pragma GCC unroll 6
+        for (int j = 0; j < kShared; ++j)
+#pragma GCC unroll 6
+          for (int i = 0; i < S; ++i) columns[j][i] = columns[j + M][i];
       }
     }
+    t = end;
   }
 }
 
@@ -274,8 +288,7 @@ void convolve(
     for (int64_t first = begin * block; first < std::min(end * block, in.count); first += block) {
       const int64_t count = std::min(block, in.count - first);
       const int64_t rows = (count + kSums - 1) / kSums * kSums;
-      to_frequencies<M, S>(
-          input, in, first, count, 1, Winograd<M>::input, zeros, v, in_stride);
+      to_frequencies<M, S, Winograd<M>::input>(input, in, first, count, 1, zeros, v, in_stride);
       for (int f = 0; f < F; ++f)
         multiply<kSums>(
             v + f * in_stride, C, 1, kernels + f * C * K, m + f * out_stride, rows, C, K, false);
@@ -302,10 +315,9 @@ void correlate(
       const int64_t last = std::min(blocks * (part + 1) / parts * block, in.count);
       for (int64_t first = blocks * part / parts * block; first < last; first += block) {
         const int64_t count = std::min(block, last - first);
-        to_frequencies<M, S>(
-            input, in, first, count, 1, Winograd<M>::input, zeros, v, in_stride);
-        to_frequencies<M, M>(
-            gradient, out, first, count, 0, Winograd<M>::gradient, zeros, g, out_stride);
+        to_frequencies<M, S, Winograd<M>::input>(input, in, first, count, 1, zeros, v, in_stride);
+        to_frequencies<M, M, Winograd<M>::gradient>(
+            gradient, out, first, count, 0, zeros, g, out_stride);
         for (int f = 0; f < F; ++f)
           multiply<16>(
               v + f * in_stride, 1, C, g + f * out_stride, sums + (part * F + f) * C * K, C, count,

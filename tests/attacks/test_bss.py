@@ -312,6 +312,27 @@ def test_where_most_samples_are_to_leave_only_the_stragglers_pay_for_a_second_gr
     assert class_lead(result.logits, classes(0, 0, 0))[2].item() == pytest.approx(-0.009, abs=1e-5)
 
 
+def test_no_second_gradient_is_paid_where_the_model_takes_that_of_some_rows():
+    class Remembering:
+        takes_gradient_of_rows = True
+
+        def __init__(self):
+            self.passes = []
+
+        def __call__(self, inputs):
+            self.passes.append((len(inputs), inputs.requires_grad))
+            return identity(inputs)
+
+    model = Remembering()
+    samples = torch.tensor([[1.01, 1.0, 0.0], [1.02, 1.0, 0.0], [9.0, 0.0, 0.0]])
+    attack = BSSAttack(num_steps=2, step='newton', step_size=0.9, overshoot=0.1)
+    result = attack(model, samples, classes(0, 0, 0), classes(1, 1, 1))
+    other = attack(identity, samples, classes(0, 0, 0), classes(1, 1, 1))
+    assert model.passes == [(3, True), (3, True), (1, False)]
+    assert torch.equal(result.samples, other.samples)
+    assert torch.equal(result.steps, other.steps)
+
+
 # ---- the closest step -------------------------------------------------------------------------
 
 

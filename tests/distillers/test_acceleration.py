@@ -1,4 +1,5 @@
 import copy
+import shutil
 
 import pytest
 import torch
@@ -6,12 +7,17 @@ from torch import nn
 
 from mmbss.distillers.acceleration import accelerate, check_answers
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.ops import WinogradConv2d
 
+compiler = pytest.mark.skipif(shutil.which('c++') is None, reason='there is no C++ compiler')
 FASTER = [
     dict(fuse_bn=True),
     dict(channels_last=True),
     dict(precision='bfloat16'),
     dict(fuse_bn=True, channels_last=True, precision='bfloat16'),
+    pytest.param(dict(winograd=2), marks=compiler),
+    pytest.param(dict(fuse_bn=True, channels_last=True, winograd=4), marks=compiler),
+    pytest.param(dict(fuse_bn=True, precision='bfloat16', winograd=2), marks=compiler),
 ]
 NOTHING = dict(fuse_bn=False, channels_last=False, precision='float32')
 
@@ -88,6 +94,15 @@ def test_rounding_of_logits_near_zero_is_no_difference(network):
         check_answers(network, inputs, torch.full((2, 10), 1e-2))
 
 
+@compiler
+def test_a_frozen_network_has_its_kernels_transformed_once(network):
+    faster = accelerate(network, **{**NOTHING, 'fuse_bn': True}, winograd=2)
+    layers = [module for module in faster.modules() if isinstance(module, WinogradConv2d)]
+    assert layers
+    assert all(layer.frozen_kernels is not None for layer in layers)
+    assert not any(isinstance(module, WinogradConv2d) for module in network.modules())
+
+
 def test_other_precisions_are_refused(network):
     with pytest.raises(ValueError, match=r'teacher\.precision must be one of .* got .int8.'):
         accelerate(network, **{**NOTHING, 'precision': 'int8'})
@@ -97,17 +112,53 @@ def test_other_precisions_are_refused(network):
 
 
 @pytest.mark.parametrize('settings', FASTER, ids=str)
-def test_bss_runs_with_a_faster_teacher(make_distiller, make_teacher, make_batch, settings):
+def test_bss_runs_with_a_faster_teacher(
+    make_distiller, make_teacher, make_batch, resnet_config, settings
+):
     channels_last = settings.get('channels_last', False)
     settings = {k: v for k, v in settings.items() if k != 'channels_last'}
-    distiller = make_distiller(
-        teacher=make_teacher(favoured=0, **settings), favoured=0, channels_last=channels_last
-    )
+    teacher = make_teacher(resnet_config(width=8), favoured=0, **settings)
+    distiller = make_distiller(teacher=teacher, favoured=0, channels_last=channels_last)
     losses = distiller.loss(*make_batch([0] * 8))
     assert losses['bss_samples'] == 8
     assert losses['loss_kd'].dtype is torch.float32
     assert all(value.isfinite() for value in losses.values())
     assert distiller.teacher.unchecked is None, 'the original is let go after the first batch'
+
+
+@compiler
+@pytest.mark.parametrize('reuse', [False, True])
+def test_winograd_gives_the_same_losses_and_gradients(
+    make_distiller, make_teacher, make_batch, resnet_config, boundary_config, reuse
+):
+    wide = resnet_config(width=16)
+    teacher, batch = make_teacher(wide, favoured=0), make_batch([0] * 20)
+    boundary = boundary_config(
+        attack=dict(type='mmbss.BSSAttack', num_steps=1), reuse_clean_pass=reuse
+    )
+    settings = dict(student=wide, favoured=0, channels_last=True, boundary=boundary)
+    plain = make_distiller(teacher=teacher, **settings)
+    other = make_distiller(teacher=dict(teacher, winograd=2), winograd=4, **settings)
+    for network in (other.backbone, other.teacher.network):
+        assert any(isinstance(module, WinogradConv2d) for module in network.modules())
+    other.load_state_dict(plain.state_dict())
+    for distiller in (plain, other):
+        torch.manual_seed(0)
+        losses = distiller.loss(*batch)
+        sum(value for name, value in losses.items() if name.startswith('loss')).backward()
+        distiller.losses = losses
+    assert plain.losses['bss_samples'] > 0
+    for name, value in plain.losses.items():
+        torch.testing.assert_close(other.losses[name], value, rtol=1e-3, atol=1e-4)
+    for mine, its in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(its.grad, mine.grad, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_other_tiles_are_refused(make_distiller, make_teacher, whose):
+    settings = dict(winograd=3) if whose == 'student' else dict(teacher=make_teacher(winograd=3))
+    with pytest.raises(ValueError, match=r'winograd must be one of \[2, 4\], got 3'):
+        make_distiller(**settings)
 
 
 def test_channels_last_gives_the_same_losses(make_distiller, make_teacher, make_batch):
@@ -121,7 +172,12 @@ def test_channels_last_gives_the_same_losses(make_distiller, make_teacher, make_
 
 def test_a_distiller_in_channels_last_stands_for_its_student(build_model, resnet_config):
     config = dict(
-        resnet_config(), type='mmbss.Distiller', teacher={}, losses={}, channels_last=True
+        resnet_config(),
+        type='mmbss.Distiller',
+        teacher={},
+        losses={},
+        channels_last=True,
+        winograd=2,
     )
     assert build_model(load_model_config(config)).head.num_classes == 10
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -136,16 +138,53 @@ def test_the_network_is_not_asked_what_is_recorded():
     assert asked == []
     assert torch.allclose(logits, network(samples), atol=1e-6)
     assert torch.autograd.grad(logits.sum(), samples)[0].abs().max() > 0
-    model(samples + 1)
-    model(samples)  # the record is gone
-    assert asked == [2, 2]
 
 
-def test_the_network_is_asked_about_other_samples():
+@pytest.mark.parametrize('first', [True, False], ids=['record asked', 'record not asked'])
+@pytest.mark.parametrize('count', [2, 6, 9])
+def test_other_samples_are_answered_by_the_graphs_of_the_record(first, count):
     network, inputs, rows = conv_net(), torch.randn(6, 3, 8, 8), torch.tensor([5, 1])
     model, asked = recalling(network, inputs, rows)
-    other = inputs[rows] + 0.1
-    assert torch.equal(model(other), network(other))
-    model, asked_later = recalling(network, inputs, rows)
-    assert torch.equal(model(inputs), network(inputs))
-    assert (asked, asked_later) == ([2], [6])
+    if first:
+        model(inputs[rows])
+    other = torch.randn(count, 3, 8, 8).requires_grad_()
+    logits, expected = model(other), network(other)
+    assert asked == []
+    assert torch.allclose(logits, expected, atol=1e-6)
+    cotangent = torch.randn_like(expected)
+    cotangent[1] = 0
+    (gradient,) = torch.autograd.grad(logits, other, cotangent)
+    (own,) = torch.autograd.grad(expected, other, cotangent)
+    assert torch.allclose(gradient, own, atol=1e-6)
+
+
+def test_the_network_itself_answers_numbers_of_samples_that_the_graphs_do_not_suit():
+    def network(x):
+        return x.flatten(1) * (2.0 if len(x) > 4 else 1.0)
+
+    inputs, rows = torch.randn(6, 3), torch.tensor([5, 1])
+    model, asked = recalling(network, inputs, rows)
+    for count in (6, 7, 4, 1):
+        other = torch.randn(count, 3)
+        assert torch.equal(model(other), network(other))
+    assert asked == [7, 4, 1]
+
+
+def test_a_gradient_of_some_rows_is_computed_for_these_alone():
+    inputs = torch.randn(6, 3, 8, 8)
+    recorded = PassRecorder(conv_net())(inputs)
+    counts, backward = [], recorded.halves.backward
+
+    def counted(rows, *arguments):
+        counts.append(rows)
+        return backward(rows, *arguments)
+
+    recorded.halves = replace(recorded.halves, backward=counted)
+    cotangent = torch.randn(6, 5)
+    whole = recorded.gradient(cotangent)
+    kept = torch.tensor([True, False, True, False, False, True])
+    part = recorded.gradient(cotangent * kept[:, None])
+    assert counts == [6, 3]
+    assert torch.allclose(part[kept], whole[kept], atol=1e-6)
+    assert part[~kept].eq(0).all()
+    assert recorded.gradient(torch.zeros(6, 5)).eq(0).all()
