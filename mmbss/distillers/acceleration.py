@@ -5,6 +5,7 @@ import copy
 import torch
 import torch._dynamo
 from mmcv.cnn import fuse_conv_bn
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmbss.ops import use_winograd
@@ -61,6 +62,10 @@ def compile_in_place(backbone: nn.Module) -> None:
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, NUM_COMPILED_FORMS)
     backbone.compile()
+    print_log(
+        f'{type(backbone).__name__} is compiled at its first steps, which takes minutes',
+        logger='current',
+    )
 
 
 @torch.no_grad()

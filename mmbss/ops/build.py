@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch.utils import cpp_extension
 
 FLAGS = ('-O3', '-march=native', '-fopenmp', '-fno-math-errno', '-std=c++20', '-shared', '-fPIC')
@@ -32,6 +33,7 @@ def load_operator(source: Path) -> None:
                 f'winograd needs a C++ compiler, but there is no {compiler!r}: install g++ or '
                 'clang, name one by the environment variable CXX, or leave winograd out'
             )
+        print_log(f'compiling {source.name}, once for this machine', logger='current')
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             built = Path(folder, library.name)

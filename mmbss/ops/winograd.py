@@ -70,7 +70,8 @@ def use_winograd(network: nn.Module, outputs: int) -> int:
     Parameters stay what they are, so checkpoints and optimizers do not notice.
 
     Args:
-        network: The network, changed in place. Weights without gradient are transformed once.
+        network: The network, changed in place. Weights without gradient are transformed now and
+            must not change any more.
         outputs: Outputs along the side of a tile: 2 rounds no worse than the direct convolution, 4
             is the fastest, with about eight times the rounding error.
 
