@@ -247,17 +247,22 @@ void multiply_in_registers(
     for (int j = 0; j < J; ++j) store(to + r * columns + j * kLanes, sums[r][j]);
 }
 
-// (rows, inner) times (inner, columns); rows a multiple of Sums, columns one of kLanes.
-template <int Sums, int J = 4>
+// (rows, inner) times (inner, columns); rows a multiple of Sums, columns one of kLanes. The result
+// may replace the first matrix where that is contiguous, as wide, and at most kWidest columns.
+// Where rows are short, Few of the Sums at a time may be faster.
+constexpr int64_t kWidest = 4 * kLanes;
+
+template <int Sums, int Few, int J = 4>
 void multiply(
     const float* a, int64_t a_row, int64_t a_inner, const float* b, float* to, int64_t rows,
     int64_t inner, int64_t columns, bool add, int64_t begin = 0) {
+  constexpr int R = (J < 4 ? Few : Sums) / J;
   for (; begin + J * kLanes <= columns; begin += J * kLanes)
-    for (int64_t r = 0; r < rows; r += Sums / J)
-      multiply_in_registers<Sums / J, J>(
+    for (int64_t r = 0; r < rows; r += R)
+      multiply_in_registers<R, J>(
           a + r * a_row, a_row, a_inner, b + begin, to + r * columns + begin, inner, columns, add);
   if constexpr (J > 1)
-    multiply<Sums, J / 2>(a, a_row, a_inner, b, to, rows, inner, columns, add, begin);
+    multiply<Sums, Few, J / 2>(a, a_row, a_inner, b, to, rows, inner, columns, add, begin);
 }
 
 // Tiles of a block: as many as their frequencies fit into the cache.
@@ -277,20 +282,22 @@ void convolve(
     const T* input, const Tiling<M>& in, const float* kernels, const Epilogue<T>& epilogue,
     T* output, const Tiling<M>& out) {
   constexpr int S = M + 2, F = S * S;
-  const int64_t C = in.channels, K = out.channels, block = block_size(F, C + K);
+  const int64_t C = in.channels, K = out.channels;
+  const bool in_place = C == K && K <= kWidest;  // less memory to pass over
+  const int64_t block = block_size(F, in_place ? C : C + K);
   // a vector more, so that the frequencies do not fall onto the same places of the cache
   const int64_t in_stride = block * C + kLanes, out_stride = block * K + kLanes;
   at::parallel_for(0, (in.count + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
     float* v = scratch(F * (in_stride + out_stride) + C);
-    float* m = v + F * in_stride;
-    T* zeros = reinterpret_cast<T*>(m + F * out_stride);
+    float* m = in_place ? v : v + F * in_stride;
+    T* zeros = reinterpret_cast<T*>(v + F * (in_stride + out_stride));
     std::fill(zeros, zeros + C, T(0));
     for (int64_t first = begin * block; first < std::min(end * block, in.count); first += block) {
       const int64_t count = std::min(block, in.count - first);
       const int64_t rows = (count + kSums - 1) / kSums * kSums;
       to_frequencies<M, S, Winograd<M>::input>(input, in, first, count, 1, zeros, v, in_stride);
       for (int f = 0; f < F; ++f)
-        multiply<kSums>(
+        multiply<kSums, kSums / 2>(
             v + f * in_stride, C, 1, kernels + f * C * K, m + f * out_stride, rows, C, K, false);
       from_frequencies<M>(m, out_stride, out, first, count, epilogue, output);
     }
@@ -319,7 +326,7 @@ void correlate(
         to_frequencies<M, M, Winograd<M>::gradient>(
             gradient, out, first, count, 0, zeros, g, out_stride);
         for (int f = 0; f < F; ++f)
-          multiply<16>(
+          multiply<16, 16>(
               v + f * in_stride, 1, C, g + f * out_stride, sums + (part * F + f) * C * K, C, count,
               K, true);
       }
