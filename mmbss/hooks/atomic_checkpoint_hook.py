@@ -47,6 +47,12 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.logger.info('validating the checkpoint, which the killed run had not')
             self.last_ckpt = self._path_of(runner)
             runner.val_loop.run()
+        if runner.iter >= runner.max_iters:
+            key = 'max_iters' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'max_epochs'
+            runner.logger.info(
+                f'all {runner.max_iters} iterations are done already: '
+                f'raise train_cfg.{key} to go on'
+            )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Store the best checkpoint and, in the last one, that it has been validated."""

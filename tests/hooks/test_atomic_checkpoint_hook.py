@@ -122,6 +122,15 @@ def test_a_validation_that_has_been_made_is_not_repeated(run, tmp_path):
     assert runner.message_hub.get_scalar('val/accuracy/top1').data[0].size == 3
 
 
+def test_a_finished_run_that_is_resumed_says_so(run, tmp_path, capfd):
+    run(epochs=2, keep=-1)
+    said = capfd.readouterr()
+    assert 'are done already' not in said.out + said.err
+    run(epochs=2, resume='epoch_2.pth', keep=-1)
+    said = capfd.readouterr()
+    assert 'all 4 iterations are done already: raise train_cfg.max_epochs' in said.out + said.err
+
+
 @pytest.mark.parametrize('name', ['iter_2.pth', 'iter_3.pth'])
 def test_a_resume_within_an_epoch_validates_at_its_end(name, run):
     run(keep=-1, by_epoch=False)  # two iterations an epoch
