@@ -80,9 +80,6 @@ class RecallingNetwork:
         samples: (M, ...) the kept rows of the recorded inputs.
     """
 
-    #: A gradient that is asked for some rows only costs no more than these do.
-    takes_gradient_of_rows = True
-
     def __init__(
         self, network: Callable[[Tensor], Tensor], recorded: RecordedPass, samples: Tensor
     ) -> None:
@@ -90,6 +87,8 @@ class RecallingNetwork:
         self.recorded: RecordedPass | None = recorded
         self.samples = samples
         self.halves = recorded.halves
+        # then a gradient that is asked for some rows only costs no more than these do
+        self.takes_gradient_of_rows = self.halves.suits(len(samples))
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """(N, K) logits of (N, ...) inputs."""

@@ -150,6 +150,7 @@ def test_other_samples_are_answered_by_the_graphs_of_the_record(first, count):
     other = torch.randn(count, 3, 8, 8).requires_grad_()
     logits, expected = model(other), network(other)
     assert asked == []
+    assert model.takes_gradient_of_rows
     assert torch.allclose(logits, expected, atol=1e-6)
     cotangent = torch.randn_like(expected)
     cotangent[1] = 0
@@ -168,6 +169,7 @@ def test_the_network_itself_answers_numbers_of_samples_that_the_graphs_do_not_su
         other = torch.randn(count, 3)
         assert torch.equal(model(other), network(other))
     assert asked == [7, 4, 1]
+    assert not model.takes_gradient_of_rows
 
 
 def test_a_gradient_of_some_rows_is_computed_for_these_alone():
