@@ -348,6 +348,16 @@ const T* pointer(const std::optional<at::Tensor>& tensor) {
   return tensor ? tensor->const_data_ptr<T>() : nullptr;
 }
 
+// Call what is compiled for tiles of so many outputs and for that type.
+template <typename Run>
+void dispatch(int64_t outputs, at::ScalarType type, const Run& run) {
+  const bool is_float = type == at::kFloat;
+  if (outputs == 2)
+    is_float ? run.template operator()<2, float>() : run.template operator()<2, at::BFloat16>();
+  else
+    is_float ? run.template operator()<4, float>() : run.template operator()<4, at::BFloat16>();
+}
+
 at::Tensor winograd_conv(
     const at::Tensor& input, const at::Tensor& kernels, const std::optional<at::Tensor>& bias,
     const std::optional<at::Tensor>& residual, bool relu) {
@@ -365,11 +375,7 @@ at::Tensor winograd_conv(
         x.const_data_ptr<T>(), {N, H, W, C}, u.const_data_ptr<float>(), epilogue,
         output.data_ptr<T>(), {N, H, W, K});
   };
-  const bool is_float = type == at::kFloat;
-  if (u.size(0) == 16)
-    is_float ? run.template operator()<2, float>() : run.template operator()<2, at::BFloat16>();
-  else
-    is_float ? run.template operator()<4, float>() : run.template operator()<4, at::BFloat16>();
+  dispatch(u.size(0) == 16 ? 2 : 4, type, run);
   return output;
 }
 
@@ -386,11 +392,7 @@ at::Tensor winograd_weight_gradient(
         x.const_data_ptr<T>(), {N, H, W, C}, g.const_data_ptr<T>(), {N, H, W, K},
         sums.data_ptr<float>(), parts);
   };
-  const bool is_float = type == at::kFloat;
-  if (outputs == 2)
-    is_float ? run.template operator()<2, float>() : run.template operator()<2, at::BFloat16>();
-  else
-    is_float ? run.template operator()<4, float>() : run.template operator()<4, at::BFloat16>();
+  dispatch(outputs, type, run);
   return sums.sum(0);
 }
 

@@ -42,7 +42,7 @@ class WinogradConv2d(nn.Conv2d):
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, padding=1))
         >>> images = torch.randn(2, 16, 8, 8)
         >>> expected = network(images)
-        >>> use_winograd(network, outputs=2)
+        >>> use_winograd(network, outputs=2)  # doctest: +SKIP
         1
         >>> torch.allclose(network(images), expected, atol=1e-5)
         True
