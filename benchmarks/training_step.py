@@ -48,8 +48,8 @@ class Options:
     reuse_clean_pass: bool = False
     amp: bool = False
     compile_teacher: bool = False
-    winograd_teacher: int | None = None
-    winograd_student: int | None = None
+    winograd_teacher: str | None = None
+    winograd_student: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What they change in the config of the distiller."""
@@ -76,14 +76,14 @@ CONTENDERS = {
     '... memory kept': FLOAT32,
     '... memory kept, clean pass reused': replace(FLOAT32, reuse_clean_pass=True),
     '... memory kept, clean pass reused, Winograd': replace(
-        FLOAT32, reuse_clean_pass=True, winograd_teacher=2, winograd_student=4
+        FLOAT32, reuse_clean_pass=True, winograd_teacher='4x2', winograd_student='4x4'
     ),
     '... memory kept, bfloat16, clean pass reused': replace(BFLOAT16, reuse_clean_pass=True),
     '... memory kept, bfloat16, clean pass reused, teacher compiled': replace(
         BFLOAT16, reuse_clean_pass=True, compile_teacher=True
     ),
     '... memory kept, bfloat16, clean pass reused, Winograd': replace(
-        BFLOAT16, reuse_clean_pass=True, winograd_teacher=4
+        BFLOAT16, reuse_clean_pass=True, winograd_teacher='4x4'
     ),
 }
 #: Turns that are not counted: networks are traced and compiled, memory is got.

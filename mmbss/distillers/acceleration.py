@@ -27,7 +27,7 @@ def accelerate(
     fuse_bn: bool,
     channels_last: bool,
     precision: str,
-    winograd: int | None = None,
+    winograd: str | None = None,
 ) -> nn.Module:
     """Return the network in a faster form; it must be in eval mode and is not changed itself.
 
@@ -37,7 +37,7 @@ def accelerate(
             runs its modules in the order of their definition: check with :func:`check_answers`.
         channels_last: Hold the weights in the NHWC layout.
         precision: Type of the weights: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
-        winograd: Outputs along a tile of the Winograd convolutions, see
+        winograd: Outputs of a tile of the Winograd convolutions, see
             :func:`~mmbss.ops.use_winograd`; None for direct ones.
 
     Raises:

@@ -18,6 +18,8 @@ FLAGS = ('-O3', '-march=native', '-fopenmp', '-fno-math-errno', '-std=c++20', '-
 def load_operator(source: Path) -> None:
     """Compile a C++ file that registers operators, if it has not been before, and load it.
 
+    It may include the headers beside it.
+
     The result lies in the folder that ``TORCH_EXTENSIONS_DIR`` names, by default in
     ``~/.cache/mmbss``; it is moved there when it is complete, so that processes which compile at
     the same time do not meet.
@@ -66,4 +68,6 @@ def _fingerprint(source: Path, compiler: str) -> str:
     """What the result depends on; homes are shared by machines with other processors."""
     processor = (platform.machine(), torch.backends.cpu.get_cpu_capability())
     settings = repr((torch.__version__, processor, compiler, FLAGS))
-    return hashlib.sha256(source.read_bytes() + settings.encode()).hexdigest()[:16]
+    headers = sorted(source.parent.glob('*.h'))
+    content = b''.join(file.read_bytes() for file in (source, *headers))
+    return hashlib.sha256(content + settings.encode()).hexdigest()[:16]

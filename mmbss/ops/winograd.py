@@ -1,7 +1,7 @@
 """3x3 convolutions with fewer multiplications, for CPUs (Lavin & Gray 2016, arXiv 1509.09308).
 
-A tile of 2x2 or 4x4 outputs takes 16 or 36 multiplications a pair of channels, where the direct
-convolution takes 36 or 144.
+A tile of 2x2, 4x2 or 4x4 outputs takes 16, 24 or 36 multiplications a pair of channels, where the
+direct convolution takes 36, 72 or 144.
 """
 
 from functools import cache
@@ -13,17 +13,19 @@ from torch import Tensor, nn
 
 from mmbss.ops.build import load_operator
 
+#: Tiles by their name: outputs down and across.
+TILES = {'2x2': (2, 2), '4x2': (4, 2), '4x4': (4, 4)}
 #: Kernels (3) to frequencies (4 or 6), by the outputs along the side of a tile. The points are 0,
-#: 1, -1, infinity, and 1/2, -1/2; the other two transforms are in winograd.cpp.
+#: 1, -1, infinity and 0, 3/4, -3/4, 3/2, -3/2, infinity; the other transforms are in transforms.h.
 KERNEL_TRANSFORMS = {
     2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
     4: [
-        [1, 0, 0],
-        [1 / 6, 1 / 6, 1 / 6],
-        [1 / 6, -1 / 6, 1 / 6],
-        [4 / 3, 2 / 3, 1 / 3],
-        [4 / 3, -2 / 3, 1 / 3],
-        [0, 0, 1 / 4],
+        [64 / 81, 0, 0],
+        [-128 / 243, -32 / 81, -8 / 27],
+        [-128 / 243, 32 / 81, -8 / 27],
+        [32 / 243, 16 / 81, 8 / 27],
+        [32 / 243, -16 / 81, 8 / 27],
+        [0, 0, 1],
     ],
 }
 #: Channels are handled in vectors of that many.
@@ -32,7 +34,7 @@ PRECISIONS = (torch.float32, torch.bfloat16)
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A 3x3 convolution of stride 1 and padding 1, by F(2x2, 3x3) or F(4x4, 3x3).
+    """A 3x3 convolution of stride 1 and padding 1, by F(2x2, 3x3), F(4x2, 3x3) or F(4x4, 3x3).
 
     The products are summed in float32, also of bfloat16 inputs. On a GPU, or in another precision,
     it is torch's own convolution.
@@ -42,14 +44,14 @@ class WinogradConv2d(nn.Conv2d):
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, padding=1))
         >>> images = torch.randn(2, 16, 8, 8)
         >>> expected = network(images)
-        >>> use_winograd(network, outputs=2)  # doctest: +SKIP
+        >>> use_winograd(network, '2x2')  # doctest: +SKIP
         1
         >>> torch.allclose(network(images), expected, atol=1e-5)
         True
     """
 
-    #: Outputs along the side of a tile, 2 or 4.
-    outputs: int
+    #: Outputs of a tile, a key of TILES.
+    tile: str
     #: The transformed kernels of the convolution and of its gradient, if the weight is frozen.
     frozen_kernels: tuple[Tensor, Tensor] | None = None
 
@@ -61,10 +63,10 @@ class WinogradConv2d(nn.Conv2d):
         if device != 'cpu' or input.dtype not in PRECISIONS:
             return super().forward(input)
         forward, backward = self.frozen_kernels or (None, None)
-        return _Winograd.apply(input, self.weight, self.bias, self.outputs, forward, backward)
+        return _Winograd.apply(input, self.weight, self.bias, self.tile, forward, backward)
 
 
-def use_winograd(network: nn.Module, outputs: int) -> int:
+def use_winograd(network: nn.Module, tile: str) -> int:
     """Turn the convolutions that allow it into :class:`WinogradConv2d`; returns their number.
 
     Parameters stay what they are, so checkpoints and optimizers do not notice.
@@ -72,43 +74,43 @@ def use_winograd(network: nn.Module, outputs: int) -> int:
     Args:
         network: The network, changed in place. Weights without gradient are transformed now and
             must not change any more.
-        outputs: Outputs along the side of a tile: 2 rounds no worse than the direct convolution, 4
-            is the fastest, with about eight times the rounding error.
+        tile: Outputs of a tile: ``'2x2'`` rounds no worse than the direct convolution, ``'4x2'``
+            about twice as much; ``'4x4'`` is the fastest, with about three times the rounding.
 
     Raises:
         ValueError: If there is no such algorithm, no suitable convolution, or no compiler.
     """
-    if outputs not in KERNEL_TRANSFORMS:
-        raise ValueError(f'winograd must be one of {list(KERNEL_TRANSFORMS)}, got {outputs!r}')
+    if tile not in list(TILES):
+        raise ValueError(f'winograd must be one of {list(TILES)}, got {tile!r}')
     suitable = [module for module in network.modules() if _is_suitable(module)]
     if not suitable:
         raise ValueError(
-            f'winograd={outputs}: no convolution of the network has a 3x3 kernel, stride 1, '
+            f'winograd={tile!r}: no convolution of the network has a 3x3 kernel, stride 1, '
             f'padding 1 and channels in multiples of {LANES}: leave winograd out'
         )
     _load()
     for module in suitable:
         module.__class__ = WinogradConv2d
         assert isinstance(module, WinogradConv2d)
-        module.outputs = outputs
+        module.tile = tile
         if not module.weight.requires_grad:
             module.frozen_kernels = (
-                transform_kernels(module.weight, outputs),
-                transform_kernels(_of_gradient(module.weight), outputs),
+                transform_kernels(module.weight, tile),
+                transform_kernels(_of_gradient(module.weight), tile),
             )
     return len(suitable)
 
 
-def transform_kernels(weight: Tensor, outputs: int) -> Tensor:
-    """Kernels (K, C, 3, 3) as frequencies (S * S, C, K), float32, with S = outputs + 2."""
-    transform = _transform(outputs)
+def transform_kernels(weight: Tensor, tile: str) -> Tensor:
+    """Kernels (K, C, 3, 3) as frequencies (F, C, K), float32, in the order of a tile's rows."""
+    down, across = _transforms(tile)
     # in double, so that they are rounded only once
-    frequencies = torch.einsum('ai,kcij,bj->abck', transform, weight.detach().double(), transform)
+    frequencies = torch.einsum('ai,kcij,bj->abck', down, weight.detach().double(), across)
     return frequencies.flatten(0, 1).float().contiguous()
 
 
-def _transform(outputs: int) -> Tensor:
-    return torch.tensor(KERNEL_TRANSFORMS[outputs], dtype=torch.float64)
+def _transforms(tile: str) -> list[Tensor]:
+    return [torch.tensor(KERNEL_TRANSFORMS[side], dtype=torch.float64) for side in TILES[tile]]
 
 
 def _is_suitable(module: nn.Module) -> bool:
@@ -134,14 +136,14 @@ class _Winograd(torch.autograd.Function):
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        outputs: int,
+        tile: str,
         forward_kernels: Tensor | None,
         backward_kernels: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(input if weight.requires_grad else None, weight, backward_kernels)
-        ctx.outputs = outputs
+        ctx.tile = tile
         if forward_kernels is None:
-            forward_kernels = transform_kernels(weight, outputs)
+            forward_kernels = transform_kernels(weight, tile)
         return torch.ops.mmbss.winograd_conv(input, forward_kernels, bias, None, False)
 
     @staticmethod
@@ -150,13 +152,14 @@ class _Winograd(torch.autograd.Function):
         of_input = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             if kernels is None:
-                kernels = transform_kernels(_of_gradient(weight), ctx.outputs)
+                kernels = transform_kernels(_of_gradient(weight), ctx.tile)
             of_input = torch.ops.mmbss.winograd_conv(gradient, kernels, None, None, False)
         if ctx.needs_input_grad[1]:
-            sums = torch.ops.mmbss.winograd_weight_gradient(input, gradient, ctx.outputs)
-            transform = _transform(ctx.outputs)
-            frequencies = sums.double().unflatten(0, (len(transform), -1))
-            of_weight = torch.einsum('ai,abck,bj->kcij', transform, frequencies, transform)
+            down, across = _transforms(ctx.tile)
+            count = len(down) * len(across)
+            sums = torch.ops.mmbss.winograd_weight_gradient(input, gradient, count)
+            frequencies = sums.double().unflatten(0, (len(down), len(across)))
+            of_weight = torch.einsum('ai,abck,bj->kcij', down, frequencies, across)
             of_weight = of_weight.to(weight.dtype)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(dim=(0, 2, 3), dtype=weight.dtype)
@@ -175,6 +178,6 @@ def _load() -> None:
         return input.new_empty(shape).contiguous(memory_format=torch.channels_last)
 
     @torch.library.register_fake('mmbss::winograd_weight_gradient')
-    def shape_of_sums(input: Tensor, gradient: Tensor, outputs: int) -> Tensor:
-        shape = ((outputs + 2) ** 2, input.shape[1], gradient.shape[1])
+    def shape_of_sums(input: Tensor, gradient: Tensor, frequencies: int) -> Tensor:
+        shape = (frequencies, input.shape[1], gradient.shape[1])
         return input.new_empty(shape, dtype=torch.float32)

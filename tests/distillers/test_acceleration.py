@@ -15,9 +15,9 @@ FASTER = [
     dict(channels_last=True),
     dict(precision='bfloat16'),
     dict(fuse_bn=True, channels_last=True, precision='bfloat16'),
-    pytest.param(dict(winograd=2), marks=compiler),
-    pytest.param(dict(fuse_bn=True, channels_last=True, winograd=4), marks=compiler),
-    pytest.param(dict(fuse_bn=True, precision='bfloat16', winograd=2), marks=compiler),
+    pytest.param(dict(winograd='2x2'), marks=compiler),
+    pytest.param(dict(fuse_bn=True, channels_last=True, winograd='4x4'), marks=compiler),
+    pytest.param(dict(fuse_bn=True, precision='bfloat16', winograd='4x2'), marks=compiler),
 ]
 NOTHING = dict(fuse_bn=False, channels_last=False, precision='float32')
 
@@ -96,7 +96,7 @@ def test_rounding_of_logits_near_zero_is_no_difference(network):
 
 @compiler
 def test_a_frozen_network_has_its_kernels_transformed_once(network):
-    faster = accelerate(network, **{**NOTHING, 'fuse_bn': True}, winograd=2)
+    faster = accelerate(network, **{**NOTHING, 'fuse_bn': True}, winograd='2x2')
     layers = [module for module in faster.modules() if isinstance(module, WinogradConv2d)]
     assert layers
     assert all(layer.frozen_kernels is not None for layer in layers)
@@ -138,7 +138,7 @@ def test_winograd_gives_the_same_losses_and_gradients(
     )
     settings = dict(student=wide, favoured=0, channels_last=True, boundary=boundary)
     plain = make_distiller(teacher=teacher, **settings)
-    other = make_distiller(teacher=dict(teacher, winograd=2), winograd=4, **settings)
+    other = make_distiller(teacher=dict(teacher, winograd='2x2'), winograd='4x4', **settings)
     for network in (other.backbone, other.teacher.network):
         assert any(isinstance(module, WinogradConv2d) for module in network.modules())
     other.load_state_dict(plain.state_dict())
@@ -156,8 +156,12 @@ def test_winograd_gives_the_same_losses_and_gradients(
 
 @pytest.mark.parametrize('whose', ['student', 'teacher'])
 def test_other_tiles_are_refused(make_distiller, make_teacher, whose):
-    settings = dict(winograd=3) if whose == 'student' else dict(teacher=make_teacher(winograd=3))
-    with pytest.raises(ValueError, match=r'winograd must be one of \[2, 4\], got 3'):
+    settings = (
+        dict(winograd='3x3') if whose == 'student' else dict(teacher=make_teacher(winograd='3x3'))
+    )
+    with pytest.raises(
+        ValueError, match=r"winograd must be one of \['2x2', '4x2', '4x4'\], got '3x3'"
+    ):
         make_distiller(**settings)
 
 
@@ -177,7 +181,7 @@ def test_a_distiller_in_channels_last_stands_for_its_student(build_model, resnet
         teacher={},
         losses={},
         channels_last=True,
-        winograd=2,
+        winograd='2x2',
     )
     assert build_model(load_model_config(config)).head.num_classes == 10
 

@@ -50,8 +50,12 @@ def test_without_a_compiler_it_is_said_what_to_do(source, monkeypatch):
         build.load_operator(source)
 
 
-def test_other_sources_and_compilers_get_other_files(source):
+def test_other_sources_headers_and_compilers_get_other_files(source):
     first = build._fingerprint(source, 'c++')
     assert build._fingerprint(source, 'clang++') != first
+    source.with_name('included.h').write_text('')
+    assert build._fingerprint(source, 'c++') == first
+    source.with_name('included.h').write_text('other')
+    assert build._fingerprint(source, 'c++') != first
     source.write_text('other')
     assert build._fingerprint(source, 'c++') != first

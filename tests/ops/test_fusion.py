@@ -18,7 +18,7 @@ class Block(nn.Module):
         self.first = nn.Conv2d(16, 16, 3, padding=1)
         self.second = nn.Conv2d(16, 16, 3, padding=1)
         self.end = end
-        use_winograd(self.requires_grad_(False), 2)
+        use_winograd(self.requires_grad_(False), '2x2')
 
     def forward(self, x):
         return self.end(self, x).flatten(1)[:, :10]
