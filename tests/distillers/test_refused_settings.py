@@ -1,0 +1,115 @@
+import pytest
+import torch
+
+
+def test_configs_that_mix_labels_are_refused(make_distiller, resnet_config):
+    student = resnet_config(
+        data_preprocessor=dict(num_classes=10),
+        train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),
+    )
+    with pytest.raises(ValueError, match=r'remove train_cfg\.augments'):
+        make_distiller(student)
+
+
+def test_soft_labels_of_a_batch_are_refused(make_distiller, make_batch):
+    distiller = make_distiller()
+    inputs, samples = make_batch([0] * 4)
+    for sample in samples:
+        sample.set_gt_score(torch.full((10,), 0.1))
+    with pytest.raises(ValueError, match='one hard label a sample'):
+        distiller.loss(inputs, samples)
+
+
+def test_several_labels_a_sample_are_refused(make_distiller, make_batch):
+    distiller = make_distiller()
+    inputs, samples = make_batch([0] * 4)
+    for sample in samples:
+        sample.set_gt_score(torch.tensor([1.0, 1.0] + 8 * [0.0]))
+    with pytest.raises(ValueError, match='one hard label a sample'):
+        distiller.loss(inputs, samples)
+
+
+def test_one_hot_scores_are_hard_labels(make_distiller, make_batch):
+    distiller = make_distiller(favoured=3)
+    inputs, samples = make_batch([0] * 4)
+    for sample in samples:
+        sample.set_gt_score(torch.eye(10)[3])
+    assert distiller.loss(inputs, samples)['bss_samples'] == 4
+
+
+def test_multi_label_head_is_refused(make_distiller, resnet_config):
+    student = resnet_config()
+    student['head'] = dict(type='MultiLabelLinearClsHead', num_classes=10, in_channels=8)
+    with pytest.raises(ValueError, match='the student has a MultiLabelLinearClsHead'):
+        make_distiller(student)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(num_base_samples=0), 'num_base_samples must be at least 1, got 0'),
+        (dict(train_on='some'), "train_on must be 'accepted' or 'all', got 'some'"),
+        (
+            dict(batch_norm='shared'),
+            "batch_norm must be 'own', 'joint' or 'frozen_statistics', got 'shared'",
+        ),
+        (dict(bounds=(1.0, -1.0)), r'bounds must be \(lowest, highest\)'),
+        (dict(attack=dict(type='mmbss.BSSAttack', num_steps=0)), 'num_steps must be at least 1'),
+        (dict(attack=dict(type='mmbss.BSSAttack', step_size=0.0)), 'step_size must be positive'),
+        (dict(attack=dict(type='mmbss.BSSAttack', overshoot=-1.0)), 'overshoot must not be neg'),
+        (dict(attack=dict(type='mmbss.BSSAttack', step='big')), 'step must be one of'),
+        (dict(loss=dict(type='mmbss.KDLoss', temperature=0.0)), 'temperature must be positive'),
+        (dict(loss=dict(type='mmpretrain.CrossEntropyLoss')), 'is no distillation loss'),
+    ],
+)
+def test_values_out_of_range_are_refused(make_distiller, boundary_config, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_distiller(boundary=boundary_config(**changes))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'name'),
+    [
+        (dict(num_base_sample=4), 'num_base_sample'),
+        (dict(target_clas='all'), 'target_clas'),
+        (dict(attack=dict(type='mmbss.BSSAttack', steps=4)), 'steps'),
+        (dict(loss=dict(type='mmbss.KDLoss', temprature=4)), 'temprature'),
+    ],
+)
+def test_misspelt_keys_are_named(make_distiller, boundary_config, changes, name):
+    message = f"has no key '{name}', did you mean '.*{name[:4]}"
+    with pytest.raises(ValueError, match=message):
+        make_distiller(boundary=boundary_config(**changes))
+
+
+def test_unknown_attack_is_named(make_distiller, boundary_config):
+    with pytest.raises(KeyError, match=r'NoSuchAttack is not in the mmbss::attack registry'):
+        make_distiller(boundary=boundary_config(attack=dict(type='mmbss.NoSuchAttack')))
+
+
+@pytest.mark.parametrize('missing', ['attack', 'loss'])
+def test_missing_parts_are_named(make_distiller, boundary_config, missing):
+    boundary = boundary_config()
+    boundary.pop(missing)
+    with pytest.raises(ValueError, match=f"boundary lacks '{missing}'"):
+        make_distiller(boundary=boundary)
+
+
+def test_missing_and_misspelt_boundary_are_told_apart(make_distiller):
+    with pytest.raises(ValueError, match="boundary lacks 'attack', 'loss'"):
+        make_distiller(boundary=None)
+    with pytest.raises(ValueError, match="model has no key 'boundry', did you mean 'boundary'"):
+        make_distiller(boundry=dict())
+
+
+def test_misspelt_teacher_key_is_named(make_distiller, make_teacher):
+    teacher = make_teacher()
+    teacher['chekpoint'] = teacher.pop('checkpoint')
+    with pytest.raises(ValueError, match="teacher has no key 'chekpoint', did you mean 'checkpoi"):
+        make_distiller(teacher=teacher)
+
+
+def test_label_beyond_the_classes_is_refused_with_the_key_to_set(make_distiller, make_batch):
+    distiller = make_distiller(favoured=0)
+    with pytest.raises(ValueError, match=r'beyond the 10 classes .* set head.num_classes'):
+        distiller.loss(*make_batch([0, 10]))
