@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ATen/ATen.h>
+
+#include <cstring>
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
@@ -17,26 +19,34 @@ constexpr int kSums = 24;  // vectors of sums that fit into the registers beside
 constexpr int kLanes = 8;
 constexpr int kSums = 12;
 #endif
-using Vec = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-using Words = uint32_t __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-using Halves = uint16_t __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
+using Vec = float __attribute__((vector_size(4 * kLanes)));
+using Words = uint32_t __attribute__((vector_size(4 * kLanes)));
+using Halves = uint16_t __attribute__((vector_size(2 * kLanes)));
 
-inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
-inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
+// Memory need not be aligned; compilers know this call and make one instruction of it.
+template <typename Vector>
+Vector read(const void* from) {
+  Vector value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+inline Vec load(const float* from) { return read<Vec>(from); }
+inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof(value)); }
 
 // bfloat16 is the upper half of a float32
 inline Vec load(const at::BFloat16* from) {
-  const auto halves = *reinterpret_cast<const Halves*>(from);
-  return (Vec)(__builtin_convertvector(halves, Words) << 16);
+  return (Vec)(__builtin_convertvector(read<Halves>(from), Words) << 16);
 }
 inline void store(at::BFloat16* to, Vec value) {
 #ifdef __AVX512BF16__
-  *reinterpret_cast<Halves*>(to) = (Halves)_mm512_cvtneps_pbh((__m512)value);
+  const Halves halves = (Halves)_mm512_cvtneps_pbh((__m512)value);
 #else
   const Words words = (Words)value;
   const Words rounded = words + 0x7fff + ((words >> 16) & 1);
-  *reinterpret_cast<Halves*>(to) = __builtin_convertvector(rounded >> 16, Halves);
+  const Halves halves = __builtin_convertvector(rounded >> 16, Halves);
 #endif
+  std::memcpy(to, &halves, sizeof(halves));
 }
 
 // Write what is read again only after much else; `to + ahead` will be written soon. Whole lines of
