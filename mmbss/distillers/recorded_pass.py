@@ -39,7 +39,9 @@ class RecordedPass:
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these (M,) int64, which may repeat; frees the memory of the rest."""
         self.kept_logits = self.kept_logits[rows]
-        self.saved = self._select(rows)
+        # one after the other, so that all and the kept ones are never in memory together
+        for index, axis in enumerate(self.halves.axes):
+            self.saved[index] = axis.select(self.saved[index], rows)
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The recorded logits (M, K) of the kept rows, with a gradient.

@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from mmbss.distillers.lean_gradient import origin, remember_less
 from mmbss.ops.fusion import fuse_into_winograd
 
 
@@ -93,6 +94,7 @@ def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
         traced = make_fx(answer_and_gradient, tracing_mode='symbolic', _allow_non_fake_inputs=True)(
             fake, cotangent
         )
+    remember_less(traced.graph)
     guards = [guard.expr for guard in shapes.guards]
     halves = split(traced, rows)
     # of one row, torch takes much for granted without saying so
@@ -120,7 +122,7 @@ def split(traced: fx.GraphModule, batch: Any) -> Halves:
     copies: dict[fx.Node, fx.Node] = {}
     rows = backward.placeholder('rows')
     # a detached activation is the activation
-    aliases = {node: _origin(node) for node in nodes if node not in late}
+    aliases = {node: origin(node) for node in nodes if node not in late}
     saved: dict[fx.Node, fx.Node] = {}
     for node in nodes[:-1]:
         if node in late:
@@ -159,12 +161,6 @@ def split(traced: fx.GraphModule, batch: Any) -> Halves:
         fx.GraphModule(traced, backward),
         [_axis(node, batch) for node in saved],
     )
-
-
-def _origin(node: fx.Node) -> fx.Node:
-    while node.target is torch.ops.aten.detach.default:
-        node = node.args[0]  # type: ignore[assignment]
-    return node
 
 
 def _is_size(node: fx.Node) -> bool:
