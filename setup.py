@@ -32,6 +32,7 @@ setup(
             '.mim/configs/**/*.py',
             '.mim/tools/*',
             'ops/*.cpp',
+            'ops/*.h',
             'py.typed',
             'visualization/templates/*',
         ]

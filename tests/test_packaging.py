@@ -63,8 +63,15 @@ def test_the_wheel_holds_configs_and_tools_for_mim(wheel, root):
             if path.suffix in ('.py', '.sh'):
                 assert f'mmbss/.mim/{path.relative_to(root)}' in names
     assert {'mmbss/.mim/model-index.yml', 'mmbss/py.typed'} <= names
-    assert 'mmbss/visualization/templates/report.html' in names
     assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {'mmbss'}
+
+
+def test_the_wheel_holds_what_the_modules_read_beside_them(wheel, source):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for pattern in ('ops/*.cpp', 'ops/*.h', 'visualization/templates/*'):
+        files = list((source / 'mmbss').glob(pattern))
+        assert files
+        assert {str(file.relative_to(source)) for file in files} <= names
 
 
 def test_the_wheel_requires_no_openmmlab_package_of_its_own(wheel):
