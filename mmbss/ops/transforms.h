@@ -101,7 +101,7 @@ struct Tiling {
   }
 };
 
-// Read squares of RV x RH pixels at some tiles, and transform their columns and rows. They begin
+// Read windows of RV x RH pixels at some tiles, and transform their columns and rows. They begin
 // `margin` pixels above and left of the tiles; outside the image all is 0.
 template <int V, int H, int RV, int RH, auto Vertical, auto Horizontal, typename T>
 void to_frequencies(
