@@ -46,10 +46,12 @@ def _remember_signs(graph: fx.Graph, node: fx.Node, masks: dict[fx.Node, fx.Node
         return
     if answer not in masks:
         with graph.inserting_after(answer):
-            masks[answer] = graph.call_function(
-                aten._to_copy.default, (answer,), dict(dtype=torch.bool)
-            )
-        masks[answer].meta['val'] = answer.meta['val'].bool()
+            mask = graph.call_function(aten._to_copy.default, (answer,), dict(dtype=torch.bool))
+        with graph.inserting_after(mask):
+            # the same bytes, which become floats eight times as fast as truth values do
+            masks[answer] = graph.call_function(aten.view.dtype, (mask, torch.int8))
+        mask.meta['val'] = answer.meta['val'].bool()
+        masks[answer].meta['val'] = mask.meta['val'].view(torch.int8)
     with graph.inserting_before(node):
         # not before there is a gradient, so that the mask alone is kept until then
         positive = graph.call_function(aten.type_as.default, (masks[answer], gradient))

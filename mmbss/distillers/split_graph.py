@@ -27,7 +27,12 @@ class Axis:
         """The given rows of a tensor; all of one that has no rows."""
         if self.multiple == 0:
             return value
-        # index_select would leave the NHWC layout
+        # index_select is the fastest and leaves no other layout than that of contiguous tensors
+        if self == Axis(0, 1) and value.is_contiguous():
+            return value.index_select(0, rows)
+        nhwc = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+        if self == Axis(0, 1) and nhwc:
+            return value.movedim(1, -1).index_select(0, rows).movedim(-1, 1)
         of_rows: tuple[slice | Tensor, ...] = (*[slice(None)] * self.dim, rows)
         if self.multiple == 1:
             return value[of_rows]
