@@ -163,7 +163,8 @@ class PassRecorder:
                     torch.compiler.set_stance('force_eager'),
                     torch._dynamo.config.patch(error_on_nested_fx_trace=False),
                 ):
-                    halves = trace(self.network, inputs)
+                    # what is compiled takes twice as long if it has to make do with less
+                    halves = trace(self.network, inputs, lean=not self.compile)
                     self._check(halves, inputs)
                 halves.fuse()
             except Exception as error:  # tracing runs the code of any network

@@ -71,8 +71,13 @@ class Halves:
         return replace(self, forward=forward, backward=backward, suits=lambda rows: False)
 
 
-def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
+def trace(network: Callable[[Tensor], Tensor], inputs: Tensor, lean: bool = True) -> Halves:
     """Trace a network and its gradient by the inputs, for any number of rows; computes nothing.
+
+    Args:
+        network: Maps (N, ...) inputs to (N, K) logits.
+        inputs: An example.
+        lean: Whether the gradient is to remember less, see :func:`remember_less`.
 
     Raises:
         ValueError: If an activation mixes the rows of the batch with something else.
@@ -99,7 +104,8 @@ def trace(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Halves:
         traced = make_fx(answer_and_gradient, tracing_mode='symbolic', _allow_non_fake_inputs=True)(
             fake, cotangent
         )
-    remember_less(traced.graph)
+    if lean:
+        remember_less(traced.graph)
     guards = [guard.expr for guard in shapes.guards]
     halves = split(traced, rows)
     # of one row, torch takes much for granted without saying so
