@@ -35,8 +35,9 @@ class Distiller(ImageClassifier):
             :class:`~mmbss.losses.FeatureLoss` the features that it names.
         channels_last: Run student and teacher in the NHWC layout, which many convolutional
             networks are faster in; the results are the same up to rounding.
-        winograd: On a CPU, compute the student's 3x3 convolutions in tiles of ``'4x4'`` outputs,
-            see :func:`~mmbss.ops.use_winograd`; the teacher's by ``teacher.winograd``.
+        winograd: On a CPU, compute the student's 3x3 convolutions in tiles of ``'2x2'``,
+            ``'4x2'`` or ``'4x4'`` outputs, see :func:`~mmbss.ops.use_winograd`; the
+            teacher's by ``teacher.winograd``.
         compile: Compile the student's backbone and the teacher's with ``torch.compile``. The
             first steps of a run take minutes, the others less time; the results are the same up
             to rounding.

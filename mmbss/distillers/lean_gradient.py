@@ -48,7 +48,7 @@ def _remember_signs(graph: fx.Graph, node: fx.Node, masks: dict[fx.Node, fx.Node
         with graph.inserting_after(answer):
             mask = graph.call_function(aten._to_copy.default, (answer,), dict(dtype=torch.bool))
         with graph.inserting_after(mask):
-            # the same bytes, which become floats eight times as fast as truth values do
+            # the same bytes, which become floats faster than truth values do
             masks[answer] = graph.call_function(aten.view.dtype, (mask, torch.int8))
         mask.meta['val'] = answer.meta['val'].bool()
         masks[answer].meta['val'] = mask.meta['val'].view(torch.int8)

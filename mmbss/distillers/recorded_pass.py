@@ -2,8 +2,8 @@
 
 Which samples are attacked is known only after the teacher has answered the whole batch. Autograd
 would then have to answer those samples once more, with a graph, to get at their gradient. Here the
-teacher is traced into two graphs: one for the answer, which hands over the activations, and one for
-the gradient, which takes those of any rows.
+teacher is traced into two graphs: one for the answer, which hands over what the gradient needs,
+and one for the gradient, which takes that of any rows.
 """
 
 from collections.abc import Callable
@@ -163,7 +163,7 @@ class PassRecorder:
                     torch.compiler.set_stance('force_eager'),
                     torch._dynamo.config.patch(error_on_nested_fx_trace=False),
                 ):
-                    # what is compiled takes twice as long if it has to make do with less
+                    # what is compiled is slower if it has to make do with less
                     halves = trace(self.network, inputs, lean=not self.compile)
                     self._check(halves, inputs)
                 halves.fuse()

@@ -40,8 +40,8 @@ class Teacher(nn.Module):
         fuse_bn: Fold BatchNorm into the convolutions; the first batch is checked.
         channels_last: Run in the NHWC layout.
         precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
-        winograd: On a CPU, compute 3x3 convolutions in tiles of ``'4x2'`` outputs, see
-            :func:`~mmbss.ops.use_winograd`.
+        winograd: On a CPU, compute 3x3 convolutions in tiles of ``'2x2'``, ``'4x2'`` or
+            ``'4x4'`` outputs, see :func:`~mmbss.ops.use_winograd`.
         compile: Compile the backbone, and passes that are recorded, with ``torch.compile`` when
             they are first used.
 

@@ -37,7 +37,7 @@ struct Winograd<2> {
   }
 };
 
-// The points 0, 3/4, -3/4, 3/2, -3/2 round half as much as 0, 1, -1, 2, -2.
+// The points 0, 3/4, -3/4, 3/2, -3/2 round less than 0, 1, -1, 2, -2.
 template <>
 struct Winograd<4> {
   static constexpr float kNear = 0.75f, kFar = 1.5f;

@@ -74,8 +74,8 @@ def use_winograd(network: nn.Module, tile: str) -> int:
     Args:
         network: The network, changed in place. Weights without gradient are transformed now and
             must not change any more.
-        tile: Outputs of a tile: ``'2x2'`` rounds no worse than the direct convolution, ``'4x2'``
-            about twice as much; ``'4x4'`` is the fastest, with about three times the rounding.
+        tile: Outputs of a tile, ``'2x2'``, ``'4x2'`` or ``'4x4'``: the first rounds the least,
+            the last is the fastest.
 
     Raises:
         ValueError: If there is no such algorithm, no suitable convolution, or no compiler.
