@@ -31,10 +31,10 @@ setup(
             '.mim/*.yml',
             '.mim/configs/**/*.py',
             '.mim/tools/*',
-            'ops/*.cpp',
-            'ops/*.h',
+            'acceleration/*.cpp',
+            'acceleration/*.h',
             'py.typed',
-            'visualization/templates/*',
+            'report/templates/*',
         ]
     },
     # No OpenMMLab package here: mmcv and mmcv-lite, the official packages and the onedl fork

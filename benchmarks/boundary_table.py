@@ -30,9 +30,9 @@ import mmbss  # noqa: F401  registers the models and repairs the platform
 from mmbss.attacks import AttackResult, BSSAttack, LibraryAttack
 from mmbss.attacks.functional import highest_other_logit, in_base_class, in_target_class
 from mmbss.attacks.library import ImageClassifier
+from mmbss.boundary.sampling import target_probabilities
 from mmbss.distillers import Teacher
-from mmbss.distillers.sampling import target_probabilities
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 from mmbss.registry import MODELS
 
 CLOSEST = dict(step='closest', step_size=1.3, overshoot=0.015)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mmbss.attacks import Attack, JSMAAttack, LibraryAttack
 from mmbss.distillers import Teacher
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 
 
 def load_images(data: str) -> tuple[Tensor, Tensor]:

@@ -21,14 +21,14 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.cli import (
+from mmbss.engine.cli import (
     add_common_arguments,
     build_runner,
     merge_amp,
     merge_common_arguments,
     merge_options,
 )
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 from mmbss.registry import HOOKS
 
 

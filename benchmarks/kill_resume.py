@@ -27,7 +27,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmbss.checkpoints import PART
+from mmbss.engine.checkpoints import PART
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = 'configs/baseline/resnet14_digits.py'

@@ -26,7 +26,7 @@ def take_steps(config: str, beta: float, steps: int, give_back: bool) -> dict[st
     from mmengine.config import Config
     from mmengine.optim import OptimWrapper
 
-    from mmbss.hooks.keep_memory_hook import keep_memory
+    from mmbss.acceleration.keep_memory_hook import keep_memory
 
     cfg = Config.fromfile(config)
     if not give_back:

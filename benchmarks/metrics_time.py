@@ -20,8 +20,8 @@ from mmengine.runner import Runner
 from mmpretrain.evaluation import Accuracy
 
 from mmbss.metrics import evaluate_model
-from mmbss.metrics.evaluation import BOUNDARY_ATTACK, load_classifier
 from mmbss.registry import METRICS
+from mmbss.report.evaluation import BOUNDARY_ATTACK, load_classifier
 
 
 def metric_configs(teacher: dict[str, str]) -> dict[str, dict[str, Any]]:

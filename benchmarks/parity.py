@@ -19,7 +19,7 @@ from reference_attack import reference_attack
 from torch import Tensor
 
 from mmbss.attacks import BSSAttack
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 
 BOUNDS = (-2.5, 2.5)
 KINDS = ('second', 'drawn', 'uniform')

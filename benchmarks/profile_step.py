@@ -22,8 +22,8 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from mmbss.hooks.keep_memory_hook import keep_memory
-from mmbss.optim import CPUAmpOptimWrapper
+from mmbss.acceleration.keep_memory_hook import keep_memory
+from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 
 REST = 'the rest: losses, choice of samples'
 

@@ -31,9 +31,9 @@ from mmengine.registry import DefaultScope, init_default_scope
 from reference_step import ReferenceStep
 from torch import Tensor, nn
 
+from mmbss.acceleration.keep_memory_hook import keep_memory
 from mmbss.distillers.classifiers import plain_classifier
-from mmbss.hooks.keep_memory_hook import keep_memory
-from mmbss.optim import CPUAmpOptimWrapper
+from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
 
 

@@ -1,4 +1,4 @@
-"""Registries of mmbss, children of mmpretrain's under the scope ``mmbss``.
+"""Registries of mmbss under the scope ``mmbss``.
 
 A config that says ``custom_imports = dict(imports=['mmbss'])`` finds everything registered here
 as ``type='mmbss.Name'``. Register classes of your own the same way::
@@ -8,51 +8,77 @@ as ``type='mmbss.Name'``. Register classes of your own the same way::
     @ATTACKS.register_module()
     class MyAttack(Attack): ...
 
-There is a child for every registry of mmpretrain, also where mmbss adds nothing to it: a config
-that is inherited with ``_base_ = 'mmbss::...'`` is built in this scope as a whole.
+A registry imports the modules that fill it when it is first asked, so importing this one is quick.
 """
 
-from mmengine.registry import Registry
-from mmpretrain import registry as mmpretrain
+from importlib import import_module
+from typing import Any
 
-#: Imported before the first look-up: a registry fills itself, but not its parent.
-LOCATIONS = [
-    'mmbss',
-    'mmpretrain.datasets',
-    'mmpretrain.engine',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'mmpretrain.visualization',
-]
+from mmengine.registry import Registry, root
 
 
-def _child(parent: Registry) -> Registry:
-    """A registry of mmbss that falls back to mmpretrain's."""
-    return Registry(parent.name, parent=parent, scope='mmbss', locations=LOCATIONS)
+class _Registry(Registry):
+    """A registry of mmbss that asks mmpretrain's of the same name for what it lacks.
+
+    So a config that is inherited with ``_base_ = 'mmbss::...'`` is built in this scope as a whole.
+    It is no child of mmpretrain's, which could not be made without importing all of mmpretrain.
+    """
+
+    def __init__(self, kind: str, *locations: str) -> None:
+        parent = getattr(root, kind.replace('EVALUATORS', 'EVALUATOR'), None)
+        name = kind.lower() if parent is None else parent.name
+        super().__init__(name, parent=parent, scope='mmbss', locations=list(locations))
+        self.kind = kind
+
+    @property
+    def fallback(self) -> Registry:
+        """The registry of mmpretrain."""
+        return getattr(import_module('mmpretrain.registry'), self.kind)
+
+    def get(self, key: str) -> Any:
+        """What is registered under a name, None if nothing is; see mmengine's ``Registry``."""
+        self.import_from_location()
+        if '.' not in key and key not in self.module_dict:
+            # mmpretrain before mmengine, some of whose names it takes for classes of its own
+            return self.fallback.get(key)
+        return super().get(key)
 
 
 #: Searches for samples near a decision boundary.
-ATTACKS = Registry('attack', scope='mmbss', locations=['mmbss'])
-#: Distillers, losses, backbones and data preprocessors.
-MODELS = _child(mmpretrain.MODELS)
-HOOKS = _child(mmpretrain.HOOKS)
-DATASETS = _child(mmpretrain.DATASETS)
-OPTIM_WRAPPERS = _child(mmpretrain.OPTIM_WRAPPERS)
-METRICS = _child(mmpretrain.METRICS)
+ATTACKS = Registry('attack', scope='mmbss', locations=['mmbss.attacks'])
+#: Distillers, terms, backbones and data preprocessors.
+MODELS = _Registry(
+    'MODELS',
+    *('mmbss.losses', 'mmbss.boundary', 'mmbss.distillers', 'mmbss.backbones', 'mmbss.datasets'),
+)
+HOOKS = _Registry(
+    'HOOKS',
+    *(
+        'mmbss.hooks',
+        'mmbss.engine.hooks',
+        'mmbss.metrics',
+        'mmbss.visualization.boundary_visualization_hook',
+    ),
+    'mmbss.acceleration.keep_memory_hook',
+)
+DATASETS = _Registry('DATASETS', 'mmbss.datasets')
+OPTIM_WRAPPERS = _Registry('OPTIM_WRAPPERS', 'mmbss.engine.cpu_amp_optim_wrapper')
+METRICS = _Registry('METRICS', 'mmbss.metrics')
+RUNNERS = _Registry('RUNNERS', 'mmbss.engine.fsdp')
 
-RUNNERS = _child(mmpretrain.RUNNERS)
-RUNNER_CONSTRUCTORS = _child(mmpretrain.RUNNER_CONSTRUCTORS)
-LOOPS = _child(mmpretrain.LOOPS)
-LOG_PROCESSORS = _child(mmpretrain.LOG_PROCESSORS)
-OPTIMIZERS = _child(mmpretrain.OPTIMIZERS)
-OPTIM_WRAPPER_CONSTRUCTORS = _child(mmpretrain.OPTIM_WRAPPER_CONSTRUCTORS)
-PARAM_SCHEDULERS = _child(mmpretrain.PARAM_SCHEDULERS)
-DATA_SAMPLERS = _child(mmpretrain.DATA_SAMPLERS)
-TRANSFORMS = _child(mmpretrain.TRANSFORMS)
-MODEL_WRAPPERS = _child(mmpretrain.MODEL_WRAPPERS)
-WEIGHT_INITIALIZERS = _child(mmpretrain.WEIGHT_INITIALIZERS)
-BATCH_AUGMENTS = _child(mmpretrain.BATCH_AUGMENTS)
-TASK_UTILS = _child(mmpretrain.TASK_UTILS)
-EVALUATORS = _child(mmpretrain.EVALUATORS)
-VISUALIZERS = _child(mmpretrain.VISUALIZERS)
-VISBACKENDS = _child(mmpretrain.VISBACKENDS)
+# where mmbss adds nothing
+RUNNER_CONSTRUCTORS = _Registry('RUNNER_CONSTRUCTORS')
+LOOPS = _Registry('LOOPS')
+LOG_PROCESSORS = _Registry('LOG_PROCESSORS')
+OPTIMIZERS = _Registry('OPTIMIZERS')
+OPTIM_WRAPPER_CONSTRUCTORS = _Registry('OPTIM_WRAPPER_CONSTRUCTORS')
+PARAM_SCHEDULERS = _Registry('PARAM_SCHEDULERS')
+DATA_SAMPLERS = _Registry('DATA_SAMPLERS')
+TRANSFORMS = _Registry('TRANSFORMS')
+MODEL_WRAPPERS = _Registry('MODEL_WRAPPERS')
+WEIGHT_INITIALIZERS = _Registry('WEIGHT_INITIALIZERS')
+BATCH_AUGMENTS = _Registry('BATCH_AUGMENTS')
+TASK_UTILS = _Registry('TASK_UTILS')
+EVALUATORS = _Registry('EVALUATORS')
+VISUALIZERS = _Registry('VISUALIZERS')
+VISBACKENDS = _Registry('VISBACKENDS')

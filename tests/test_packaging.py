@@ -68,7 +68,7 @@ def test_the_wheel_holds_configs_and_tools_for_mim(wheel, root):
 
 def test_the_wheel_holds_what_the_modules_read_beside_them(wheel, source):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for pattern in ('ops/*.cpp', 'ops/*.h', 'visualization/templates/*'):
+    for pattern in ('acceleration/*.cpp', 'acceleration/*.h', 'report/templates/*'):
         files = list((source / 'mmbss').glob(pattern))
         assert files
         assert {str(file.relative_to(source)) for file in files} <= names

@@ -28,10 +28,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 from mmbss.registry import MODELS
+from mmbss.report.run_logs import logged_seconds, read_run
 from mmbss.visualization import draw_accuracies, save_figure
-from mmbss.visualization.run_logs import logged_seconds, read_run
 
 TOOLS = Path(__file__).resolve().parent
 RUN_FILE = 'run.json'

@@ -17,8 +17,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.errors import readable_errors
-from mmbss.files import read_checkpoint
+from mmbss.engine.errors import readable_errors
+from mmbss.engine.files import read_checkpoint
 from mmbss.registry import MODELS
 
 

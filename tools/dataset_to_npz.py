@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 from mmbss.registry import DATASETS
 
 

@@ -21,11 +21,11 @@ from pathlib import Path
 import mmengine
 from mmengine.config import Config
 
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 from mmbss.metrics import evaluate_networks, markdown_table
-from mmbss.metrics.evaluation import Network
-from mmbss.visualization.comparison import read_comparison
-from mmbss.visualization.networks import loader_of_tests
+from mmbss.report.comparison import read_comparison
+from mmbss.report.evaluation import Network
+from mmbss.report.networks import loader_of_tests
 
 
 def parse_args() -> argparse.Namespace:

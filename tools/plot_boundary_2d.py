@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmbss.attacks import BSSAttack
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
 from mmbss.losses import KDLoss
 from mmbss.visualization.style import (
     BLACK,

@@ -11,9 +11,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mmbss.errors import readable_errors
+from mmbss.engine.errors import readable_errors
+from mmbss.report.run_logs import read_experiments
 from mmbss.visualization.draw_curves import draw_accuracy_over_fraction
-from mmbss.visualization.run_logs import read_experiments
 from mmbss.visualization.style import save_figure, short_names
 
 Accuracies = dict[str, dict[float, list[float]]]

@@ -14,8 +14,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from mmbss.errors import readable_errors
-from mmbss.visualization.report import ReportOptions, build_report
+from mmbss.engine.errors import readable_errors
+from mmbss.report.report import ReportOptions, build_report
 from mmbss.visualization.style import save_figure
 
 

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.distillers.distiller import class_labels
-from mmbss.errors import readable_errors
-from mmbss.files import read_checkpoint
+from mmbss.engine.errors import readable_errors
+from mmbss.engine.files import read_checkpoint
 from mmbss.registry import MODELS
 
 BIAS = 'head.fc.bias'

@@ -15,16 +15,16 @@ from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmbss.cli import (
+from mmbss.distillers.classifiers import plain_classifier
+from mmbss.engine.cli import (
     add_common_arguments,
     build_runner,
     load_config,
     merge_common_arguments,
     merge_options,
 )
-from mmbss.compat import prepare_cpu_distributed
-from mmbss.distillers.classifiers import plain_classifier
-from mmbss.errors import readable_errors
+from mmbss.engine.compat import prepare_cpu_distributed
+from mmbss.engine.errors import readable_errors
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmbss.cli import (
+from mmbss.engine.cli import (
     add_common_arguments,
     build_runner,
     load_config,
@@ -22,11 +22,11 @@ from mmbss.cli import (
     merge_options,
     section,
 )
-from mmbss.compat import prepare_cpu_distributed
-from mmbss.default_hooks import add_safety_hooks, choose_checkpoint
-from mmbss.errors import readable_errors
-from mmbss.trial import try_training
-from mmbss.work_dir import claimed_work_dir
+from mmbss.engine.compat import prepare_cpu_distributed
+from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
+from mmbss.engine.errors import readable_errors
+from mmbss.engine.trial import try_training
+from mmbss.engine.work_dir import claimed_work_dir
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,13 +1,13 @@
 """Attacks: find samples near a decision boundary; plain torch, no runner needed."""
 
 from mmbss.attacks.base import Attack, AttackResult
+from mmbss.attacks.black_box.gradient_estimation import GradientEstimationAttack
+from mmbss.attacks.black_box.substitute import SubstituteAttack
 from mmbss.attacks.bss import BSSAttack
-from mmbss.attacks.gradient_estimation import GradientEstimationAttack
 from mmbss.attacks.gradient_sign import FGSMAttack, PGDAttack
 from mmbss.attacks.jsma import JSMAAttack
 from mmbss.attacks.library import LibraryAttack
 from mmbss.attacks.noise import RandomNoiseAttack
-from mmbss.attacks.substitute import SubstituteAttack
 
 __all__ = [
     'Attack',

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds, in_base_class, in_target_class, margin
+from mmbss.engine.errors import ConfigError
 
 #: Names of what :meth:`AttackResult.statistics` returns.
 STATISTICS = ('accepted', 'third_class', 'not_crossed', 'steps', 'gap')
@@ -93,12 +94,12 @@ class Attack(ABC):
                 BatchNorm would mix the samples and change its statistics.
         """
         if base.shape != target.shape or base.shape != samples.shape[:1]:
-            raise ValueError(
+            raise ConfigError(
                 f'{len(samples)} samples need as many base and target classes, got shapes '
                 f'{tuple(base.shape)} and {tuple(target.shape)}'
             )
         if isinstance(model, nn.Module) and model.training:
-            raise ValueError('the attacked model is in training mode: call model.eval() first')
+            raise ConfigError('the attacked model is in training mode: call model.eval() first')
         # a validation loop runs under no_grad, an attack needs gradients all the same
         with torch.enable_grad():
             return self.run(model, samples.detach().float(), base, target, bounds)

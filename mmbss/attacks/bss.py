@@ -16,6 +16,7 @@ from mmbss.attacks.functional import (
     project,
     published_step,
 )
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 STEPS = dict(published=published_step, newton=newton_step)
@@ -76,21 +77,21 @@ class BSSAttack(Attack):
         third_class: str = 'reject',
     ) -> None:
         if num_steps < 1:
-            raise ValueError(f'BSSAttack: num_steps must be at least 1, got {num_steps}')
+            raise ConfigError(f'BSSAttack: num_steps must be at least 1, got {num_steps}')
         if not step_size > 0:
-            raise ValueError(f'BSSAttack: step_size must be positive, got {step_size}')
+            raise ConfigError(f'BSSAttack: step_size must be positive, got {step_size}')
         if not overshoot >= 0:
-            raise ValueError(f'BSSAttack: overshoot must not be negative, got {overshoot}')
+            raise ConfigError(f'BSSAttack: overshoot must not be negative, got {overshoot}')
         if step not in (*STEPS, 'closest'):
-            raise ValueError(f'BSSAttack: step must be one of {[*STEPS, "closest"]}, got {step!r}')
+            raise ConfigError(f'BSSAttack: step must be one of {[*STEPS, "closest"]}, got {step!r}')
         if step == 'closest' and num_refinements < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'BSSAttack: num_refinements must be at least 1, got {num_refinements}'
             )
         if step == 'closest' and overshoot == 0:
-            raise ValueError("BSSAttack: step='closest' needs a positive overshoot, got 0")
+            raise ConfigError("BSSAttack: step='closest' needs a positive overshoot, got 0")
         if third_class not in THIRD_CLASS:
-            raise ValueError(
+            raise ConfigError(
                 f'BSSAttack: third_class must be one of {list(THIRD_CLASS)}, got {third_class!r}'
             )
         self.num_steps = num_steps

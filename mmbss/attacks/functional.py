@@ -7,6 +7,8 @@ and ``gradient`` are (N, ...). Everything is computed in float32.
 import torch
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
+
 #: Lowest and highest value of an input, each broadcastable against one sample.
 Bounds = tuple[Tensor, Tensor] | tuple[float, float]
 
@@ -169,7 +171,7 @@ def pixel_size(bounds: Bounds | None, like: Tensor) -> Tensor:
         tensor([0.0200])
     """
     if bounds is None:
-        raise ValueError(
+        raise ConfigError(
             'the attack is measured in pixels, which are read off the bounds: give bounds, the '
             'lowest and highest value of an input, which are pixels 0 and 255'
         )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class, per_sample, pixel_size, project
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 
@@ -56,11 +57,11 @@ class PGDAttack(Attack):
     ) -> None:
         name = type(self).__name__
         if not radius > 0:
-            raise ValueError(f'{name}: radius must be positive, got {radius}')
+            raise ConfigError(f'{name}: radius must be positive, got {radius}')
         if not step_size > 0:
-            raise ValueError(f'{name}: step_size must be positive, got {step_size}')
+            raise ConfigError(f'{name}: step_size must be positive, got {step_size}')
         if num_steps < 1:
-            raise ValueError(f'{name}: num_steps must be at least 1, got {num_steps}')
+            raise ConfigError(f'{name}: num_steps must be at least 1, got {num_steps}')
         self.radius = radius
         self.step_size = step_size
         self.num_steps = num_steps

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class, in_target_class
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 
@@ -47,11 +48,11 @@ class JSMAAttack(Attack):
 
     def __init__(self, theta: float = 1.0, gamma: float = 0.145, output: str = 'logits') -> None:
         if not 0 < abs(theta) <= 1:
-            raise ValueError(f'JSMAAttack: theta must be in [-1, 1] and not 0, got {theta}')
+            raise ConfigError(f'JSMAAttack: theta must be in [-1, 1] and not 0, got {theta}')
         if not 0 < gamma <= 1:
-            raise ValueError(f'JSMAAttack: gamma must be in (0, 1], got {gamma}')
+            raise ConfigError(f'JSMAAttack: gamma must be in (0, 1], got {gamma}')
         if output not in ('logits', 'softmax'):
-            raise ValueError(f"JSMAAttack: output must be 'logits' or 'softmax', got {output!r}")
+            raise ConfigError(f"JSMAAttack: output must be 'logits' or 'softmax', got {output!r}")
         self.theta = theta
         self.gamma = gamma
         self.output = output
@@ -66,7 +67,7 @@ class JSMAAttack(Attack):
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
         if bounds is None:
-            raise ValueError(
+            raise ConfigError(
                 'JSMAAttack: theta is a share of the way between the bounds: give bounds, the '
                 'lowest and highest value of an input'
             )

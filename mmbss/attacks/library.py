@@ -11,6 +11,7 @@ from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class
 from mmbss.attacks.library_autoattack import prepare_autoattack
 from mmbss.attacks.library_foolbox import prepare_foolbox
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 #: Finds adversarial images. Takes a module from (N, ...) float32 images in [0, 1] to (N, K)
@@ -67,11 +68,11 @@ class LibraryAttack(Attack):
         targeted: bool = True,
     ) -> None:
         if library not in LIBRARIES:
-            raise ValueError(
+            raise ConfigError(
                 f'LibraryAttack: library must be one of {list(LIBRARIES)}, got {library!r}'
             )
         if radius is not None and not radius > 0:
-            raise ValueError(f'LibraryAttack: radius must be positive, got {radius}')
+            raise ConfigError(f'LibraryAttack: radius must be positive, got {radius}')
         module, requirement, prepare = LIBRARIES[library]
         if importlib.util.find_spec(module) is None:
             raise ImportError(
@@ -93,7 +94,7 @@ class LibraryAttack(Attack):
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
         if bounds is None:
-            raise ValueError(
+            raise ConfigError(
                 'LibraryAttack: libraries attack images in [0, 1]: give bounds, the lowest and '
                 'highest value of an input'
             )

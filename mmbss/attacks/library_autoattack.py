@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
+
 VERSIONS = ('standard', 'plus', 'rand')
 PARTS = ('apgd-ce', 'apgd-dlr', 'apgd-t', 'fab', 'fab-t', 'square')
 NORMS = ('Linf', 'L2', 'L1')
@@ -33,21 +35,21 @@ def prepare_autoattack(
     from pyautoattack import AutoAttack
 
     if name not in (*VERSIONS, *PARTS):
-        raise ValueError(
+        raise ConfigError(
             f'autoattack has no attack {name!r}. It has: {", ".join((*VERSIONS, *PARTS))}'
         )
     if set(options) - {'norm'} or options.get('norm', 'Linf') not in NORMS:
-        raise ValueError(f'options of autoattack: norm, one of {list(NORMS)}; got {options}')
+        raise ConfigError(f'options of autoattack: norm, one of {list(NORMS)}; got {options}')
     if radius is None:
-        raise ValueError('autoattack keeps within a radius: give radius, in pixels')
+        raise ConfigError('autoattack keeps within a radius: give radius, in pixels')
     if targeted:
-        raise ValueError('autoattack aims at no target class: set targeted=False')
+        raise ConfigError('autoattack aims at no target class: set targeted=False')
     choice = dict(version=name) if name in VERSIONS else dict(version='custom', attacks=[name])
 
     def search(model: nn.Module, images: Tensor, base: Tensor, target: Tensor) -> Tensor:
         num_classes = model(images[:1]).shape[1]
         if num_classes < MIN_CLASSES:
-            raise ValueError(
+            raise ConfigError(
                 f'autoattack needs at least {MIN_CLASSES} classes, the model has {num_classes}'
             )
         # it seeds torch's generator, whose state is not its own

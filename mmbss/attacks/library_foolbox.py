@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmbss.config_checks import check_keys
+from mmbss.engine.config_checks import check_keys
+from mmbss.engine.errors import ConfigError
 
 #: Parts of the names of those attacks that aim at a target class; the others take any class.
 AIMING = (
@@ -52,15 +53,15 @@ def prepare_foolbox(
     if name not in known:
         closest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f' Did you mean {", ".join(map(repr, closest))}?' if closest else ''
-        raise ValueError(
+        raise ConfigError(
             f'foolbox has no attack {name!r}.{hint} It has: {", ".join(sorted(known))}'
         )
     kind = known[name]
     check_keys(options, kind, f'options of {name}')
     if radius is None and issubclass(kind, FixedEpsilonAttack):
-        raise ValueError(f'{name} of foolbox keeps within a radius: give radius, in pixels')
+        raise ConfigError(f'{name} of foolbox keeps within a radius: give radius, in pixels')
     if targeted and not any(part in kind.__name__ for part in AIMING):
-        raise ValueError(f'{name} of foolbox aims at no target class: set targeted=False')
+        raise ConfigError(f'{name} of foolbox aims at no target class: set targeted=False')
     attack = kind(**options)
 
     def search(model: nn.Module, images: Tensor, base: Tensor, target: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
 
 
@@ -76,7 +77,7 @@ class CIFARResNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if depth < 8 or (depth - 2) % 6:
-            raise ValueError(f'CIFARResNet: depth must be 6n+2 (8, 14, 20, ...), got {depth}')
+            raise ConfigError(f'CIFARResNet: depth must be 6n+2 (8, 14, 20, ...), got {depth}')
         if init_cfg is None:
             init_cfg = [
                 dict(type='Kaiming', layer='Conv2d', mode='fan_out'),

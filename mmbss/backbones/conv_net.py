@@ -3,6 +3,7 @@
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
 
 
@@ -50,7 +51,7 @@ class ConvNet(BaseBackbone):
             self.layers.append(nn.MaxPool2d(2))
             size = (size - 4) // 2
         if size < 1:
-            raise ValueError(f'ConvNet: images of {image_size} pixels are too small')
+            raise ConfigError(f'ConvNet: images of {image_size} pixels are too small')
         self.layers.append(nn.Flatten())
         in_features = in_channels * size * size
         for width in hidden:

@@ -9,7 +9,8 @@ import torch
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
-from mmbss.files import read_arrays
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.files import read_arrays
 from mmbss.registry import DATASETS
 
 #: A pipeline that changes nothing; augmentation is done by whole batches, on the device.
@@ -92,18 +93,18 @@ class ArrayDataset(BaseDataset):
 def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np.ndarray]:
     missing = sorted({'images', 'labels'} - set(arrays))
     if missing:
-        raise ValueError(f'{source} lacks the arrays {missing}; it has {sorted(arrays)}')
+        raise ConfigError(f'{source} lacks the arrays {missing}; it has {sorted(arrays)}')
     images, labels = arrays['images'], arrays['labels']
     if images.ndim not in (3, 4) or labels.shape != images.shape[:1]:
-        raise ValueError(
+        raise ConfigError(
             f'{source}: images must be (N, H, W) or (N, H, W, C) and labels (N,), got '
             f'{images.shape} and {labels.shape}'
         )
     if images.dtype.kind not in 'biuf':
-        raise ValueError(f'{source}: images must be numbers, got {images.dtype}')
+        raise ConfigError(f'{source}: images must be numbers, got {images.dtype}')
     if labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0):
-        raise ValueError(f'{source}: labels must be class indices from 0, got {labels.dtype}')
+        raise ConfigError(f'{source}: labels must be class indices from 0, got {labels.dtype}')
     if images.dtype.kind == 'f' and not np.isfinite(images).all():
         bad = int((~np.isfinite(images)).reshape(len(images), -1).any(axis=1).sum())
-        raise ValueError(f'{source}: {bad} of {len(images)} images hold NaN or infinity')
+        raise ConfigError(f'{source}: {bad} of {len(images)} images hold NaN or infinity')
     return images, labels

@@ -9,6 +9,7 @@ from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
 
 
@@ -55,7 +56,7 @@ class AugmentingDataPreprocessor(ClsDataPreprocessor):
     def __init__(self, crop_padding: int = 0, flip_probability: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if crop_padding < 0 or not 0 <= flip_probability <= 1:
-            raise ValueError(
+            raise ConfigError(
                 'AugmentingDataPreprocessor: crop_padding must be at least 0 and '
                 f'flip_probability in [0, 1], got {crop_padding} and {flip_probability}'
             )

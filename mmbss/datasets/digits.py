@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from mmbss.datasets.array_dataset import ArrayDataset
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import DATASETS
 
 TEST_SHARE = 0.3
@@ -39,7 +40,7 @@ class Digits(ArrayDataset):
 
     def __init__(self, split: str, **kwargs: Any) -> None:
         if split not in ('train', 'test'):
-            raise ValueError(f"Digits: split must be 'train' or 'test', got {split!r}")
+            raise ConfigError(f"Digits: split must be 'train' or 'test', got {split!r}")
         self.split = split
         super().__init__(data_file='scikit-learn digits', **kwargs)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import DATASETS
 
 
@@ -28,11 +29,11 @@ def stratified_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
         3
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f'fraction must be in (0, 1], got {fraction}')
+        raise ConfigError(f'fraction must be in (0, 1], got {fraction}')
     classes, counts = np.unique(labels, return_counts=True)
     if len(counts) and round(fraction * counts.min()) == 0:
         label, count = classes[counts.argmin()], counts.min()
-        raise ValueError(
+        raise ConfigError(
             f'fraction {fraction} leaves none of the {count} samples of class {label}: take '
             f'more than {1 / (2 * count):.3g}'
         )
@@ -133,7 +134,7 @@ class ClassSubset(RowSubset):
         drop: Sequence[int] | None = None,
     ) -> None:
         if (keep is None) == (drop is None):
-            raise ValueError('ClassSubset: give the classes either to keep or to drop')
+            raise ConfigError('ClassSubset: give the classes either to keep or to drop')
         self.keep = keep
         self.drop = drop
         super().__init__(dataset)
@@ -144,11 +145,11 @@ class ClassSubset(RowSubset):
         present = np.unique(labels).tolist()
         absent = sorted(set(classes) - set(present))
         if absent:
-            raise ValueError(f'ClassSubset: the dataset has no class {absent}, only {present}')
+            raise ConfigError(f'ClassSubset: the dataset has no class {absent}, only {present}')
         chosen = np.isin(labels, classes)
         rows = np.flatnonzero(chosen if self.keep is not None else ~chosen)
         if not len(rows):
-            raise ValueError('ClassSubset: no class is left')
+            raise ConfigError('ClassSubset: no class is left')
         return rows
 
 

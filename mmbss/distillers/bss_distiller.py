@@ -8,12 +8,13 @@ from mmengine.dist import all_reduce, get_world_size
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmbss.acceleration.recorded_pass import RecordedPass
 from mmbss.attacks.base import STATISTICS
-from mmbss.config_checks import build_checked, check_keys
+from mmbss.boundary.search import BoundarySamples, BoundarySearch, check_choice
 from mmbss.distillers.batch_norm import frozen_statistics, has_batch_norm, split_batch
-from mmbss.distillers.boundary_search import BoundarySamples, BoundarySearch, check_choice
 from mmbss.distillers.distiller import Distiller, build_loss, check_finite, class_labels
-from mmbss.distillers.recorded_pass import RecordedPass
+from mmbss.engine.config_checks import build_checked, check_keys
+from mmbss.engine.errors import ConfigError
 from mmbss.losses import DistillationLoss
 from mmbss.registry import ATTACKS, MODELS
 
@@ -80,7 +81,7 @@ class BSSDistiller(Distiller):
     def __init__(self, boundary: dict[str, Any] | None = None, **distiller: Any) -> None:
         super().__init__(**distiller)
         if getattr(self.data_preprocessor, 'batch_augments', None) is not None:
-            raise ValueError(
+            raise ConfigError(
                 'BSSDistiller needs one hard label a sample, but train_cfg mixes them (mixup, '
                 'CutMix): remove train_cfg.augments, or use mmbss.Distiller'
             )
@@ -253,7 +254,7 @@ def _hard_labels(data_samples: list[DataSample]) -> Tensor:
         sample.gt_score.max() < 1 or sample.gt_score.sum() > 1 for sample in data_samples
     )
     if mixed or len(labels) != len(data_samples):
-        raise ValueError(
+        raise ConfigError(
             'BSSDistiller needs one hard label a sample, but the batch has soft or multiple '
             'labels: use mmbss.Distiller, or a dataset with a single gt_label'
         )

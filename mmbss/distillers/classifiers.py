@@ -7,6 +7,8 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier, MultiLabelClsHead, MultiTaskHead
 from torch import nn
 
+from mmbss.engine.errors import ConfigError
+
 #: Arguments that a distiller has beyond those of the classifier it is.
 DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'channels_last', 'winograd', 'compile')
 
@@ -53,7 +55,7 @@ def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
             'a model dict'
         )
     if 'model' not in file:
-        raise ValueError(f'teacher.config: {config} defines no model')
+        raise ConfigError(f'teacher.config: {config} defines no model')
     model = plain_classifier(file.model.to_dict())
     if file.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', file.data_preprocessor.to_dict())
@@ -71,12 +73,12 @@ def check_single_label_logits(model: nn.Module, role: str) -> None:
         ValueError: If it is no image classifier, has no head, or a multi-label or multi-task one.
     """
     if not isinstance(model, ImageClassifier):
-        raise ValueError(f'the {role} must be an ImageClassifier, got {type(model).__name__}')
+        raise ConfigError(f'the {role} must be an ImageClassifier, got {type(model).__name__}')
     head = model.head
     if head is None:
-        raise ValueError(f'the {role} has no head, so no logits to distil: add one to its config')
+        raise ConfigError(f'the {role} has no head, so no logits to distil: add one to its config')
     if isinstance(head, (MultiLabelClsHead, MultiTaskHead)):
-        raise ValueError(
+        raise ConfigError(
             f'the {role} has a {type(head).__name__}; distillation at the boundary needs a head '
             'with one softmax over the classes, such as LinearClsHead'
         )

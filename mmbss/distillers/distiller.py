@@ -8,14 +8,15 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmbss.config_checks import accepted_keys, build_checked, check_keys, check_known
-from mmbss.distillers.acceleration import compile_in_place
+from mmbss.acceleration.accelerate import compile_in_place
+from mmbss.acceleration.winograd import use_winograd
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
 from mmbss.distillers.features import FeatureRecorder, recorded_outputs
 from mmbss.distillers.loss_dict import LossDict
 from mmbss.distillers.teacher import Teacher
+from mmbss.engine.config_checks import accepted_keys, build_checked, check_keys, check_known
+from mmbss.engine.errors import ConfigError
 from mmbss.losses import DistillationLoss, FeatureLoss, WeightedLoss
-from mmbss.ops import use_winograd
 from mmbss.registry import MODELS
 
 
@@ -80,7 +81,7 @@ class Distiller(ImageClassifier):
         self.stores_loss_weights = False
         for name, loss in (losses or {}).items():
             if not name.startswith('loss_') or name in ('loss_cls', 'loss_bss'):
-                raise ValueError(
+                raise ConfigError(
                     f'losses: {name!r} must start with "loss_" and be neither "loss_cls" nor '
                     '"loss_bss"'
                 )
@@ -134,12 +135,12 @@ class Distiller(ImageClassifier):
             except IndexError as error:
                 if not outputs or class_labels(data_samples).max() < outputs[-1].shape[1]:
                     raise
-                raise ValueError(
+                raise ConfigError(
                     f'a label lies beyond the {num_classes(self)} classes of the student '
                     f'({error}): set head.num_classes of student and teacher to your classes'
                 ) from error
         if not outputs or not isinstance(outputs[-1], Tensor) or outputs[-1].ndim != 2:
-            raise ValueError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
+            raise ConfigError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
         # "loss" is the name under which mmengine logs the sum
         losses = {'loss_cls' if k == 'loss' else k: v for k, v in classification.items()}
         losses |= self.distillation_losses.idle_terms()
@@ -209,7 +210,7 @@ class Distiller(ImageClassifier):
         """
         names = [] if self.stores_loss_weights else self.distillation_losses.with_weights()
         if names:
-            raise ValueError(
+            raise ConfigError(
                 f'nobody stores the weights of {", ".join(names)} for a resume: add '
                 "dict(type='mmbss.BSSHook') to custom_hooks"
             )
@@ -223,7 +224,7 @@ class Distiller(ImageClassifier):
 
     def _check_same_classes(self, student: int | None, teacher: int | None) -> None:
         if student is not None and teacher is not None and student != teacher:
-            raise ValueError(
+            raise ConfigError(
                 f'the student has {student} classes, the teacher {teacher}: give both the same '
                 'classes, for instance by fine-tuning the teacher on your data first'
             )
@@ -240,7 +241,7 @@ def build_loss(config: dict[str, Any], name: str, *kinds: type[WeightedLoss]) ->
     loss = build_checked(MODELS, config, name)
     if not isinstance(loss, kinds):
         bases = ' or '.join(f'mmbss.losses.{kind.__name__}' for kind in kinds)
-        raise ValueError(
+        raise ConfigError(
             f'{name}: {type(loss).__name__} is no distillation loss that fits here: derive it '
             f'from {bases}'
         )
@@ -268,7 +269,7 @@ def check_finite(inputs: Tensor) -> None:
     finite = inputs.isfinite().flatten(1).all(dim=1)
     if not finite.all():
         rows = (~finite).nonzero().flatten().tolist()
-        raise ValueError(
+        raise ConfigError(
             f'{len(rows)} of {len(inputs)} images hold NaN or infinity (rows {rows[:5]} of the '
             "batch): check the data and the data preprocessor's std"
         )

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
+
 #: Ends the path of a module whose input is meant, not its output.
 INPUT = ':input'
 
@@ -115,17 +117,17 @@ class FeatureRecorder:
         parts = [f'{path}.{name}' for name, _ in self.watched[path].named_children()]
         instead = f': name one of its parts, {", ".join(parts[:6])}' if parts else ''
         if not calls:
-            raise ValueError(f'{where} is not called when the {self.role} runs{instead}')
+            raise ConfigError(f'{where} is not called when the {self.role} runs{instead}')
         if len(calls) > 1:
-            raise ValueError(
+            raise ConfigError(
                 f'{where} runs {len(calls)} times on one batch: name a module that runs once'
             )
         ((value, version),) = calls
         if not isinstance(value, Tensor):
             kind = type(value).__name__
-            raise ValueError(f'{where} is a {kind}, but a feature is a tensor{instead}')
+            raise ConfigError(f'{where} is a {kind}, but a feature is a tensor{instead}')
         if value._version > version:
-            raise ValueError(
+            raise ConfigError(
                 f'{where} is overwritten by a module after it, such as ReLU(inplace=True): name '
                 'that one or the block around it instead'
             )
@@ -152,4 +154,4 @@ def find_module(model: nn.Module, path: str, role: str) -> nn.Module:
         hint = f'did you mean {" or ".join(map(repr, closest))}?'
     else:
         hint = f'it consists of {", ".join(name for name, _ in model.named_children())}'
-    raise ValueError(f'the {role} has no module {path!r}, {hint}')
+    raise ConfigError(f'the {role} has no module {path!r}, {hint}')

@@ -10,7 +10,8 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmbss.files import read_arrays
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.files import read_arrays
 
 #: Largest change of a fingerprint, as a share of the norm of the input: rounding on another device
 TOLERANCE = 1e-6
@@ -71,7 +72,7 @@ class LogitCache:
         places = torch.searchsorted(self.rows, wanted).clamp(max=len(self.rows) - 1)
         absent = wanted[self.rows[places] != wanted]
         if len(absent):
-            raise ValueError(
+            raise ConfigError(
                 f'the cache of teacher logits lacks {len(absent)} of {len(wanted)} samples of a '
                 f'batch (the first has sample_idx {int(absent[0])}): it was made for a smaller '
                 'training set, so remove the file or name another'
@@ -79,7 +80,7 @@ class LogitCache:
         difference = (fingerprints(inputs).cpu() - self.fingerprints[places]).abs()
         same = difference <= TOLERANCE * inputs.detach().flatten(1).float().norm(dim=1).cpu()
         if not same.all():
-            raise ValueError(
+            raise ConfigError(
                 f'{int((~same).sum())} of {len(wanted)} inputs of a batch are not those whose '
                 'teacher logits were stored. A cache needs a sample to be the same every time: '
                 'train without augmentation (crop, flip, mixup, random transforms) or without the '
@@ -117,7 +118,7 @@ class LogitCache:
             )
             cache.check()
         except (KeyError, OSError, TypeError, ValueError) as error:
-            raise ValueError(
+            raise ConfigError(
                 f'{file} is no cache of teacher logits ({error}): remove it or name another file'
             ) from error
         return cache
@@ -131,11 +132,11 @@ class LogitCache:
         kinds = (self.rows.dtype, self.logits.dtype, self.fingerprints.dtype)
         shapes = (self.rows.shape, self.logits.shape[:1], self.fingerprints.shape)
         if kinds != (torch.int64, torch.float32, torch.float64) or self.logits.ndim != 2:
-            raise ValueError('its arrays are of another kind')
+            raise ConfigError('its arrays are of another kind')
         if len(set(shapes)) > 1 or not len(self.rows):
-            raise ValueError('its arrays differ in length, or are empty')
+            raise ConfigError('its arrays differ in length, or are empty')
         if not (self.rows.diff() >= 0).all() or not self.logits.isfinite().all():
-            raise ValueError('its rows are not in order, or logits are not finite')
+            raise ConfigError('its rows are not in order, or logits are not finite')
 
 
 def sample_rows(data_samples: list[DataSample]) -> Tensor:
@@ -146,7 +147,7 @@ def sample_rows(data_samples: list[DataSample]) -> Tensor:
     """
     rows = [sample.get('sample_idx') for sample in data_samples]
     if None in rows:
-        raise ValueError(
+        raise ConfigError(
             'teacher logits are stored by sample_idx, which the samples lack: keep it among the '
             'meta_keys of PackInputs, and use a dataset that is a mmengine BaseDataset'
         )

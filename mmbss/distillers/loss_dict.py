@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
+
 StateDict = dict[str, Tensor]
 
 
@@ -46,7 +48,7 @@ class LossDict(nn.ModuleDict):
             ValueError: If it is of other losses; names them.
         """
         if sorted(weights) != self.with_weights():
-            raise ValueError(
+            raise ConfigError(
                 f'the checkpoint holds weights of the losses {sorted(weights)}, but the distiller '
                 f'needs those of {self.with_weights()}: resume with the config of the run, or '
                 'load the student alone with load_from'
@@ -56,7 +58,7 @@ class LossDict(nn.ModuleDict):
                 self[name].load_state_dict(state)
             except RuntimeError as error:
                 reason = textwrap.shorten(str(error), 300)
-                raise ValueError(f"the checkpoint's {name} does not fit: {reason}") from error
+                raise ConfigError(f"the checkpoint's {name} does not fit: {reason}") from error
 
     def idle_terms(self) -> dict[str, Tensor]:
         """A loss of 0 for each that has parameters but no weight, with gradients of 0.

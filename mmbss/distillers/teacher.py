@@ -11,13 +11,14 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmbss.acceleration.accelerate import accelerate, check_answers, compile_in_place
+from mmbss.acceleration.recorded_pass import PassRecorder, RecordedPass
 from mmbss.attacks.functional import Bounds
-from mmbss.distillers.acceleration import accelerate, check_answers, compile_in_place
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.logit_cache import LogitCache
-from mmbss.distillers.recorded_pass import PassRecorder, RecordedPass
-from mmbss.files import read_checkpoint
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.files import read_checkpoint
 from mmbss.registry import MODELS
 
 Normalisation = tuple[Tensor, Tensor]
@@ -125,7 +126,7 @@ class Teacher(nn.Module):
             module = find_module(self.network, path.removesuffix(INPUT), 'teacher')
             folded = nn.Identity if path.endswith(INPUT) else nn.modules.conv._ConvNd
             if isinstance(module, folded):
-                raise ValueError(
+                raise ConfigError(
                     f"teacher.fuse_bn may fold a BatchNorm into the teacher's {path}: name the "
                     'BatchNorm or the block around it, or set teacher.fuse_bn=False'
                 )
@@ -190,7 +191,7 @@ class Teacher(nn.Module):
         with own_precision:
             logits = self.network(images, mode='tensor')
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise ValueError(
+            raise ConfigError(
                 f"the teacher's {type(self.network.head).__name__} puts out no (N, K) logits"
             )
         return logits
@@ -224,7 +225,7 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
             names them.
     """
     if not isinstance(checkpoint, str):
-        raise ValueError(
+        raise ConfigError(
             f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
         )
     try:
@@ -234,18 +235,18 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
             f'teacher.checkpoint: {error}; train the teacher first or correct the path'
         ) from None
     except (OSError, ValueError) as error:
-        raise ValueError(f'teacher.checkpoint: {error}') from error
+        raise ConfigError(f'teacher.checkpoint: {error}') from error
     state = content.get('state_dict', content)
     try:
         model.load_state_dict(state, strict=True)
     except Exception as error:
-        raise ValueError(
+        raise ConfigError(
             f'teacher.checkpoint: {checkpoint} does not fit teacher.config: '
             f'{textwrap.shorten(str(error), 600)}'
         ) from error
     broken = [key for key, value in model.state_dict().items() if not value.isfinite().all()]
     if broken:
-        raise ValueError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
+        raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
 
 
 def _normalisation(preprocessor: nn.Module) -> Normalisation:
@@ -264,7 +265,7 @@ def _channels_differ(
     to_rgb = getattr(preprocessor, 'to_rgb', False)
     student_to_rgb = getattr(student_preprocessor, 'to_rgb', False)
     if to_rgb != student_to_rgb:
-        raise ValueError(
+        raise ConfigError(
             f"the teacher's data preprocessor has to_rgb={to_rgb}, the student's has "
             f'to_rgb={student_to_rgb}: set teacher.reverse_channels to True if the two networks '
             'want the colour channels in opposite order, to False if not'

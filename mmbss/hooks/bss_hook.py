@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.distillers import Distiller
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import HOOKS
 
 
@@ -35,9 +36,9 @@ class LinearSchedule:
 
     def __post_init__(self) -> None:
         if not (self.start >= 0 and self.end >= 0):
-            raise ValueError(f'loss weights must not be negative, got {self}')
+            raise ConfigError(f'loss weights must not be negative, got {self}')
         if not 0 < self.until <= 1:
-            raise ValueError(f'until is a share of the training in (0, 1], got {self}')
+            raise ConfigError(f'until is a share of the training in (0, 1], got {self}')
 
     def at(self, progress: float) -> float:
         """Weight after a share ``progress`` of the training, in [0, 1]; exact at both ends."""
@@ -83,7 +84,7 @@ class BSSHook(Hook):
             unknown = sorted(set(schedule) - {'start', 'end', 'until'})
             missing = sorted({'start', 'end'} - set(schedule))
             if unknown or missing:
-                raise ValueError(
+                raise ConfigError(
                     f'BSSHook: the schedule of {name} takes start, end and until; '
                     f'unknown: {unknown}, missing: {missing}'
                 )
@@ -93,17 +94,19 @@ class BSSHook(Hook):
         """Check that the model has every scheduled loss."""
         model = _unwrapped(runner)
         if not isinstance(model, Distiller):
-            raise ValueError(
+            raise ConfigError(
                 'BSSHook schedules the losses of a distiller, but the model is a '
                 f'{type(model).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
             )
         known = model.loss_modules
         unknown = sorted(set(self.schedules) - set(known))
         if unknown:
-            raise ValueError(f'BSSHook: no loss is called {unknown}; the model has {sorted(known)}')
+            raise ConfigError(
+                f'BSSHook: no loss is called {unknown}; the model has {sorted(known)}'
+            )
         by_epoch = self.by_epoch and bool(self.schedules)
         if by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            raise ValueError('BSSHook: training by iteration has no epochs, set by_epoch=False')
+            raise ConfigError('BSSHook: training by iteration has no epochs, set by_epoch=False')
         model.stores_loss_weights = True
 
     def before_train_epoch(self, runner: Runner) -> None:

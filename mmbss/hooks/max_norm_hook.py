@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import HOOKS
 
 #: Layers whose weight has one row, or one filter, for each unit.
@@ -45,7 +46,7 @@ class MaxNormHook(Hook):
 
     def __init__(self, max_norm: float = 15**0.5) -> None:
         if not max_norm > 0:
-            raise ValueError(f'MaxNormHook: max_norm must be positive, got {max_norm}')
+            raise ConfigError(f'MaxNormHook: max_norm must be positive, got {max_norm}')
         self.max_norm = max_norm
         self.weights: list[Tensor] = []
 
@@ -53,7 +54,9 @@ class MaxNormHook(Hook):
         """Find the layers."""
         layers = [module for module in runner.model.modules() if isinstance(module, LAYERS)]
         if not layers:
-            raise ValueError('MaxNormHook: the model has no fully connected or convolutional layer')
+            raise ConfigError(
+                'MaxNormHook: the model has no fully connected or convolutional layer'
+            )
         self.weights = [layer.weight for layer in layers]
 
     def after_train_iter(

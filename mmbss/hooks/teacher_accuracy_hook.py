@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Distiller
 from mmbss.distillers.distiller import class_labels
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.trial import unchanged_randomness
 from mmbss.registry import HOOKS
-from mmbss.trial import unchanged_randomness
 
 
 @HOOKS.register_module()
@@ -32,11 +33,11 @@ class TeacherAccuracyHook(Hook):
 
     def __init__(self, num_samples: int = 512, min_accuracy: float | None = None) -> None:
         if num_samples < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'TeacherAccuracyHook: num_samples must be at least 1, got {num_samples}'
             )
         if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-            raise ValueError(
+            raise ConfigError(
                 f'TeacherAccuracyHook: min_accuracy must lie in [0, 1], got {min_accuracy}'
             )
         self.num_samples = num_samples
@@ -55,7 +56,7 @@ class TeacherAccuracyHook(Hook):
             least = chance_accuracy(classes, asked)
         runner.logger.info(f'the teacher knows {accuracy:.1%} of {asked} training images')
         if accuracy < least:
-            raise ValueError(
+            raise ConfigError(
                 f'the teacher knows only {accuracy:.1%} of {asked} training images, where '
                 f'{least:.1%} of {classes} classes is the least accepted: check model.teacher'
                 '.checkpoint, the mean and std of its data_preprocessor and the order of the '

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from mmbss.distillers import Distiller
 from mmbss.distillers.distiller import check_finite
 from mmbss.distillers.logit_cache import LogitCache, digest, fingerprints, sample_rows
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import HOOKS
 
 Batch = tuple[Tensor, list[DataSample]]
@@ -40,13 +41,13 @@ class TeacherCacheHook(Hook):
     def __init__(self, file: str) -> None:
         self.file = Path(file)
         if self.file.suffix != '.npz':
-            raise ValueError(f'TeacherCacheHook: file must end in .npz, got {file!r}')
+            raise ConfigError(f'TeacherCacheHook: file must end in .npz, got {file!r}')
 
     def before_train(self, runner: Runner) -> None:
         """Make the file if there is none, check it and give it to the teacher."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not isinstance(model, Distiller):
-            raise ValueError(
+            raise ConfigError(
                 f'TeacherCacheHook needs a distiller, but the model is a {type(model).__name__}'
             )
         teacher = digest(model.teacher.network, model.teacher.scale, model.teacher.shift)
@@ -59,7 +60,7 @@ class TeacherCacheHook(Hook):
             barrier()
             cache = LogitCache.load(self.file)
             if cache.teacher != teacher:
-                raise ValueError(
+                raise ConfigError(
                     f'{self.file} holds the logits of another teacher, or of this one under '
                     'another config: remove it or name another file'
                 )
@@ -69,7 +70,7 @@ class TeacherCacheHook(Hook):
             except ValueError as error:
                 if made:
                     self.file.unlink()
-                raise ValueError(f'TeacherCacheHook, {self.file}: {error}') from error
+                raise ConfigError(f'TeacherCacheHook, {self.file}: {error}') from error
         model.teacher.cache = cache
 
 

@@ -6,6 +6,7 @@ from math import isqrt
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.feature_loss import FeatureLoss, to_smaller_size
 from mmbss.registry import MODELS
 
@@ -83,11 +84,11 @@ class AttentionLoss(FeatureLoss):
         if features.ndim == 4:
             return features
         if features.ndim != 3:
-            raise ValueError(f'{shapes}: attention is defined on maps and tokens')
+            raise ConfigError(f'{shapes}: attention is defined on maps and tokens')
         tokens = features[:, self.num_extra_tokens :]
         side = isqrt(tokens.shape[1])
         if side == 0 or side**2 != tokens.shape[1]:
-            raise ValueError(
+            raise ConfigError(
                 f'{shapes}: {tokens.shape[1]} tokens are no square; set num_extra_tokens to the '
                 'number of tokens before those of the image, such as a class token'
             )

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
+
 
 class WeightedLoss(nn.Module):
     """A loss between student and teacher whose weight may change while training runs.
@@ -20,7 +22,7 @@ class WeightedLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         if not loss_weight >= 0:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: loss_weight must not be negative, got {loss_weight}'
             )
         self.loss_weight = loss_weight

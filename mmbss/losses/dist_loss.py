@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.base import DistillationLoss
 from mmbss.registry import MODELS
 
@@ -97,9 +98,9 @@ class DISTLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight)
         if not temperature > 0:
-            raise ValueError(f'DISTLoss: temperature must be positive, got {temperature}')
+            raise ConfigError(f'DISTLoss: temperature must be positive, got {temperature}')
         if not (beta >= 0 and gamma >= 0):
-            raise ValueError(
+            raise ConfigError(
                 f'DISTLoss: beta and gamma must not be negative, got {beta} and {gamma}'
             )
         self.temperature = temperature

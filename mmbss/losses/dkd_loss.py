@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.base import DistillationLoss
 from mmbss.losses.standardisation import standardise_logits
 from mmbss.registry import MODELS
@@ -104,9 +105,9 @@ class DKDLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight)
         if not temperature > 0:
-            raise ValueError(f'DKDLoss: temperature must be positive, got {temperature}')
+            raise ConfigError(f'DKDLoss: temperature must be positive, got {temperature}')
         if not (alpha >= 0 and beta >= 0):
-            raise ValueError(
+            raise ConfigError(
                 f'DKDLoss: alpha and beta must not be negative, got {alpha} and {beta}'
             )
         self.temperature = temperature

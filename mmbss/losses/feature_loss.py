@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.base import WeightedLoss
 
 
@@ -34,12 +35,12 @@ class FeatureLoss(WeightedLoss, ABC):
         self.layers = dict(student=_as_paths(student), teacher=_as_paths(teacher))
         for role, paths in self.layers.items():
             if not paths or not all(isinstance(path, str) for path in paths):
-                raise ValueError(
+                raise ConfigError(
                     f'{type(self).__name__}: {role} names layers by their paths, such as '
                     f"'backbone.layer2', got {paths}"
                 )
         if len(self.layers['student']) != len(self.layers['teacher']):
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: student and teacher must name equally many layers, got '
                 f'{len(self.layers["student"])} and {len(self.layers["teacher"])}'
             )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.feature_loss import FeatureLoss
 from mmbss.registry import MODELS
 
@@ -80,7 +81,7 @@ class FSPLoss(FeatureLoss):
     ) -> None:
         for pair in (*student, *teacher):
             if isinstance(pair, str) or len(pair) != 2:
-                raise ValueError(
+                raise ConfigError(
                     'FSPLoss: student and teacher name pairs of layers, such as '
                     f"('backbone.layer1:input', 'backbone.layer1'), got {pair!r}"
                 )
@@ -98,9 +99,9 @@ class FSPLoss(FeatureLoss):
         for index, (student, teacher) in enumerate(pairs):
             shapes = self.describe(index, student, teacher)
             if student.ndim != 4 or teacher.ndim != 4:
-                raise ValueError(f'{shapes}: FSP matrices are defined on maps (N, C, H, W)')
+                raise ConfigError(f'{shapes}: FSP matrices are defined on maps (N, C, H, W)')
             if student.shape[1] != teacher.shape[1]:
-                raise ValueError(
+                raise ConfigError(
                     f'{shapes}: FSP matrices need equally many channels; name other layers, or '
                     'use AttentionLoss or HintLoss'
                 )

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.feature_loss import FeatureLoss, to_smaller_size
 from mmbss.registry import MODELS
 
@@ -62,12 +63,12 @@ class HintLoss(FeatureLoss):
         self.regressor: nn.Linear | None = None
         if student_channels is None or teacher_channels is None:
             if channels != (None, None):
-                raise ValueError(
+                raise ConfigError(
                     'HintLoss: give both student_channels and teacher_channels for a regressor, '
                     f'or neither, got {channels}'
                 )
         elif min(student_channels, teacher_channels) < 1:
-            raise ValueError(f'HintLoss: channels must be positive, got {channels}')
+            raise ConfigError(f'HintLoss: channels must be positive, got {channels}')
         else:
             self.regressor = nn.Linear(student_channels, teacher_channels)
 
@@ -78,7 +79,7 @@ class HintLoss(FeatureLoss):
         (student,), (teacher,) = student_features, teacher_features
         shapes = self.describe(0, student, teacher)
         if student.ndim != teacher.ndim or student.ndim not in (2, 3, 4):
-            raise ValueError(f'{shapes}: name two maps, two layers of tokens or two of vectors')
+            raise ConfigError(f'{shapes}: name two maps, two layers of tokens or two of vectors')
         if student.ndim == 4:
             # channels last, as tokens have them
             student, teacher = (
@@ -88,11 +89,11 @@ class HintLoss(FeatureLoss):
         advice = f'set student_channels={channels[0]} and teacher_channels={channels[1]}'
         if self.regressor is None:
             if channels[0] != channels[1]:
-                raise ValueError(f'{shapes}: {advice} for a regressor between them')
+                raise ConfigError(f'{shapes}: {advice} for a regressor between them')
         elif channels != (self.regressor.in_features, self.regressor.out_features):
-            raise ValueError(f'{shapes}: {advice}')
+            raise ConfigError(f'{shapes}: {advice}')
         else:
             student = self.regressor(student)
         if student.shape != teacher.shape:
-            raise ValueError(f'{shapes}: the numbers of tokens differ')
+            raise ConfigError(f'{shapes}: the numbers of tokens differ')
         return hint_loss(student, teacher)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.base import DistillationLoss
 from mmbss.losses.standardisation import standardise_logits
 from mmbss.registry import MODELS
@@ -62,7 +63,7 @@ class KDLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight)
         if not temperature > 0:
-            raise ValueError(f'KDLoss: temperature must be positive, got {temperature}')
+            raise ConfigError(f'KDLoss: temperature must be positive, got {temperature}')
         self.temperature = temperature
         self.scale_by_t2 = scale_by_t2
         self.standardise_logits = standardise_logits

@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
 
 
@@ -27,7 +28,7 @@ class TemperatureCrossEntropy(nn.Module):
     def __init__(self, temperature: float, loss_weight: float = 1.0) -> None:
         super().__init__()
         if not temperature > 0:
-            raise ValueError(
+            raise ConfigError(
                 f'TemperatureCrossEntropy: temperature must be positive, got {temperature}'
             )
         self.temperature = temperature

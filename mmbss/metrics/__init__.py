@@ -4,10 +4,8 @@ from mmbss.metrics.agreement import Agreement
 from mmbss.metrics.boundary_distance import BoundaryDistance
 from mmbss.metrics.boundary_similarity import BoundarySimilarity
 from mmbss.metrics.calibration import CalibrationError
-from mmbss.metrics.evaluation import evaluate_model, evaluate_networks
 from mmbss.metrics.model_metric import ModelMetric, ModelMetricHook
 from mmbss.metrics.robust_accuracy import RobustAccuracy
-from mmbss.metrics.tables import markdown_table
 from mmbss.metrics.teacher_metric import TeacherMetric
 
 __all__ = [
@@ -19,7 +17,4 @@ __all__ = [
     'ModelMetricHook',
     'RobustAccuracy',
     'TeacherMetric',
-    'evaluate_model',
-    'evaluate_networks',
-    'markdown_table',
 ]

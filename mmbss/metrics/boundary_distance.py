@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbss.attacks import BSSAttack
 from mmbss.attacks.functional import Bounds
-from mmbss.distillers.sampling import both_correct, target_probabilities
+from mmbss.boundary.sampling import both_correct, target_probabilities
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, pixel_size
-from mmbss.config_checks import build_checked
-from mmbss.distillers.sampling import both_correct
+from mmbss.boundary.sampling import both_correct
+from mmbss.engine.config_checks import build_checked
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics.functional import angular_similarity, magnitude_similarity
 from mmbss.metrics.teacher_metric import TARGET_CLASSES, TeacherMetric, choose_target_class
 from mmbss.registry import ATTACKS, METRICS
@@ -95,7 +96,7 @@ class BoundarySimilarity(TeacherMetric):
         attack = attack or dict(type='mmbss.BSSAttack')
         self.attack: Attack = build_checked(ATTACKS, attack, 'BoundarySimilarity.attack')
         if target_class not in TARGET_CLASSES:
-            raise ValueError(
+            raise ConfigError(
                 f'BoundarySimilarity: target_class must be one of {list(TARGET_CLASSES)}, got '
                 f'{target_class!r}'
             )

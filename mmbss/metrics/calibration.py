@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics.functional import expected_calibration_error
 from mmbss.registry import METRICS
 
@@ -29,7 +30,7 @@ class CalibrationError(BaseMetric):
     def __init__(self, num_bins: int = 15, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if num_bins < 1:
-            raise ValueError(f'CalibrationError: num_bins must be at least 1, got {num_bins}')
+            raise ConfigError(f'CalibrationError: num_bins must be at least 1, got {num_bins}')
         self.num_bins = num_bins
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmbss.distillers.classifiers import check_single_label_logits
 from mmbss.distillers.distiller import class_labels
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import HOOKS
 
 
@@ -49,7 +50,7 @@ class ModelMetric(BaseMetric):
     def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if num_samples is not None and num_samples < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: num_samples must be at least 1, or None for all, got '
                 f'{num_samples}'
             )
@@ -86,7 +87,7 @@ class ModelMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Measure those samples of a batch that were drawn."""
         if self.model is None:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__} asks the model itself, but nobody has handed it over: add '
                 "model_metrics=dict(type='mmbss.ModelMetricHook') to default_hooks, or the dict "
                 'to custom_hooks'

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
-from mmbss.config_checks import accepted_keys, build_checked
-from mmbss.distillers.sampling import target_probabilities
+from mmbss.boundary.sampling import target_probabilities
+from mmbss.engine.config_checks import accepted_keys, build_checked
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.registry import ATTACKS, METRICS
 
@@ -47,7 +48,7 @@ class RobustAccuracy(ModelMetric):
     def __init__(self, attacks: dict[str, dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not attacks or 'clean' in attacks:
-            raise ValueError(
+            raise ConfigError(
                 'RobustAccuracy: attacks must name one attack or more, and none of them "clean", '
                 f'got {list(attacks)}'
             )

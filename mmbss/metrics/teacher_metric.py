@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
-from mmbss.config_checks import check_keys
+from mmbss.boundary.sampling import target_probabilities
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
-from mmbss.distillers.sampling import target_probabilities
+from mmbss.engine.config_checks import check_keys
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
 
@@ -58,13 +59,13 @@ class TeacherMetric(ModelMetric):
         elif isinstance(self.model, Distiller):
             self.teacher = self.model.teacher
         else:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: the model is a {type(self.model).__name__}, which has no '
                 'teacher of its own: give teacher=dict(config=..., checkpoint=...)'
             )
         own, others = num_classes(self.model), num_classes(self.teacher.network)
         if own is not None and others is not None and own != others:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: the student has {own} classes, the teacher {others}: '
                 'they can be compared only where they have the same classes'
             )

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmbss.attacks import BSSAttack
 from mmbss.distillers import BSSDistiller, Distiller
 from mmbss.distillers.distiller import class_labels
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics.model_metric import evaluation_mode, own_random_numbers
 from mmbss.registry import HOOKS
 from mmbss.visualization.boundary_pairs import find_boundary_pairs
@@ -46,7 +47,7 @@ class BoundaryVisualizationHook(Hook):
             interval=interval, num_samples=num_samples, num_candidates=num_candidates
         ).items():
             if value < 1:
-                raise ValueError(
+                raise ConfigError(
                     f'BoundaryVisualizationHook: {name} must be at least 1, got {value}'
                 )
         self.interval = interval
@@ -57,14 +58,16 @@ class BoundaryVisualizationHook(Hook):
         """Find the samples."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not isinstance(model, Distiller):
-            raise ValueError(
+            raise ConfigError(
                 'BoundaryVisualizationHook draws the boundary of a teacher, but the model is a '
                 f'{type(model).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
             )
         if runner.val_loop is None:
-            raise ValueError('BoundaryVisualizationHook needs a val_dataloader to take images from')
+            raise ConfigError(
+                'BoundaryVisualizationHook needs a val_dataloader to take images from'
+            )
         if not runner.visualizer._vis_backends:
-            raise ValueError(
+            raise ConfigError(
                 'BoundaryVisualizationHook: the visualizer has no back end to draw to: set '
                 "visualizer.vis_backends=[dict(type='LocalVisBackend')]"
             )

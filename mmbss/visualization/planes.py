@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmbss.engine.errors import ConfigError
+
 #: Points count as collinear if the third lies closer to the line than this share of the way.
 COLLINEAR = 1e-4
 
@@ -48,7 +50,7 @@ def plane_through(origin: Tensor, second: Tensor, third: Tensor) -> Plane:
     rest = aside - (aside @ first) * first
     height = rest.norm()
     if not (length > 0 and height > COLLINEAR * aside.norm()):
-        raise ValueError(
+        raise ConfigError(
             'the three points of a plane lie on a line: choose a third one that is no mixture of '
             'the other two'
         )

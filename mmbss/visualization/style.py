@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmbss.engine.errors import ConfigError
+
 BLUE, VERMILION, GREEN, PURPLE = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
 ORANGE, SKY_BLUE, YELLOW, GREY = '#e69f00', '#56b4e9', '#f0e442', '#8c959f'
 #: Colours of lines and regions, the most different first.
@@ -93,7 +95,7 @@ def to_svg(figure: Figure, theme: str = 'auto') -> str:
         ValueError: If there is no such theme.
     """
     if theme not in THEMES:
-        raise ValueError(f'theme must be one of {THEMES}, got {theme!r}')
+        raise ConfigError(f'theme must be one of {THEMES}, got {theme!r}')
     settle(figure)
     buffer = io.StringIO()
     with rc_context(STYLE):
@@ -133,7 +135,7 @@ def save_figure(figure: Figure, path: Path, theme: str = 'light') -> None:
         ValueError: If the name of the file ends otherwise.
     """
     if path.suffix not in SUFFIXES:
-        raise ValueError(f'{path}: a picture ends in {", ".join(SUFFIXES)}')
+        raise ConfigError(f'{path}: a picture ends in {", ".join(SUFFIXES)}')
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.svg':
         path.write_text(to_svg(figure, theme), encoding='utf-8')

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmbss.compat import allow_mmengine_checkpoints
+from mmbss.engine.compat import allow_mmengine_checkpoints
 from mmbss.hooks import BSSHook, LinearSchedule
 
 PUBLISHED = dict(loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.75))

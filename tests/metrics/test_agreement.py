@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmbss.attacks import BSSAttack
-from mmbss.distillers.sampling import target_probabilities
+from mmbss.boundary.sampling import target_probabilities
 from mmbss.metrics import Agreement
 
 ATTACK = dict(type='mmbss.BSSAttack')

@@ -6,7 +6,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmbss.attacks import BSSAttack
-from mmbss.distillers.sampling import target_probabilities
+from mmbss.boundary.sampling import target_probabilities
 from mmbss.metrics import BoundarySimilarity
 from mmbss.metrics.boundary_similarity import compare_boundaries
 from mmbss.metrics.teacher_metric import choose_target_class

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import LOSSES, TEMPERATURES, logit_batches
 
-from mmbss.distillers.sampling import (
+from mmbss.boundary.sampling import (
     BASE_SAMPLES,
     TARGET_CLASSES,
     both_correct,

@@ -21,11 +21,11 @@ from strategies import (
     normalisations,
 )
 
-from mmbss.distillers.acceleration import PRECISIONS
-from mmbss.distillers.boundary_search import TRAIN_ON
+from mmbss.acceleration.accelerate import PRECISIONS
+from mmbss.boundary.sampling import BASE_SAMPLES, TARGET_CLASSES
+from mmbss.boundary.search import TRAIN_ON
 from mmbss.distillers.bss_distiller import BATCH_NORM
-from mmbss.distillers.sampling import BASE_SAMPLES, TARGET_CLASSES
-from mmbss.optim import CPUAmpOptimWrapper
+from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
 
 # 16 bits hold neither logits of 1e8 nor of 1e-22

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmbss.metrics.evaluation import AUTOATTACK
+from mmbss.report.evaluation import AUTOATTACK
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmbss.datasets import Digits
-from mmbss.metrics.evaluation import ROBUSTNESS_ATTACKS
+from mmbss.report.evaluation import ROBUSTNESS_ATTACKS
 
 HOSTILE = 'bss<script>alert(1)<&"$^$_x'
 

@@ -1,0 +1,78 @@
+"""A black-box attack that estimates gradients from the model's answers."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mmbss.attacks.functional import Bounds, per_sample, pixel_size, project
+from mmbss.attacks.gradient_sign import PGDAttack
+from mmbss.engine.errors import ConfigError
+from mmbss.registry import ATTACKS
+
+
+@ATTACKS.register_module()
+class GradientEstimationAttack(PGDAttack):
+    """:class:`PGDAttack` for a model that answers with its logits, but gives no gradient.
+
+    The gradient is estimated by symmetric differences, as in ZOO (Chen et al., arXiv
+    1708.03999), along random directions, as in AutoZOOM (Tu et al., arXiv 1805.11770):
+    ``mean over u of (f(x + h u) - f(x - h u)) / (2 h) u``, where every value of u is -1 or 1.
+    It takes ``num_steps (2 num_directions + 1) + 1`` queries a sample, and goes the better the
+    fewer values a sample has.
+
+    ZOO and AutoZOOM themselves look for the smallest perturbation; this attack keeps within a
+    radius, so that its success is to be compared with that of PGD.
+
+    Args:
+        radius: Largest change of a value (epsilon), in pixels.
+        step_size: Change of each value in a step, in pixels.
+        num_steps: How many gradients are estimated for a sample.
+        num_directions: How many directions are tried for an estimate.
+        probe: Change of each value in a query (h), in pixels.
+        targeted: See :class:`PGDAttack`.
+
+    Raises:
+        ValueError: If a parameter is out of its range.
+    """
+
+    def __init__(
+        self,
+        radius: float = 8.0,
+        step_size: float = 2.0,
+        num_steps: int = 20,
+        num_directions: int = 50,
+        probe: float = 1.0,
+        targeted: bool = True,
+    ) -> None:
+        super().__init__(radius, step_size, num_steps, targeted=targeted)
+        if num_directions < 1:
+            raise ConfigError(
+                f'GradientEstimationAttack: num_directions must be at least 1, got {num_directions}'
+            )
+        if not probe > 0:
+            raise ConfigError(f'GradientEstimationAttack: probe must be positive, got {probe}')
+        self.num_directions = num_directions
+        self.probe = probe
+
+    @torch.no_grad()
+    def gradient(
+        self,
+        model: Callable[[Tensor], Tensor],
+        samples: Tensor,
+        base: Tensor,
+        target: Tensor,
+        bounds: Bounds | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate of the gradient with respect to the pixels, and the logits at the samples."""
+        pixel = pixel_size(bounds, samples)
+        gradient = torch.zeros_like(samples)
+        for _ in range(self.num_directions):
+            direction = torch.randint_like(samples, 2) * 2 - 1
+            ahead, behind = (
+                self.objective(model(project(samples + probe * pixel, bounds)), base, target)
+                for probe in (self.probe * direction, -self.probe * direction)
+            )
+            gradient += per_sample(ahead - behind, direction) * direction
+        gradient /= 2 * self.probe * self.num_directions
+        return gradient, model(samples).float()

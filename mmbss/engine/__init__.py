@@ -1,0 +1,1 @@
+"""What keeps a run safe and its errors readable; knows nothing of the method."""

@@ -1,0 +1,99 @@
+"""Checkpoint files that are either whole or not there, and the newest of them that is whole."""
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from mmbss.engine.errors import ConfigError
+
+#: Ending of a file that is being written.
+PART = '.part'
+
+
+@register_backend('AtomicLocalBackend', force=True)
+class AtomicLocalBackend(LocalBackend):
+    """Local files that appear under their name only once they are complete and on the disk."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file; one that is there already stays as it is until the new one is whole.
+
+        Args:
+            obj: Content.
+            filepath: Where to write it; missing folders are made.
+
+        Raises:
+            OSError: If the disk is full or the file cannot be written.
+        """
+        path = Path(filepath)
+        part = path.with_name(f'.{path.name}.{os.getpid()}{PART}')
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OSError(
+                f'{path} could not be written ({error.strerror}); earlier checkpoints are intact: '
+                'make room or choose another --work-dir, then go on with --resume'
+            ) from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a killed process has left half written."""
+    for part in folder.glob(f'.*{PART}'):
+        part.unlink(missing_ok=True)
+
+
+def check_intact(path: Path) -> None:
+    """Read a checkpoint of ``torch.save`` once, without unpickling it.
+
+    Raises:
+        ValueError: If it is truncated or damaged, or no such file at all.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise ConfigError(f'{path} is truncated or no checkpoint ({error})') from error
+    if damaged is not None:
+        raise ConfigError(f'{path} is damaged (in {damaged})')
+
+
+def newest_intact_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
+    """Find the checkpoint to resume from.
+
+    Args:
+        folder: Where ``epoch_<n>.pth`` or ``iter_<n>.pth`` files lie.
+
+    Returns:
+        The newest that is whole, None if there are no checkpoints, and what is wrong with each
+        newer one.
+
+    Raises:
+        ValueError: If there are checkpoints, but none is whole.
+    """
+    numbered = [
+        (path, int(match[1]))
+        for path in folder.glob('*.pth')
+        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
+    ]
+    problems = []
+    for path, _ in sorted(numbered, key=lambda entry: entry[1], reverse=True):
+        try:
+            check_intact(path)
+        except ValueError as error:
+            problems.append(str(error))
+        else:
+            return path, problems
+    if problems:
+        raise ConfigError(
+            f'no checkpoint in {folder} can be read: {"; ".join(problems)}. Train without --resume '
+            'in another --work-dir, or remove them'
+        )
+    return None, []

@@ -1,0 +1,172 @@
+"""What the command line tools share."""
+
+import argparse
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+
+from mmbss.engine.config_checks import TOP_LEVEL, check_config, check_known, check_outdated
+from mmbss.engine.errors import ConfigError, one_line
+from mmbss.registry import RUNNERS
+
+
+class OptionsAction(DictAction):
+    """Reads ``KEY=VALUE`` pairs; says which one is none."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """See :class:`argparse.Action`."""
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string}: {value!r} is no KEY=VALUE, without spaces around =')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every tool with a config and a runner has."""
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument('--amp', action='store_true', help='mixed precision; bfloat16 on a CPU')
+    parser.add_argument('--no-pin-memory', action='store_true', help='for little memory')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, such as train_cfg.max_epochs=10 or '
+        '"param_scheduler.milestones=[5,8]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # old launchers pass the rank as a flag
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+class CircularBaseError(ValueError):
+    """Config files inherit from each other in a circle."""
+
+
+def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
+    """Refuse a circle of ``_base_``, which mmengine follows until Python gives up.
+
+    Args:
+        path: A config file.
+        above: The files that lead to it.
+
+    Raises:
+        CircularBaseError: Naming the files.
+    """
+    if path in above:
+        circle = ' -> '.join(map(str, (*above[above.index(path) :], path)))
+        raise CircularBaseError(f'_base_ goes round in a circle: {circle}: remove one of them')
+    try:
+        bases = Config._get_base_files(str(path))
+    except SyntaxError:  # perhaps only until mmengine has filled in the variables
+        return
+    for base in bases:
+        if '::' not in base and '{{' not in base:
+            check_bases((path.parent / base).resolve(), (*above, path))
+
+
+def load_config(path: str) -> Config:
+    """Read a config file.
+
+    Raises:
+        ValueError: In one line with the file and what is wrong with it.
+    """
+    try:
+        check_bases(Path(path).expanduser().resolve())
+        cfg = Config.fromfile(path)
+    except CircularBaseError as error:
+        raise ConfigError(f'config {path}: {error}') from None
+    except Exception as error:  # a config file is code, which may raise anything
+        lines = [
+            f' (line {line} of {frame.f_code.co_filename})'
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if frame.f_code.co_filename.endswith('.py') and frame.f_code.co_name == '<module>'
+        ]
+        raise ConfigError(
+            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: '
+            'correct the file or its path'
+        ) from error
+    check_outdated(cfg)  # before defaults take the place of what is missing
+    return cfg
+
+
+def merge_common_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Write launcher, work dir and data loader defaults into the config."""
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if not isinstance(loader, dict):
+            continue
+        loader.setdefault('collate_fn', dict(type='default_collate'))
+        loader.setdefault('pin_memory', torch.cuda.is_available())
+        loader.setdefault('persistent_workers', True)
+        if args.no_pin_memory:
+            loader['pin_memory'] = False
+
+
+def section(cfg: Config, name: str, flag: str) -> ConfigDict:
+    """The part of a config that a flag of the command line changes.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if not isinstance(cfg.get(name), dict):
+        raise ConfigError(
+            f'{flag} needs a {name} in the config, got {name}={cfg.get(name)}: add it'
+        )
+    return cfg[name]
+
+
+def merge_amp(cfg: Config, args: argparse.Namespace) -> None:
+    """Write ``--amp`` into the config of a training: float16 on a GPU, bfloat16 on a CPU."""
+    if not args.amp:
+        return
+    wrapper = section(cfg, 'optim_wrapper', '--amp')
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        wrapper.type = 'mmbss.CPUAmpOptimWrapper'
+
+
+def merge_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Write ``--cfg-options`` into the config, which have the last word.
+
+    Raises:
+        ValueError: If one goes to a name that nobody reads, or to no place in the config.
+    """
+    if args.cfg_options is not None:
+        names = {key.split('.')[0]: value for key, value in args.cfg_options.items()}
+        check_known(names, {*cfg, *TOP_LEVEL}, '--cfg-options: the config')
+        try:
+            cfg.merge_from_dict(args.cfg_options)
+        except (KeyError, TypeError) as error:
+            options = ' '.join(f'{key}={value}' for key, value in args.cfg_options.items())
+            raise ConfigError(
+                f'--cfg-options {options} do not fit the config: {one_line(error)}: correct the '
+                'path of the key'
+            ) from error
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        # torch refuses workers that persist where there are none
+        if isinstance(cfg.get(name), dict) and not cfg[name].get('num_workers'):
+            cfg[name].persistent_workers = False
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that the config asks for."""
+    check_config(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

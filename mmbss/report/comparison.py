@@ -1,0 +1,111 @@
+"""The runs below a work dir as what is compared: a teacher and its students."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mmbss.engine.errors import ConfigError
+from mmbss.report.evaluation import Network
+from mmbss.report.run_logs import Experiment, LoggedRun, read_experiments
+from mmbss.visualization.style import short_names
+
+#: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
+TEACHER_KEYS = ('config', 'checkpoint', 'reverse_channels')
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Experiments with those of their runs that have been validated.
+
+    Attributes:
+        experiments: All of them, by their short names.
+        full_names: Their names in full.
+        waiting: Folders of the runs that have not been validated yet.
+    """
+
+    experiments: list[Experiment]
+    full_names: list[str]
+    waiting: list[str]
+
+    @property
+    def teachers(self) -> list[Network]:
+        """Config and checkpoint of each teacher, at best of one."""
+        networks: list[Network] = []
+        for experiment in self.experiments:
+            if experiment.is_distillation:
+                own = experiment.runs[0].config.model.teacher.to_dict()
+                network = {key: own[key] for key in TEACHER_KEYS if key in own}
+                if network not in networks:
+                    networks.append(network)
+        return networks
+
+    @property
+    def teacher(self) -> Network:
+        """The teacher that all distilled students share.
+
+        Raises:
+            ValueError: If there is none, or if there are several.
+        """
+        teachers = self.teachers
+        if len(teachers) != 1:
+            listed = ', '.join(str(each['checkpoint']) for each in teachers)
+            raise ConfigError(
+                f'the boundaries of students are compared with that of one teacher, but the '
+                f'experiments have {f"several ({listed})" if teachers else "none"}'
+            )
+        return teachers[0]
+
+    @property
+    def students(self) -> list[Experiment]:
+        """The experiments but for those that have trained a teacher."""
+        teachers = self.teachers
+        return [
+            each
+            for each in self.experiments
+            if not any(is_of(each, teacher) for teacher in teachers)
+        ]
+
+    @property
+    def student_networks(self) -> dict[str, Network]:
+        """The networks of all runs of the students, by names of their own.
+
+        Raises:
+            FileNotFoundError: If a run has no checkpoint.
+        """
+        return {
+            f'{each.name}, {run.folder.name}': dict(as_network(run), experiment=each.name)
+            for each in self.students
+            for run in each.runs
+        }
+
+
+def read_comparison(work_dir: Path) -> Comparison:
+    """Read the runs below the work dir of ``tools/train.py`` or ``tools/compare.py``.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or it holds no run.
+        ValueError: If no run has been validated.
+    """
+    found = read_experiments(work_dir)
+    waiting = [str(run.folder) for each in found for run in each.runs if not run.val_records]
+    done = [replace(each, runs=[run for run in each.runs if run.val_records]) for each in found]
+    done = [each for each in done if each.runs]
+    if not done:
+        raise ConfigError(f'no run has been validated yet: {", ".join(waiting)}')
+    full_names = [each.name for each in done]
+    named = zip(done, short_names(full_names), strict=True)
+    return Comparison([replace(each, name=name) for each, name in named], full_names, waiting)
+
+
+def is_of(experiment: Experiment, teacher: Network) -> bool:
+    """Whether the teacher's checkpoint comes from a run of the experiment."""
+    folder = Path(teacher['checkpoint']).parent.resolve()
+    return any(run.folder.resolve() == folder for run in experiment.runs)
+
+
+def as_network(run: LoggedRun) -> Network:
+    """Config and checkpoint of a run's student.
+
+    Raises:
+        FileNotFoundError: If the run has no checkpoint.
+    """
+    return dict(config=str(run.config_file), checkpoint=str(run.checkpoint()))

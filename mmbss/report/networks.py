@@ -1,0 +1,131 @@
+"""The networks of a comparison, asked about the same images, and test samples to ask about."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from mmbss.attacks.functional import Bounds
+from mmbss.datasets.subsets import RowSubset
+from mmbss.distillers import Teacher
+from mmbss.distillers.classifiers import num_classes
+from mmbss.distillers.distiller import class_labels
+from mmbss.engine.errors import ConfigError
+from mmbss.report.evaluation import Network, load_classifier
+from mmbss.visualization.boundary_pairs import Answer
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A teacher and its students on common ground: images in the teacher's normalisation.
+
+    Attributes:
+        teacher: Logits of the teacher.
+        students: Logits of the students by name.
+        bounds: Pixels 0 and 255, (C, 1, 1) each.
+        samples: (N, C, H, W) float32 test images.
+        labels: (N,) int64.
+        classes: Names of the classes.
+    """
+
+    teacher: Answer
+    students: dict[str, Answer]
+    bounds: Bounds
+    samples: Tensor
+    labels: Tensor
+    classes: list[str]
+
+
+def load_networks(
+    teacher: Network, students: dict[str, Network], data_config: Config, num_samples: int
+) -> Networks:
+    """Load a teacher, its students and test samples.
+
+    Args:
+        teacher: ``config`` and ``checkpoint``, as a :class:`~mmbss.distillers.Teacher` takes them.
+        students: The same for each student, by name; at least one.
+        data_config: A whole config, whose test samples are read.
+        num_samples: How many, evenly spread over the dataset.
+
+    Raises:
+        FileNotFoundError: If a config, a checkpoint or the data does not exist.
+        ValueError: If a checkpoint does not fit, or the classes differ.
+    """
+    answers: dict[str, Answer] = {}
+    for name, network in students.items():
+        student = load_classifier(network, name)
+        guide = Teacher(**teacher, student_preprocessor=student.data_preprocessor)
+        guide.to(next(student.parameters()).device)
+        _check_same_classes(name, student, guide.network)
+        answers[name] = _in_teachers_space(student, guide)
+    dataset = loader_of_tests(data_config, num_samples)['dataset']
+    # of the students the last one is at hand, and any of them prepares the images
+    batch = pseudo_collate([dataset[row] for row in range(len(dataset))])
+    data = student.data_preprocessor(batch, False)
+    inputs, labels = data['inputs'], class_labels(data['data_samples'])
+    known = num_classes(guide.network) or int(labels.max()) + 1
+    return Networks(
+        teacher=lambda images: guide.logits(images).float(),
+        students=answers,
+        bounds=guide.pixel_bounds,
+        samples=guide.from_student(inputs).float(),
+        labels=labels.to(inputs.device),
+        classes=list(dataset.metainfo.get('classes', ()))
+        or [str(number) for number in range(known)],
+    )
+
+
+class SpreadSubset(RowSubset):
+    """So many rows of a dataset, evenly spread over it, since its classes may be in order.
+
+    Args:
+        dataset: A dataset of mmpretrain, or its config.
+        count: How many at most.
+
+    Raises:
+        ValueError: If there is none.
+    """
+
+    def __init__(self, dataset: Any, count: int) -> None:
+        self.count = count
+        super().__init__(dataset)
+
+    def choose_rows(self, labels: np.ndarray) -> np.ndarray:
+        """See :class:`RowSubset`."""
+        if not min(self.count, len(labels)):
+            raise ConfigError(f'{self.count} of {len(labels)} test samples are none: take more')
+        return np.linspace(0, len(labels) - 1, min(self.count, len(labels))).round().astype(int)
+
+
+def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
+    """Config of the loader of test samples, with a dataset that is built and cut down.
+
+    Args:
+        config: A whole config with a ``test_dataloader`` or a ``val_dataloader``.
+        count: Samples at most, evenly spread over the dataset.
+
+    Raises:
+        ValueError: If the config has no test samples.
+    """
+    loader = config.get('test_dataloader') or config.get('val_dataloader')
+    if loader is None:
+        raise ConfigError(f'{config.filename} has neither test_dataloader nor val_dataloader')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return dict(loader, dataset=SpreadSubset(loader.dataset.to_dict(), count))
+
+
+def _in_teachers_space(student: nn.Module, guide: Teacher) -> Answer:
+    return lambda images: student(guide.to_student(images), mode='tensor').float()
+
+
+def _check_same_classes(name: str, student: nn.Module, teacher: nn.Module) -> None:
+    own, others = num_classes(student), num_classes(teacher)
+    if own is not None and others is not None and own != others:
+        raise ConfigError(
+            f'{name} has {own} classes, its teacher {others}: only networks with the same '
+            'classes can be compared'
+        )

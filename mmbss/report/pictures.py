@@ -1,0 +1,149 @@
+"""Pictures of a report, from the logs of runs and from their networks."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from mmbss.attacks.functional import margin
+from mmbss.report.networks import Networks
+from mmbss.report.picture import Picture
+from mmbss.report.planes import CLOSE_ATTACK, plane_pictures
+from mmbss.report.run_logs import Experiment, LoggedRun, Series
+from mmbss.visualization.boundary_pairs import find_boundary_pairs
+from mmbss.visualization.draw_curves import draw_accuracies, draw_curves, draw_margins
+from mmbss.visualization.draw_samples import draw_boundary_samples
+
+Styles = Mapping[str, tuple[str, str]]
+#: Scalars of the attack, which mean nothing in epochs without one.
+ATTACK_SHARES = dict(
+    bss_accepted='Samples the attack accepts',
+    bss_third_class='Samples that end in a third class',
+    bss_not_crossed='Samples that do not cross',
+)
+
+
+def accuracy_picture(experiments: Sequence[Experiment], metric: str, styles: Styles) -> Picture:
+    """The table of accuracies as a picture."""
+    values = {
+        experiment.name: [run.last_value(metric) for run in experiment.runs]
+        for experiment in experiments
+    }
+    return Picture(
+        'accuracy',
+        draw_accuracies(values, f'{metric} at the last validation (%)', styles),
+        f'{metric} of each run, by experiment',
+        'A dot for each seed, a line at the mean.',
+    )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a picture of curves shows."""
+
+    name: str
+    title: str
+    y_label: str
+    read: Callable[[LoggedRun], Series]
+
+
+def choose_curves(logged: Iterable[str], metric: str) -> list[Curve]:
+    """Curves of accuracy, losses, the attack's shares and weights, as far as they are logged.
+
+    Args:
+        logged: Names of the scalars logged in training.
+        metric: Name of a validation metric.
+    """
+    names = sorted(set(logged), key=lambda name: (name != 'loss_cls', name))
+    scalar = {name: partial(LoggedRun.train_series, name=name) for name in names}
+    curves = [Curve('accuracy', 'Validation', f'{metric} (%)', lambda run: run.val_series(metric))]
+    if 'loss' in scalar:
+        curves.append(Curve('loss', 'Training loss, sum', 'loss (nats)', scalar['loss']))
+    curves += [
+        Curve(name, f'Training loss, {name}', 'weighted loss (nats)', scalar[name])
+        for name in names
+        if name.startswith('loss_')
+    ]
+    curves += [
+        Curve(
+            name,
+            title,
+            'share of base samples',
+            partial(scalar[name], while_positive='bss_samples'),
+        )
+        for name, title in ATTACK_SHARES.items()
+        if name in scalar
+    ]
+    return curves + [
+        Curve(name, f'Weight of loss_{name.removeprefix("weight_")}', 'weight', scalar[name])
+        for name in names
+        if name.startswith('weight_')
+    ]
+
+
+def curve_pictures(experiments: Sequence[Experiment], metric: str, styles: Styles) -> list[Picture]:
+    """A small picture for each of :func:`choose_curves`, with a line for each experiment."""
+    runs = [run for experiment in experiments for run in experiment.runs]
+    logged = [name for run in runs for record in run.train_records for name in record]
+    x_label = 'epoch' if all(run.by_epoch for run in runs) else 'iteration'
+    pictures = []
+    for curve in choose_curves(logged, metric):
+        values = {each.name: each.collect(curve.read) for each in experiments}
+        values = {name: own for name, own in values.items() if own}
+        if values:
+            figure = draw_curves(values, curve.title, x_label, curve.y_label, styles, legend=False)
+            alt = f'{curve.title} by {x_label}, for {", ".join(values)}'
+            pictures.append(Picture(f'curve-{curve.name}', figure, alt))
+    return pictures
+
+
+def network_pictures(
+    networks: Networks, styles: Styles, num_planes: int, num_samples: int, resolution: int
+) -> dict[str, list[Picture]]:
+    """Decision planes, boundary samples and margins: lists of pictures by these names.
+
+    Args:
+        networks: Teacher and students with test samples.
+        styles: Colour and dashes by student.
+        num_planes: Planes to draw, at most.
+        num_samples: Boundary samples to draw, at most.
+        resolution: Grid points on a side of a plane.
+
+    Raises:
+        NoBoundaryPairsError: If no sample is classified correctly by all, or none can be moved.
+    """
+    answers = dict(teacher=networks.teacher, **networks.students)
+    pairs = find_boundary_pairs(
+        networks.teacher,
+        networks.samples,
+        networks.labels,
+        CLOSE_ATTACK,
+        networks.bounds,
+        list(networks.students.values()),
+    )
+    samples = Picture(
+        'boundary-samples',
+        draw_boundary_samples(pairs[:num_samples], answers, networks.bounds, networks.classes),
+        'Base samples, perturbations and boundary samples, with the probabilities that teacher '
+        'and students give before and after',
+        "Test samples that all networks classify correctly, moved just behind the teacher's "
+        'boundary. Lengths are L2 norms of images with values in [0, 1].',
+    )
+    with torch.no_grad():
+        margins = {
+            name: margin(answer(pairs.boundary_samples), pairs.base, pairs.target)
+            for name, answer in answers.items()
+        }
+    histograms = Picture(
+        'margins',
+        draw_margins(margins, styles),
+        'Histograms of the margins of teacher and students at the boundary samples',
+        f"{len(pairs)} boundary samples of the teacher. The closer a student's margins are to 0, "
+        "the closer its boundary passes to the teacher's.",
+    )
+    return dict(
+        planes=plane_pictures(networks, pairs, num_planes, resolution),
+        samples=[samples],
+        margins=[histograms],
+    )

@@ -1,0 +1,182 @@
+"""A report of a run or a comparison: one HTML page that needs nothing but itself."""
+
+import base64
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mmbss.metrics import evaluate_networks
+from mmbss.report.comparison import Comparison, as_network, read_comparison
+from mmbss.report.metric_tables import class_tables, metric_table, notes
+from mmbss.report.networks import load_networks, loader_of_tests
+from mmbss.report.picture import Picture
+from mmbss.report.pictures import (
+    Styles,
+    accuracy_picture,
+    curve_pictures,
+    network_pictures,
+)
+from mmbss.report.tables import accuracy_table, repeat_commands, versions
+from mmbss.visualization.boundary_pairs import NoBoundaryPairsError
+from mmbss.visualization.style import GREY, line_style, to_svg
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report contains.
+
+    Attributes:
+        metric: Validation metric of the table.
+        logs_only: Leave out what needs the networks and the data.
+        num_samples: Test samples that are attacked, for pictures and metrics.
+        num_tested: Test samples that the other metrics are measured on, at most.
+        num_planes: Decision planes.
+        num_pictured: Boundary samples that are drawn.
+        resolution: Grid points on a side of a decision plane.
+        metrics: What ``tools/evaluate_boundary.py`` has written; None computes it.
+    """
+
+    metric: str = 'accuracy/top1'
+    logs_only: bool = False
+    num_samples: int = 200
+    num_tested: int = 2000
+    num_planes: int = 2
+    num_pictured: int = 4
+    resolution: int = 60
+    metrics: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that is worked out and can be rendered.
+
+    Attributes:
+        title: Name of the run or comparison.
+        rows: Table of accuracies; see :func:`accuracy_table`.
+        pictures: Pictures by section: ``accuracy``, ``curves``, ``planes``, ``samples``,
+            ``margins``; the last three are missing without networks and may be empty.
+        measured: What :func:`mmbss.metrics.evaluate_networks` has found, None without.
+        configs: Complete config of each experiment.
+        commands: Command lines that repeat the runs, and the report.
+        legend: Name, colour and dashes of each experiment.
+        metric: Name of the validation metric.
+        seeds: How many runs an experiment has, at most.
+        waiting: Runs that are left out, since they have not been validated yet.
+        notes: Sentences on what could not be drawn or measured.
+    """
+
+    title: str
+    rows: list[dict[str, str]]
+    pictures: dict[str, list[Picture]]
+    measured: dict[str, Any] | None
+    configs: dict[str, str]
+    commands: list[str]
+    legend: Styles
+    metric: str
+    seeds: int
+    waiting: list[str]
+    notes: list[str]
+
+    def render(self) -> str:
+        """The page."""
+        folder = jinja2.FileSystemLoader(Path(__file__).parent / 'templates')
+        environment = jinja2.Environment(
+            loader=folder,
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters['data_uri'] = data_uri
+        tables = dict(metric_table=metric_table, class_tables=class_tables)
+        now = datetime.datetime.now(datetime.UTC)
+        return environment.get_template('report.html').render(
+            report=self, versions=versions(), date=f'{now:%Y-%m-%d %H:%M} UTC', **tables
+        )
+
+
+def data_uri(picture: Picture) -> str:
+    """A picture inside its address; light or dark, as the reader's settings are."""
+    return f'data:image/svg+xml;base64,{base64.b64encode(to_svg(picture.figure).encode()).decode()}'
+
+
+def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report:
+    """Work out the report of a run or a comparison.
+
+    Args:
+        work_dir: Work dir of ``tools/train.py`` or ``tools/compare.py``.
+        options: What it contains.
+        command: How the report was called for.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or no run in it, or if a checkpoint, a
+            config of the teacher or the data is missing.
+        ValueError: If the runs have not logged the metric, or the networks do not fit together.
+    """
+    comparison = read_comparison(work_dir)
+    experiments, students = comparison.experiments, comparison.students
+    styles = {each.name: (GREY, '-') for each in experiments}
+    styles |= {each.name: line_style(index) for index, each in enumerate(students)}
+    rows = accuracy_table(experiments, options.metric)
+    pictures = dict(
+        accuracy=[accuracy_picture(experiments, options.metric, styles)],
+        curves=curve_pictures(experiments, options.metric, styles),
+    )
+    measured, remarks = None, list[str]()
+    if comparison.teachers and not options.logs_only:
+        try:
+            drawn, measured, remarks = ask_networks(comparison, styles, options)
+        except (FileNotFoundError, ValueError) as error:
+            hint = '; --logs-only leaves out what needs networks and data'
+            raise type(error)(f'{error}{hint}') from error
+        pictures |= drawn
+    of_teacher = [each for each in experiments if each not in students]
+    return Report(
+        title=work_dir.resolve().name,
+        rows=rows,
+        pictures=pictures,
+        measured=measured,
+        configs={
+            name: each.runs[0].config.pretty_text
+            for name, each in zip(comparison.full_names, experiments, strict=True)
+        },
+        commands=[*repeat_commands(work_dir, students, of_teacher), command],
+        legend=styles,
+        metric=options.metric,
+        seeds=max(len(each.runs) for each in experiments),
+        waiting=comparison.waiting,
+        notes=remarks,
+    )
+
+
+def ask_networks(
+    comparison: Comparison, styles: Styles, options: ReportOptions
+) -> tuple[dict[str, list[Picture]], dict[str, Any], list[str]]:
+    """Pictures of the networks, metrics of all runs, and notes on what is missing.
+
+    Raises:
+        FileNotFoundError: If a config, a checkpoint or the data is missing.
+        ValueError: If there are several teachers, or the networks do not fit together.
+    """
+    teacher, students = comparison.teacher, comparison.students
+    first = {each.name: as_network(each.runs[0]) for each in students}
+    config = students[0].runs[0].config
+    networks = load_networks(teacher, first, config, options.num_samples)
+    pictures: dict[str, list[Picture]] = dict(planes=[], samples=[], margins=[])
+    missing = []
+    try:
+        pictures = network_pictures(
+            networks, styles, options.num_planes, options.num_pictured, options.resolution
+        )
+    except NoBoundaryPairsError as error:
+        missing = [f'There are no boundary samples to show: {error}.']
+    measured = options.metrics or evaluate_networks(
+        teacher,
+        comparison.student_networks,
+        loader_of_tests(config, options.num_tested),
+        num_samples=options.num_samples,
+    )
+    return pictures, measured, missing + notes(measured['networks'])

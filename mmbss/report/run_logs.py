@@ -1,0 +1,244 @@
+"""What a training has left in its folder: config, log of scalars, checkpoint."""
+
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmbss.engine.errors import ConfigError
+
+#: A scalar over the training: its value by epoch, or by iteration.
+Series = dict[float, float]
+LOGS = '*/vis_data/scalars.json'
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """One training, from what it has written to its folder.
+
+    Attributes:
+        name: Name of the experiment.
+        folder: The run's work dir.
+        seed: Seed, None where the config sets none.
+        config: The complete config it was trained with, overrides and all.
+        train_records: Scalars logged in training, in their order.
+        val_records: Scalars logged by validation, in their order.
+    """
+
+    name: str
+    folder: Path
+    seed: int | None
+    config: Config
+    train_records: list[dict[str, Any]]
+    val_records: list[dict[str, Any]]
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the training is counted in epochs, not in iterations."""
+        return all('epoch' in record for record in self.train_records)
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """What ``tools/compare.py`` has written about the run, if it started it."""
+        path = self.folder / 'run.json'
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @property
+    def config_file(self) -> Path:
+        """The complete config as a file, with which the run can be repeated."""
+        dumped = sorted(self.folder.glob('*.py'), key=lambda path: path.stat().st_mtime)
+        return dumped[-1] if dumped else Path(self.config.filename)
+
+    def train_series(self, name: str, while_positive: str | None = None) -> Series:
+        """A training scalar, averaged over each epoch; empty where it was never logged.
+
+        Args:
+            name: Name of the scalar.
+            while_positive: Another scalar; only records in which it is above 0 count.
+        """
+        unit = 'epoch' if self.by_epoch else 'step'
+        return _averages(
+            (record[unit], record[name])
+            for record in self.train_records
+            if name in record and (while_positive is None or record.get(while_positive, 0) > 0)
+        )
+
+    def val_series(self, name: str) -> Series:
+        """A validation metric; of steps validated twice, after a resume, the last value."""
+        return {record['step']: record[name] for record in self.val_records if name in record}
+
+    def last_value(self, metric: str) -> float:
+        """The metric of the last validation, not of the best.
+
+        Raises:
+            ValueError: If the run has never logged it.
+        """
+        series = self.val_series(metric)
+        if not series:
+            known = sorted({name for record in self.val_records for name in record} - {'step'})
+            raise ConfigError(
+                f'{self.folder} has logged no {metric}; choose with --metric among {known}'
+            )
+        return series[max(series)]
+
+    def ms_per_iteration(self) -> float | None:
+        """Median of the logged times of an iteration, in milliseconds."""
+        times = [record['time'] for record in self.train_records if 'time' in record]
+        return 1000 * statistics.median(times) if times else None
+
+    def checkpoint(self) -> Path:
+        """The last checkpoint of the run.
+
+        Raises:
+            FileNotFoundError: If the folder holds none.
+        """
+        pointer = self.folder / 'last_checkpoint'
+        if pointer.is_file():
+            # the folder may have been moved, so the name alone counts
+            named = self.folder / Path(pointer.read_text().strip()).name
+            if named.is_file():
+                return named
+        numbered = [
+            (int(match[1]), path)
+            for path in self.folder.glob('*.pth')
+            if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem))
+        ]
+        if not numbered:
+            raise FileNotFoundError(
+                f'{self.folder} holds no checkpoint epoch_*.pth; what needs networks can be left '
+                'out with --logs-only'
+            )
+        return max(numbered)[1]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training has logged into the folder."""
+    return any(folder.glob(LOGS))
+
+
+def read_run(folder: Path) -> LoggedRun:
+    """Read the folder of one training.
+
+    Raises:
+        FileNotFoundError: If no training has logged there.
+        ValueError: If a log is damaged.
+    """
+    logs = sorted(folder.glob(LOGS))
+    if not logs:
+        raise FileNotFoundError(f'{folder} holds no run: there is no {folder}/{LOGS}')
+    records = []
+    for log in logs:
+        for number, line in enumerate(log.read_text().splitlines(), start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ConfigError(f'{log}, line {number} is no JSON: {error}') from error
+    config = Config.fromfile(logs[-1].with_name('config.py'))
+    is_seed = folder.name.startswith('seed_')
+    return LoggedRun(
+        name=folder.absolute().parent.name if is_seed else folder.absolute().name,
+        folder=folder,
+        seed=config.get('randomness', {}).get('seed'),
+        config=config,
+        train_records=[record for record in records if 'lr' in record],
+        val_records=[record for record in records if 'lr' not in record],
+    )
+
+
+def logged_seconds(folder: Path) -> float:
+    """Seconds that processes, interrupted ones too, have spent on the run in ``folder``.
+
+    Each has begun at the time that its folder is called after, and ended when it last wrote to its
+    log.
+    """
+    total = 0.0
+    for log in folder.glob('*/*.log'):
+        start = datetime.strptime(log.parent.name, '%Y%m%d_%H%M%S')
+        total += max(log.stat().st_mtime - start.timestamp(), 0.0)
+    return total
+
+
+def find_run_folders(work_dir: Path) -> list[Path]:
+    """Folders of the runs below the work dir of a run or of a comparison.
+
+    The experiments of the last call of ``tools/compare.py`` come first, as in its
+    ``compare.json``, then those of earlier calls, and of one under way.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or it holds no run.
+    """
+    if not work_dir.is_dir():
+        raise FileNotFoundError(f'no folder {work_dir}')
+    if is_run(work_dir):
+        return [work_dir]
+    table = work_dir / 'compare.json'
+    rows = json.loads(table.read_text()) if table.is_file() else []
+    named = [_row_folder(work_dir, row) for row in rows]
+    named += sorted(path for path in work_dir.iterdir() if path.is_dir() and path not in named)
+    folders = []
+    for folder in named:
+        seeds = sorted(folder.glob('seed_*'), key=lambda path: (len(path.name), path.name))
+        folders += [path for path in seeds or [folder] if is_run(path)]
+    if not folders:
+        raise FileNotFoundError(
+            f'{work_dir} holds no run: give the work dir of tools/train.py or tools/compare.py'
+        )
+    return folders
+
+
+def _row_folder(work_dir: Path, row: dict[str, Any]) -> Path:
+    """Folder of an experiment; a comparison may have been moved since, a teacher lies outside."""
+    for folder in (work_dir / row['name'], Path(row['folder'])):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f'{work_dir}/compare.json names {row["folder"]}, but there is no such folder: call from '
+        'where tools/compare.py was called'
+    )
+
+
+def _averages(pairs: Iterable[tuple[float, float]]) -> Series:
+    values: dict[float, list[float]] = defaultdict(list)
+    for step, value in pairs:
+        values[step].append(value)
+    return {step: statistics.mean(own) for step, own in sorted(values.items())}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs of one config that differ in the seed alone."""
+
+    name: str
+    runs: list[LoggedRun]
+
+    @property
+    def is_distillation(self) -> bool:
+        """Whether it has a teacher."""
+        return 'teacher' in self.runs[0].config.get('model', {})
+
+    def collect(self, series: Callable[[LoggedRun], Series]) -> dict[float, list[float]]:
+        """Values of a series over the runs, by epoch."""
+        collected: dict[float, list[float]] = defaultdict(list)
+        for run in self.runs:
+            for step, value in series(run).items():
+                collected[step].append(value)
+        return dict(sorted(collected.items()))
+
+
+def read_experiments(work_dir: Path) -> list[Experiment]:
+    """Read the runs below a work dir, by experiment.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or it holds no run.
+    """
+    runs = [read_run(folder) for folder in find_run_folders(work_dir)]
+    names = dict.fromkeys(run.name for run in runs)
+    return [Experiment(name, [run for run in runs if run.name == name]) for name in names]

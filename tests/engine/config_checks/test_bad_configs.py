@@ -1,0 +1,504 @@
+"""Wrong configs: each ends the training tool in one line, before the first update."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mmpretrain
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+
+from mmbss.engine.config_checks import check_config
+
+GONE = object()
+
+
+class Updated(Exception):  # noqa: N818 - it is none
+    """The optimizer was about to make its first step."""
+
+
+class Bad(NamedTuple):
+    """One wrong setting of the config, or of the command line, and what the message must say."""
+
+    path: str
+    value: Any
+    remedy: str
+    key: str | None = None  # the last part of the path, unless the message names another
+    shown: str | None = None  # the value's repr, unless the message shows another
+
+    def words(self):
+        key = self.key or self.path.split('.')[-1]
+        shown = '' if self.value is GONE else repr(self.value)
+        return [key, shown if self.shown is None else self.shown, self.remedy]
+
+
+SGD = dict(type='SGD', lr=0.1)
+CHECKPOINT = 'default_hooks.checkpoint'
+DATA = 'train_dataloader.dataset'
+OPTIMIZER = 'optim_wrapper.optimizer'
+SCHEDULE = 'param_scheduler'
+BOUNDARY = 'model.boundary'
+
+MISSPELT_KEYS = [
+    Bad('optim_wraper', dict(optimizer=SGD), "did you mean 'optim_wrapper'", shown="'optimizer'"),
+    Bad('train_dataloder', dict(batch_size=8), "did you mean 'train_dataloader'"),
+    Bad('param_schedulers', [dict(type='StepLR')], "did you mean 'param_scheduler'"),
+    Bad('custom_hook', [dict(type='EMAHook')], "did you mean 'custom_hooks'"),
+    Bad('default_hook', dict(logger=None), "did you mean 'default_hooks'"),
+    Bad('val_evaluater', dict(type='Accuracy'), "did you mean 'val_evaluator'"),
+    Bad('randomnes', dict(seed=1), "did you mean 'randomness'"),
+    Bad('data_preprocesor', dict(mean=[0.0]), "did you mean 'data_preprocessor'"),
+    Bad('train_cfg.max_epoch', 3, "did you mean 'max_epochs'"),
+    Bad('train_cfg.val_intervall', 3, "did you mean 'val_interval'"),
+    Bad('val_cfg.fp', True, "did you mean 'fp16'"),
+    Bad('train_dataloader.batchsize', 8, "did you mean 'batch_size'"),
+    Bad('train_dataloader.num_worker', 2, "did you mean 'num_workers'"),
+    Bad('val_dataloader.samplers', dict(type='DefaultSampler'), "did you mean 'sampler'"),
+    Bad('train_dataloader.sampler.shufle', True, "did you mean 'shuffle'"),
+    Bad('train_dataloader.collate_fn.typ', 'default_collate', 'It takes'),
+    Bad(f'{DATA}.indicies', 64, "did you mean 'indices'"),
+    Bad(f'{DATA}.test_mod', True, "did you mean 'test_mode'"),
+    Bad('optim_wrapper.acumulative_counts', 2, "did you mean 'accumulative_counts'"),
+    Bad('optim_wrapper.grad_clip', dict(max_norm=1), 'It takes: accumulative_counts, clip_grad'),
+    Bad(f'{OPTIMIZER}.learning_rate', 0.1, 'It takes'),
+    Bad(f'{OPTIMIZER}.momentun', 0.9, "did you mean 'momentum'"),
+    Bad(f'{OPTIMIZER}.weight_decy', 0.9, "did you mean 'weight_decay'"),
+    Bad(f'{SCHEDULE}.milestone', [2], "did you mean 'milestones'"),
+    Bad(f'{SCHEDULE}.gama', 0.1, "did you mean 'gamma'"),
+    Bad(f'{CHECKPOINT}.max_keep_ckpt', 1, "did you mean 'max_keep_ckpts'"),
+    Bad('default_hooks.logger.intervall', 5, "did you mean 'interval'"),
+    Bad('custom_hooks.0.schedule', {}, "did you mean 'schedules'"),
+    Bad('val_evaluator.top_k', (1,), "did you mean 'topk'"),
+    Bad('visualizer.backends', [], "did you mean 'vis_backends'"),
+    Bad('randomness.sed', 1, "did you mean 'seed'"),
+    Bad('data_preprocessor.means', [0.0], "did you mean 'mean'"),
+    Bad('data_preprocessor.crop_pading', 1, "did you mean 'crop_padding'"),
+    Bad('model.backbon', dict(type='VGG'), "did you mean 'backbone'"),
+    Bad('model.backbone.dept', 8, "did you mean 'depth'"),
+    Bad('model.head.num_clases', 10, "did you mean 'num_classes'"),
+    Bad(
+        'model.head.loss',
+        dict(type='CrossEntropyLoss', los_weight=1),
+        "did you mean 'loss_weight'",
+        'los_weight',
+        '=1',
+    ),
+    Bad('model.teacher.checkpont', 'x.pth', "did you mean 'checkpoint'"),
+    Bad('model.losses.loss_kd.temprature', 3.0, "did you mean 'temperature'"),
+    Bad(f'{BOUNDARY}.num_base_sample', 8, "did you mean 'num_base_samples'"),
+    Bad(f'{BOUNDARY}.attack.stepsize', 0.1, "did you mean 'step_size'"),
+    Bad('auto_scale_lr.batch_size', 8, "did you mean 'base_batch_size'"),
+    Bad('env_cfg.cudnn_benchmrk', True, "did you mean 'cudnn_benchmark'"),
+]
+
+UNKNOWN_TYPES = [
+    Bad('model.type', 'mmbss.BSSDistler', "did you mean 'mmbss.BSSDistiller'"),
+    Bad('model.backbone.type', 'ResNett', "did you mean 'ResNet'"),
+    Bad('model.neck.type', 'GlobalAvgPooling', "did you mean 'GlobalAveragePooling'"),
+    Bad('model.head.type', 'LinearHead', "did you mean 'LinearClsHead'"),
+    Bad('model.losses.loss_kd.type', 'mmbss.KDLos', "did you mean 'mmbss.KDLoss'"),
+    Bad(f'{BOUNDARY}.attack.type', 'mmbss.BSAttack', "did you mean 'mmbss.BSSAttack'"),
+    Bad(f'{DATA}.type', 'CIFAR', 'custom_imports'),
+    Bad('train_dataloader.sampler.type', 'DefaultSampeler', "did you mean 'DefaultSampler'"),
+    Bad('train_dataloader.collate_fn.type', 'defaut_collate', "did you mean 'default_collate'"),
+    Bad('optim_wrapper.type', 'OptimWraper', "did you mean 'OptimWrapper'"),
+    Bad(f'{OPTIMIZER}.type', 'SDG', "did you mean 'SGD'"),
+    Bad(f'{SCHEDULE}.type', 'MultistepLR', "did you mean 'MultiStepLR'"),
+    Bad('custom_hooks.0.type', 'mmbss.BSHook', "did you mean 'mmbss.BSSHook'"),
+    Bad('default_hooks.logger.type', 'LogHook', 'is not in the hook registry'),
+    Bad('val_evaluator.type', 'Acuracy', "did you mean 'Accuracy'"),
+    Bad('visualizer.type', 'UniversalVisualiser', "did you mean 'UniversalVisualizer'"),
+    Bad('data_preprocessor.type', 'ClsPreprocessor', "did you mean 'ClsDataPreprocessor'"),
+    Bad(f'{DATA}.pipeline', [dict(type='PackInput')], "did you mean 'PackInputs'", shown=''),
+]
+
+MISSING = [
+    Bad('model', GONE, "lacks 'model'"),
+    Bad('train_cfg', GONE, 'give all of them'),
+    Bad('train_dataloader', None, 'give all of them'),
+    Bad('val_evaluator', None, 'give all of them'),
+    Bad('optim_wrapper', None, 'give all of them'),
+    Bad('train_cfg.by_epoch', GONE, 'by_epoch=True (with max_epochs)'),
+    Bad('train_cfg.max_epochs', GONE, "lacks 'max_epochs'"),
+    Bad('train_dataloader.batch_size', GONE, 'add one'),
+    Bad('train_dataloader.sampler', GONE, 'add a dict with a type'),
+    Bad('val_dataloader.dataset', GONE, 'add a dict with a type'),
+    Bad(f'{DATA}.type', GONE, 'must be a dict with a type', shown="'split'"),
+    Bad(f'{DATA}.split', GONE, "lacks 'split'"),
+    Bad('optim_wrapper.optimizer', GONE, "lacks 'optimizer': add it"),
+    Bad(f'{OPTIMIZER}.type', GONE, 'must be a dict with a type', shown='0.05'),
+    Bad('model.type', GONE, 'must be a dict with a type'),
+    Bad('model.backbone', GONE, "lacks 'backbone'"),
+    Bad('model.head', GONE, 'add one to its config'),
+    Bad('model.head.num_classes', GONE, "lacks 'num_classes'"),
+    Bad('model.teacher', GONE, "lacks 'teacher'"),
+    Bad('model.teacher.checkpoint', GONE, "lacks 'checkpoint'"),
+    Bad(f'{BOUNDARY}.attack', GONE, "lacks 'attack'"),
+    Bad(f'{SCHEDULE}.type', GONE, 'must be a dict with a type', shown='milestones'),
+    Bad('custom_hooks.0.schedules.loss_kd.end', GONE, "missing: ['end']"),
+]
+
+WRONG_TYPES = [
+    Bad(f'{BOUNDARY}.reuse_clean_pass', 'often', 'must be bool'),
+    Bad('train_cfg.max_epochs', 'ten', 'must be a whole number'),
+    Bad('train_cfg.max_epochs', 2.5, 'must be a whole number'),
+    Bad('train_cfg', [3], 'must be', shown='3'),
+    Bad('train_cfg.by_epoch', 'yes', 'must be one of True, False'),
+    Bad('train_dataloader', [dict(batch_size=8)], 'must be', shown='batch_size'),
+    Bad('train_dataloader.batch_size', '32', 'must be a whole number'),
+    Bad('train_dataloader.num_workers', 1.5, 'must be a whole number'),
+    Bad('train_dataloader.sampler.shuffle', 'yes', 'must be bool'),
+    Bad(f'{DATA}', 'train.npz', 'must be a dict with a type'),
+    Bad(f'{DATA}.pipeline', 'PackInputs', 'must be'),
+    Bad(f'{OPTIMIZER}.lr', '0.1', 'must be'),
+    Bad(f'{OPTIMIZER}', 'SGD', 'must be a dict with a type'),
+    Bad(f'{SCHEDULE}', 'MultiStepLR', 'must be'),
+    Bad(f'{SCHEDULE}.milestones', 40, 'must be'),
+    Bad('custom_hooks', dict(type='EMAHook'), 'must be', shown='EMAHook'),
+    Bad('custom_hooks.0', 'mmbss.BSSHook', 'must be a dict with a type', key='custom_hooks.0'),
+    Bad('resume', 'epoch_2.pth', 'must be bool'),
+    Bad('model.backbone', 'resnet8', 'must be a dict with a type'),
+    Bad('model.backbone.depth', 'eight', 'must be int'),
+    Bad('model.losses.loss_kd.temperature', 'hot', 'must be float'),
+    Bad(f'{BOUNDARY}.num_base_samples', 'many', 'must be int'),
+    Bad(f'{BOUNDARY}.attack.num_steps', 2.5, 'must be int'),
+    Bad('data_preprocessor.std', ['a'], 'numbers above 0'),
+    Bad('randomness.seed', 'random', 'must be None or a whole number'),
+    Bad('val_evaluator.topk', 'all', 'must be'),
+]
+
+IMPOSSIBLE = [
+    Bad('train_cfg.max_epochs', 0, 'at least 1'),
+    Bad('train_cfg.val_interval', 0, 'at least 1'),
+    Bad('train_dataloader.batch_size', -4, 'at least 1'),
+    Bad('val_dataloader.batch_size', 0, 'at least 1'),
+    Bad('train_dataloader.num_workers', -1, 'at least 0'),
+    Bad(f'{DATA}.split', 'validation', "must be 'train' or 'test'"),
+    Bad(f'{DATA}.pipeline', [], 'ends with one that packs'),
+    Bad(f'{DATA}.indices', 0, 'take a smaller one', key='batch_size', shown='32'),
+    Bad(f'{OPTIMIZER}.lr', -0.1, 'above 0'),
+    Bad(f'{OPTIMIZER}.lr', float('nan'), 'above 0'),
+    Bad(f'{OPTIMIZER}.momentum', 1.9, 'below 1'),
+    Bad(f'{OPTIMIZER}.weight_decay', -1e-4, 'at least 0'),
+    Bad('optim_wrapper.accumulative_counts', 0, 'at least 1'),
+    Bad('optim_wrapper.clip_grad', dict(max_norm=0), 'above 0', 'max_norm', '=0'),
+    Bad('optim_wrapper.clip_grad', dict(type='cut'), "'norm', 'value'", 'clip_grad', "'cut'"),
+    Bad(f'{SCHEDULE}.milestones', [20, 10], 'ascending'),
+    Bad(f'{SCHEDULE}.gamma', -0.1, 'above 0'),
+    Bad(f'{SCHEDULE}.begin', -1, 'at least 0'),
+    Bad(f'{CHECKPOINT}.interval', 0, 'at least 1 or -1'),
+    Bad(f'{CHECKPOINT}.max_keep_ckpts', 0, 'at least 1 or -1'),
+    Bad(f'{CHECKPOINT}.save_best', 'acc', "set it to 'auto' or one of accuracy/top1"),
+    Bad(f'{CHECKPOINT}.save_best', 'accuracy/top5', "set it to 'auto' or one of accuracy/top1"),
+    Bad('custom_hooks.1', dict(type='EMAHook', momentum=2), 'below 1', 'momentum', '2'),
+    Bad('custom_hooks.0.schedules.loss_kd.until', 1.5, 'in (0, 1]'),
+    Bad('custom_hooks.0.schedules.loss_kd.start', -1.0, 'must not be negative'),
+    Bad('custom_hooks.0.schedules.loss_at', dict(start=1.0, end=0.0), 'the model has', shown=''),
+    Bad('randomness.seed', -1, 'in [0, 2**32)'),
+    Bad('log_level', 'LOUD', "one of 'DEBUG', 'INFO'"),
+    Bad('load_from', 'none.pth', 'there is no such file'),
+    Bad('auto_scale_lr.base_batch_size', 0, 'at least 1'),
+    Bad('data_preprocessor.std', [0.0], 'above 0'),
+    Bad('data_preprocessor.flip_probability', 2.0, 'in [0, 1]'),
+    Bad('model.head.num_classes', 0, 'at least 1'),
+    Bad('model.backbone.depth', 9, 'depth'),
+    Bad('model.head.loss', dict(type='CrossEntropyLoss', loss_weight=-1), '0', 'loss_weight', '-1'),
+    Bad('model.losses.loss_kd.temperature', 0, 'must be positive'),
+    Bad('model.losses.loss_kd.loss_weight', -2.0, 'must not be negative'),
+    Bad('model.losses', dict(kd=dict(type='mmbss.KDLoss')), 'must start with', 'losses', "'kd'"),
+    Bad('model.teacher.checkpoint', 'none.pth', 'train the teacher first or correct the path'),
+    Bad('model.teacher.config', 'none.py', 'give a path'),
+    Bad('model.teacher.precision', 'int8', 'must be one of'),
+    Bad(f'{BOUNDARY}.num_base_samples', 0, 'at least 1'),
+    Bad(f'{BOUNDARY}.target_class', 'nearest', "must be 'probability'"),
+    Bad(f'{BOUNDARY}.train_on', 'some', "must be 'accepted' or 'all'"),
+    Bad(f'{BOUNDARY}.batch_norm', 'shared', "must be 'own'"),
+    Bad(f'{BOUNDARY}.bounds', (1.0, 0.0), '(lowest, highest)'),
+    Bad(f'{BOUNDARY}.attack.num_steps', 0, 'at least 1'),
+    Bad(f'{BOUNDARY}.attack.step_size', -0.3, 'must be positive'),
+    Bad(f'{BOUNDARY}.attack.third_class', 'ignore', 'must be one of'),
+    Bad(
+        DATA,
+        dict(type='mmbss.ArrayDataset', data_file='none.npz'),
+        'correct the path',
+        'data_file',
+        "'none.npz'",
+    ),
+    Bad(
+        DATA,
+        dict(type='mmbss.StratifiedSubset', fraction=0.0, dataset=dict(type='mmbss.Digits')),
+        "lacks 'split'",
+        shown='',
+    ),
+    Bad(
+        DATA,
+        dict(
+            type='mmbss.StratifiedSubset',
+            fraction=1.5,
+            dataset=dict(type='mmbss.Digits', split='train'),
+        ),
+        'in (0, 1]',
+        'fraction',
+        '1.5',
+    ),
+    Bad('val_evaluator.topk', (1, 20), 'at most model.head.num_classes=10'),
+]
+
+CONTRADICTING = [
+    Bad('train_cfg.max_iters', 100, 'contradicts by_epoch=True'),
+    Bad('train_cfg.type', 'EpochBasedTrainLoop', 'either by_epoch=True'),
+    Bad('train_cfg', dict(by_epoch=False, max_epochs=3), 'set by_epoch=True', 'max_epochs', '3'),
+    Bad(
+        'train_cfg',
+        dict(by_epoch=False, max_iters=3),
+        'set param_scheduler.by_epoch=False',
+        'param_scheduler.by_epoch',
+        'True',
+    ),
+    Bad('train_dataloader.shuffle', True, 'set train_dataloader.sampler.shuffle instead'),
+    Bad('train_dataloader.prefetch_factor', 2, 'num_workers to at least 1'),
+    Bad('model.head.num_classes', 7, 'set model.head.num_classes=10'),
+    Bad('model.teacher.config.head.num_classes', 7, 'does not fit', 'teacher.checkpoint', ''),
+    Bad('model.head.in_channels', 10, 'correct model.backbone.in_channels'),
+    Bad('model.backbone.in_channels', 3, 'correct model.backbone.in_channels'),
+    Bad('data_preprocessor.mean', [1.0, 2.0], 'one number a channel each'),
+    Bad(f'{OPTIMIZER}.momentum', 0, 'momentum=0.9, or nesterov=False', 'nesterov', 'True'),
+    Bad(
+        SCHEDULE,
+        dict(type='CosineAnnealingLR', eta_min=1.0),
+        'at most optim_wrapper.optimizer.lr=0.05',
+        'eta_min',
+        '1.0',
+    ),
+    Bad(
+        SCHEDULE,
+        dict(type='LinearLR', start_factor=0.1, begin=5, end=2),
+        'must be above param_scheduler.begin=5',
+        'end',
+        '2',
+    ),
+    Bad('auto_scale_lr', dict(enable=True), 'needs auto_scale_lr.base_batch_size', shown='True'),
+    Bad(
+        f'{DATA}.pipeline',
+        [dict(type='RandomFlip', prob=0.5)],
+        "add dict(type='PackInputs') at its end",
+        shown="'RandomFlip'",
+    ),
+    Bad(f'{BOUNDARY}.min_target_probability', 0.1, "target_class='all'", shown='target_class'),
+    Bad(
+        'model.train_cfg',
+        dict(augments=dict(type='Mixup', alpha=0.8)),
+        'remove train_cfg.augments',
+        shown='augments',
+    ),
+    Bad('model.type', 'ImageClassifier', 'has no key', key="'teacher'", shown='ImageClassifier'),
+    Bad('custom_hooks.1', dict(type='mmbss.TeacherCacheHook', file='a.txt'), '.npz', 'file', 'a.t'),
+]
+
+MMBSS = [
+    Bad('model.teacher.channels_last', True, 'It takes: checkpoint', shown='channels_last'),
+    Bad('default_hooks.finite_loss', dict(action='ignore'), "'stop' or 'skip'", 'action', 'ignore'),
+    Bad('default_hooks.finite_loss', dict(patience=0), 'at least 1', 'patience', '0'),
+    Bad('default_hooks.finite_loss', dict(acton='skip'), "did you mean 'action'", 'acton', 'acton'),
+    Bad('default_hooks.teacher_accuracy', dict(min_accuracy=2), '[0, 1]', 'min_accuracy', '2'),
+    Bad('default_hooks.teacher_accuracy', dict(), 'min_accuracy=0', 'teacher', '%'),
+]
+
+CASES = [
+    *MISSPELT_KEYS,
+    *UNKNOWN_TYPES,
+    *MISSING,
+    *WRONG_TYPES,
+    *IMPOSSIBLE,
+    *CONTRADICTING,
+    *MMBSS,
+]
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_model):
+    """Make the config of a short run of BSS that is right, with an untrained teacher."""
+    checkpoint = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(build_model(resnet_config()).state_dict(), checkpoint)
+
+    def make(folder):
+        model = resnet_config(
+            teacher=dict(config=resnet_config(), checkpoint=str(checkpoint)),
+            losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
+            boundary=boundary_config(),
+        )
+        model['type'] = 'mmbss.BSSDistiller'
+        hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
+        config = Config(run_settings(folder, model, epochs=1, custom_hooks=[hook])).to_dict()
+        config['default_hooks']['teacher_accuracy'] = dict(
+            type='mmbss.TeacherAccuracyHook', min_accuracy=0
+        )
+        return config
+
+    return make
+
+
+@pytest.fixture
+def run(call_tool, monkeypatch, tmp_path):
+    """Run tools/train.py on a config up to its first update; gives the line it ends with."""
+
+    def update(self, loss):
+        raise Updated
+
+    monkeypatch.setattr(OptimWrapper, 'update_params', update)
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+
+    def run(config, *flags):
+        file = tmp_path / 'config.py'
+        text = config
+        if not isinstance(config, str):
+            text = '\n'.join(f'{key} = {value!r}' for key, value in config.items())
+            text = f"nan = float('nan')\n{text}"
+        file.write_text(text)
+        with pytest.raises(SystemExit) as error:
+            call_tool('train', file, '--work-dir', tmp_path, *flags)
+        return str(error.value)
+
+    return run
+
+
+def edit(config, path, value):
+    *parents, last = path.split('.')
+    for key in parents:
+        config = config[int(key)] if isinstance(config, list) else config.setdefault(key, {})
+    if value is GONE:
+        config.pop(last)
+    elif isinstance(config, list) and int(last) == len(config):
+        config.append(value)
+    elif isinstance(config, list):
+        config[int(last)] = value
+    else:
+        config[last] = value
+
+
+def identify(bad):
+    return f'{bad.path}={"missing" if bad.value is GONE else bad.value!r}'[:60]
+
+
+def check_line(line, words):
+    assert line.startswith('error: ')
+    assert '\n' not in line
+    for word in words:
+        assert word in line, line
+
+
+def test_the_config_that_the_others_differ_from_is_right(base, run, tmp_path):
+    with pytest.raises(Updated):
+        run(base(tmp_path))
+
+
+def test_there_are_many_cases():
+    assert len(CASES) + len(OPTIONS) + len(FILES) + len(OUTDATED) >= 100
+    assert len({identify(bad) for bad in CASES}) >= 0.95 * len(CASES)
+
+
+@pytest.mark.parametrize('bad', CASES, ids=identify)
+def test_a_wrong_config_ends_in_one_line_before_the_first_update(bad, base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, bad.path, bad.value)
+    check_line(run(config), bad.words())
+
+
+OUTDATED = [
+    ('optimizer', SGD, 'optim_wrapper'),
+    ('lr_config', dict(policy='step', step=[3]), 'param_scheduler'),
+    ('checkpoint_config', dict(interval=5), 'default_hooks'),
+    ('seed', 3, 'randomness'),
+]
+
+
+@pytest.mark.parametrize(('old', 'value', 'new'), OUTDATED)
+def test_a_name_of_openmmlab_1_is_refused_where_its_successor_is_missing(
+    old, value, new, base, run, tmp_path
+):
+    config = base(tmp_path)
+    config.pop(new)
+    config[old] = value
+    check_line(run(config), [f'{old}=', repr(value)[:10], f'move it to {new}'])
+
+
+OPTIONS = [
+    ('train_cfg.max_epoch=3', 'max_epoch=3', "did you mean 'max_epochs'"),
+    ('optim_wraper.optimizer.lr=0.1', 'optim_wraper=0.1', "did you mean 'optim_wrapper'"),
+    ('lr=0.1', 'lr=0.1', '--cfg-options: the config has no key'),
+    ('custom_hooks.4.type=EMAHook', 'custom_hooks.4.type=EMAHook', 'correct the path of the key'),
+    ('train_cfg.max_epochs.value=3', 'max_epochs', 'correct the path of the key'),
+    ('train_cfg.max_epochs=', 'max_epochs', 'must be a whole number'),
+]
+
+
+@pytest.mark.parametrize(('option', 'key', 'remedy'), OPTIONS)
+def test_a_wrong_option_ends_in_one_line(option, key, remedy, base, run, tmp_path):
+    check_line(run(base(tmp_path), '--cfg-options', option), [key, remedy])
+
+
+def test_an_option_that_is_no_pair_is_refused(base, run, tmp_path, capsys):
+    run(base(tmp_path), '--cfg-options', 'train_cfg.max_epochs')
+    assert "'train_cfg.max_epochs' is no KEY=VALUE" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ('flag', 'section'),
+    [('--amp', 'optim_wrapper'), ('--auto-scale-lr', 'auto_scale_lr'), ('--tensorboard', 'visual')],
+)
+def test_a_flag_for_a_part_that_is_missing_is_refused(flag, section, base, run, tmp_path):
+    config = {key: value for key, value in base(tmp_path).items() if not key.startswith(section)}
+    check_line(run(config, flag), [flag, section, 'add it'])
+
+
+FILES = [
+    ('model = dict(', 'SyntaxError', 'correct the file'),
+    ('model = dict(type=Resnet)', "NameError: name 'Resnet' is not defined (line 1", 'correct'),
+    ("_base_ = ['none.py']", 'none.py', 'correct the file or its path'),
+    ("_base_ = ['config.py']", 'config.py -> ', 'remove one of them'),
+    ("_base_ = 'mmpretrain::resnet/none.py'", 'none.py', 'correct'),
+    ("custom_imports = dict(imports=['no_such_module'])", 'no_such_module', 'correct'),
+    ("custom_imports = dict(imprts=['mmbss'])", 'imprts', 'correct'),
+    ('', "lacks 'model'", 'add it'),
+    ("model = dict(type='ImageClassifier', type='X')", 'keyword argument repeated', 'correct'),
+    ("model = 1 + 'a'", 'TypeError', 'line 1'),
+]
+
+
+@pytest.mark.parametrize(('text', 'shown', 'remedy'), FILES)
+def test_a_config_file_that_cannot_be_read_ends_in_one_line(text, shown, remedy, run):
+    check_line(run(text), [shown, remedy])
+
+
+def test_names_of_a_users_own_are_left_alone(base):
+    config = Config(base('unused'))
+    config.merge_from_dict(dict(my_optimizer=dict(lr=1), train_dataloader2=dict(), optimizer={}))
+    check_config(config)
+
+
+ROOT = Path(__file__).resolve().parents[3] / 'configs'
+THEIRS = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
+GOOD = [path for path in sorted(ROOT.glob('**/*.py')) if '_base_' not in path.parts]
+GOOD += [
+    THEIRS / name
+    for name in (
+        'resnet/resnet18_8xb16_cifar10.py',
+        'vision_transformer/vit-base-p16_64xb64_in1k.py',
+        'swin_transformer/swin-tiny_16xb64_in1k.py',
+        'mobilenet_v3/mobilenet-v3-small_8xb16_cifar10.py',
+        'efficientnet/efficientnet-b0_8xb32_in1k.py',
+        'deit/deit-base-distilled_16xb64_in1k.py',
+        'convnext/convnext-tiny_32xb128_in1k.py',
+        'csra/resnet101-csra_1xb16_voc07-448px.py',
+        'arcface/resnet50-arcface_8xb32_inshop.py',
+        'mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py',
+        'simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py',
+        'clip/clip_vit-base-p16_zeroshot-cls_in1k.py',
+    )
+]
+
+
+@pytest.mark.parametrize('path', GOOD, ids=lambda path: path.stem)
+def test_a_right_config_passes(path):
+    check_config(Config.fromfile(path))

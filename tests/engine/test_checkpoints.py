@@ -1,0 +1,125 @@
+import multiprocessing
+import os
+import resource
+import signal
+import zipfile
+
+import pytest
+import torch
+from mmengine.fileio import get_file_backend
+
+from mmbss.engine.checkpoints import check_intact, newest_intact_checkpoint, remove_parts
+
+
+@pytest.fixture
+def backend():
+    return get_file_backend(backend_args=dict(backend='AtomicLocalBackend'))
+
+
+def write(path, value=1.0):
+    torch.save(dict(state_dict=dict(weight=torch.full((1000,), value))), path)
+    return path
+
+
+def truncate(path, share=0.5):
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_file_is_written_with_its_folder_and_nothing_else_is_left(backend, tmp_path):
+    backend.put(b'content', tmp_path / 'new' / 'file')
+    assert (tmp_path / 'new' / 'file').read_bytes() == b'content'
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['file']
+
+
+def put_on_a_full_disk(backend, path, connection):
+    """No file may grow beyond 1 kB, as if the disk had no more room."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+    with pytest.raises(OSError, match='could not be written') as error:
+        backend.put(b'x' * 10_000, path)
+    connection.send(str(error.value))
+
+
+def test_a_full_disk_leaves_the_earlier_file_and_no_part(backend, tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    path.write_bytes(b'earlier')
+    # in a process of its own, since the limit holds for the output of the tests too
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=put_on_a_full_disk, args=(backend, path, sender))
+    process.start()
+    process.join(60)
+    assert receiver.poll()
+    message = receiver.recv()
+    assert message.startswith(f'{path} could not be written')
+    assert 'make room' in message
+    assert path.read_bytes() == b'earlier'
+    assert [file.name for file in tmp_path.iterdir()] == ['epoch_1.pth']
+
+
+def test_parts_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    for name in ('.epoch_3.pth.4711.part', 'epoch_2.pth', 'notes.part'):
+        (tmp_path / name).touch()
+    remove_parts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['epoch_2.pth', 'notes.part']
+
+
+@pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_noticed(share, tmp_path):
+    path = write(tmp_path / 'epoch_1.pth')
+    check_intact(path)
+    truncate(path, share)
+    with pytest.raises(ValueError, match=r'epoch_1.pth is truncated'):
+        check_intact(path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    path = write(tmp_path / 'epoch_1.pth')
+    flip_a_byte(path)
+    with pytest.raises(ValueError, match=r'epoch_1.pth is damaged'):
+        check_intact(path)
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    path.write_text('no checkpoint')
+    with pytest.raises(ValueError, match='no checkpoint'):
+        check_intact(path)
+    with pytest.raises(ValueError, match=r'missing\.pth'):
+        check_intact(tmp_path / 'missing.pth')
+
+
+def test_the_newest_is_that_of_the_highest_number(tmp_path):
+    for name in ('epoch_10.pth', 'epoch_9.pth', 'best_accuracy_top1_epoch_11.pth', 'teacher.pth'):
+        write(tmp_path / name)
+    assert newest_intact_checkpoint(tmp_path) == (tmp_path / 'epoch_10.pth', [])
+
+
+def test_a_damaged_newest_is_reported_and_the_one_before_it_used(tmp_path):
+    for iteration in (100, 200, 300):
+        write(tmp_path / f'iter_{iteration}.pth')
+    truncate(tmp_path / 'iter_300.pth')
+    flip_a_byte(tmp_path / 'iter_200.pth')
+    path, problems = newest_intact_checkpoint(tmp_path)
+    assert path == tmp_path / 'iter_100.pth'
+    assert [problem.split(' is ')[0] for problem in problems] == [
+        str(tmp_path / 'iter_300.pth'),
+        str(tmp_path / 'iter_200.pth'),
+    ]
+
+
+def test_no_checkpoint_at_all_is_no_error_but_damaged_ones_alone_are(tmp_path):
+    assert newest_intact_checkpoint(tmp_path) == (None, [])
+    truncate(write(tmp_path / 'epoch_1.pth'))
+    with pytest.raises(ValueError, match=r'no checkpoint in .* can be read'):
+        newest_intact_checkpoint(tmp_path)
+
+
+def test_what_torch_writes_is_the_archive_that_is_looked_into(tmp_path):
+    assert zipfile.is_zipfile(write(tmp_path / 'epoch_1.pth'))

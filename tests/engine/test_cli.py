@@ -1,0 +1,82 @@
+import argparse
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmbss.engine.cli import (
+    add_common_arguments,
+    merge_common_arguments,
+    merge_options,
+)
+
+
+@pytest.fixture
+def parse():
+    def parse(*flags):
+        parser = argparse.ArgumentParser()
+        parser.add_argument('config')
+        add_common_arguments(parser)
+        return parser.parse_args(['configs/some_name.py', *flags])
+
+    return parse
+
+
+@pytest.fixture
+def config():
+    loader = dict(batch_size=2, num_workers=0)
+    return Config(dict(train_dataloader=loader, val_dataloader=dict(loader, num_workers=3)))
+
+
+def merged(config, args):
+    merge_common_arguments(config, args)
+    merge_options(config, args)
+    return config
+
+
+def test_work_dir_is_that_of_the_flag_of_the_config_or_its_name(parse, config):
+    assert merged(config.copy(), parse()).work_dir == 'work_dirs/some_name'
+    config.work_dir = 'mine'
+    assert merged(config.copy(), parse()).work_dir == 'mine'
+    assert merged(config.copy(), parse('--work-dir', 'other')).work_dir == 'other'
+
+
+def test_data_loaders_get_the_defaults_of_mmpretrain(parse, config):
+    merged(config, parse())
+    for name in ('train_dataloader', 'val_dataloader'):
+        assert config[name].collate_fn == dict(type='default_collate')
+        assert config[name].pin_memory is torch.cuda.is_available()
+    assert 'test_dataloader' not in config
+
+
+def test_workers_persist_only_where_there_are_some(parse, config):
+    merged(config, parse())
+    assert config.train_dataloader.persistent_workers is False
+    assert config.val_dataloader.persistent_workers is True
+
+
+def test_options_have_the_last_word(parse, config):
+    args = parse('--cfg-options', 'train_dataloader.num_workers=2', 'val_dataloader.num_workers=0')
+    merged(config, args)
+    assert config.train_dataloader.persistent_workers is True
+    assert config.val_dataloader.persistent_workers is False
+
+
+def test_what_the_config_says_of_its_loaders_stays(parse, config):
+    config.val_dataloader.update(pin_memory=True, collate_fn=dict(type='pseudo_collate'))
+    merged(config, parse())
+    assert config.val_dataloader.pin_memory is True
+    assert config.val_dataloader.collate_fn.type == 'pseudo_collate'
+    merged(config, parse('--no-pin-memory'))
+    assert config.val_dataloader.pin_memory is False
+
+
+@pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])
+def test_old_and_new_launchers_may_pass_the_rank(parse, flag):
+    assert parse(f'{flag}=3').local_rank == 3
+
+
+def test_an_unknown_launcher_is_refused(parse, capsys):
+    with pytest.raises(SystemExit):
+        parse('--launcher', 'pigeon')
+    assert 'pigeon' in capsys.readouterr().err

@@ -1,0 +1,126 @@
+import json
+import os
+from datetime import datetime
+
+import pytest
+
+from mmbss.report.run_logs import (
+    find_run_folders,
+    logged_seconds,
+    read_experiments,
+    read_run,
+)
+
+
+@pytest.fixture
+def make_run():
+    """Write the logs of a training that was resumed once, the way mmengine does."""
+
+    def make(folder, seed=0, by_epoch=True):
+        for part, epochs in (('20260101_000000', (1, 2)), ('20260102_000000', (2, 3))):
+            logs = folder / part / 'vis_data'
+            logs.mkdir(parents=True)
+            records = []
+            for epoch in epochs:
+                for step in (10 * epoch - 5, 10 * epoch):
+                    record = dict(lr=0.1, loss=100.0 / step, time=0.02, iter=step, step=step)
+                    record |= dict(bss_samples=4.0 * (epoch < 3), bss_accepted=0.5)
+                    records.append(record | (dict(epoch=epoch) if by_epoch else {}))
+                records.append({'accuracy/top1': 50.0 + epoch + len(epochs) * seed, 'step': epoch})
+            (logs / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+            (logs / 'config.py').write_text(f'model = dict()\nrandomness = dict(seed={seed})\n')
+        return folder
+
+    return make
+
+
+def test_a_resumed_run_is_read_as_one(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / 'bss', seed=7))
+    assert (run.name, run.seed) == ('bss', 7)
+    assert run.val_series('accuracy/top1') == {1: 65.0, 2: 66.0, 3: 67.0}
+    assert run.last_value('accuracy/top1') == 67.0
+    assert run.ms_per_iteration() == pytest.approx(20.0)
+
+
+def test_training_scalars_are_averaged_over_each_epoch(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / 'bss'))
+    assert run.train_series('loss')[1] == pytest.approx((100 / 5 + 100 / 10) / 2)
+    assert run.train_series('loss_kd') == {}
+    assert list(run.train_series('bss_accepted')) == [1, 2, 3]
+    assert list(run.train_series('bss_accepted', while_positive='bss_samples')) == [1, 2]
+
+
+def test_training_by_iteration_is_counted_in_iterations(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / 'bss', by_epoch=False))
+    assert not run.by_epoch
+    assert run.train_series('loss')[20] == 5.0
+
+
+def test_a_metric_that_was_never_logged_is_named(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / 'bss'))
+    with pytest.raises(ValueError, match=r"no accuracy/top5; .* among \['accuracy/top1'\]"):
+        run.last_value('accuracy/top5')
+
+
+def test_the_last_checkpoint_is_found_wherever_the_folder_is_now(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / 'bss'))
+    with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+        run.checkpoint()
+    for name in ('epoch_9.pth', 'epoch_10.pth', 'best_accuracy_top1_epoch_11.pth'):
+        (run.folder / name).touch()
+    assert run.checkpoint().name == 'epoch_10.pth'
+    (run.folder / 'last_checkpoint').write_text('/elsewhere/bss/epoch_9.pth')
+    assert run.checkpoint() == run.folder / 'epoch_9.pth'
+
+
+def test_a_comparison_keeps_the_order_of_its_table(make_run, tmp_path):
+    teacher = make_run(tmp_path / 'teacher')
+    work_dir = tmp_path / 'compare'
+    for name in ('a', 'b', 'c'):
+        for seed in (0, 10, 2):
+            make_run(work_dir / name / f'seed_{seed}', seed=seed)
+    assert [each.name for each in read_experiments(work_dir)] == ['a', 'b', 'c'], 'still under way'
+    rows = [dict(name='teacher', folder=str(teacher))]
+    rows += [dict(name=name, folder=f'elsewhere/{name}') for name in ('b', 'a')]
+    (work_dir / 'compare.json').write_text(json.dumps(rows))
+    experiments = read_experiments(work_dir)
+    assert [each.name for each in experiments] == ['teacher', 'b', 'a', 'c'], 'c of an earlier call'
+    assert [run.seed for run in experiments[1].runs] == [0, 2, 10]
+    collected = experiments[1].collect(lambda run: run.val_series('accuracy/top1'))
+    assert collected[3] == [53.0, 57.0, 73.0]
+
+
+def test_an_experiment_that_is_gone_is_named(make_run, tmp_path):
+    make_run(tmp_path / 'a' / 'seed_0')
+    rows = [dict(name='a', folder='x/a'), dict(name='b', folder='x/b')]
+    (tmp_path / 'compare.json').write_text(json.dumps(rows))
+    with pytest.raises(FileNotFoundError, match=r'compare\.json names x/b, but there is no such'):
+        find_run_folders(tmp_path)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no folder'):
+        find_run_folders(tmp_path / 'gone')
+    with pytest.raises(FileNotFoundError, match='holds no run: give the work dir'):
+        find_run_folders(tmp_path)
+    with pytest.raises(FileNotFoundError, match='holds no run: there is no'):
+        read_run(tmp_path)
+
+
+def test_a_damaged_log_is_named_with_its_line(make_run, tmp_path):
+    folder = make_run(tmp_path / 'bss')
+    log = next(folder.glob('*/vis_data/scalars.json'))
+    log.write_text('{"step": 1}\n{"step": 2')
+    with pytest.raises(ValueError, match=r'scalars\.json, line 2 is no JSON'):
+        read_run(folder)
+
+
+def test_the_time_of_a_run_has_that_of_interrupted_processes(tmp_path):
+    assert logged_seconds(tmp_path) == 0
+    for start, seconds in (('20260102_030405', 40), ('20260102_040000', 2.5)):
+        log = tmp_path / start / f'{start}.log'
+        log.parent.mkdir()
+        log.write_text('Epoch(train) [1][20/20]')
+        began = datetime.strptime(start, '%Y%m%d_%H%M%S').timestamp()
+        os.utime(log, (began, began + seconds))
+    assert logged_seconds(tmp_path) == 42.5
