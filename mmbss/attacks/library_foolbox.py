@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmbss.engine.config_checks import check_keys
+from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 
 #: Parts of the names of those attacks that aim at a target class; the others take any class.

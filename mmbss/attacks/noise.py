@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, per_sample, project
-from mmbss.engine.config_checks import build_checked
+from mmbss.engine.build import build_checked
 from mmbss.registry import ATTACKS
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class, pixel_size, project
 from mmbss.attacks.gradient_sign import PGDAttack
-from mmbss.engine.config_checks import build_checked
+from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_arrays
 from mmbss.registry import ATTACKS
