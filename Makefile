@@ -17,10 +17,10 @@ COMPILE := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/compare.py \
-		configs/baseline/resnet8-w2_digits.py \
-		configs/kd/kd_resnet14-to-resnet8-w2_digits.py \
-		configs/bss/bss_resnet14-to-resnet8-w2_digits.py \
-		--teacher configs/baseline/resnet14_digits.py \
+		configs/baseline/resnet8-w2_1xb64-30e_digits.py \
+		configs/kd/kd_resnet14-to-resnet8-w2_1xb64-30e_digits.py \
+		configs/bss/bss_resnet14-to-resnet8-w2_1xb64-30e_digits.py \
+		--teacher configs/baseline/resnet14_1xb64-30e_digits.py \
 		--seeds 0 1 2 --jobs 2 --work-dir work_dirs/demo
 	OMP_NUM_THREADS=1 $(BIN)/python tools/report.py work_dirs/demo
 

@@ -1,7 +1,9 @@
 r"""Print how close to the teacher's decision boundary the samples of several attacks end.
 
-    python benchmarks/boundary_table.py --teacher-config configs/baseline/resnet26_cifar10.py \
-        --checkpoint work_dirs/resnet26_cifar10/epoch_80.pth --data data/cifar10/test.npz \
+    python benchmarks/boundary_table.py \
+        --teacher-config configs/baseline/resnet26_1xb256-80e_cifar10.py \
+        --checkpoint work_dirs/resnet26_1xb256-80e_cifar10/epoch_80.pth \
+        --data data/cifar10/test.npz \
         --out work_dirs/boundary_table.json
 
 The samples are the first images of the data that the teacher classifies correctly. L2 is in the

@@ -1,10 +1,11 @@
 r"""Attack a network, and the same network after defensive distillation.
 
     python benchmarks/defensive_distillation.py --data data/mnist/test.npz \
-        --network configs/mnist/cnn_mnist.py work_dirs/cnn_mnist/epoch_6.pth \
-        --network configs/mnist/cnn-t100_mnist.py work_dirs/cnn-t100_mnist/epoch_6.pth \
-        --network configs/mnist/defensive_cnn-t100-to-cnn_mnist.py \
-            work_dirs/defensive_cnn-t100-to-cnn_mnist/epoch_6.pth
+        --network configs/mnist/cnn_1xb128-6e_mnist.py work_dirs/cnn_1xb128-6e_mnist/epoch_6.pth \
+        --network configs/mnist/cnn-t100_1xb128-6e_mnist.py \
+            work_dirs/cnn-t100_1xb128-6e_mnist/epoch_6.pth \
+        --network configs/mnist/defensive_cnn-t100-to-cnn_1xb128-6e_mnist.py \
+            work_dirs/defensive_cnn-t100-to-cnn_1xb128-6e_mnist/epoch_6.pth
 
 Every network is attacked at T = 1, white box, on the first test images that all of them classify
 correctly. JSMA moves each image to each of the other classes, with at most 14.5 % of the pixels

@@ -1,6 +1,6 @@
 r"""Run a whole distillation as fast as the machine can, and write where the time went.
 
-    python benchmarks/full_run.py configs/bss/bss_resnet26-to-resnet8_cifar10.py \
+    python benchmarks/full_run.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
         --amp --out work_dirs/full_run.json --cfg-options model.compile=True
 
 The run is that of tools/train.py, validated and saved after the last epoch only. The file gets

@@ -30,14 +30,14 @@ from torch import Tensor
 from mmbss.engine.checkpoints import PART
 
 ROOT = Path(__file__).resolve().parents[1]
-TEACHER = 'configs/baseline/resnet14_digits.py'
+TEACHER = 'configs/baseline/resnet14_1xb64-30e_digits.py'
 # of the same run under a name of its own, or of the machine
 NOT_COMPARED = ('time', 'data_time', 'eta', 'memory')
 
 
 def run_config(epochs: int, workers: int, interval: int | None) -> Config:
     """Config of the run; ``interval`` is that of checkpoints by iteration."""
-    cfg = Config.fromfile(ROOT / 'configs/bss/bss_resnet14-to-resnet8-w2_digits.py')
+    cfg = Config.fromfile(ROOT / 'configs/bss/bss_resnet14-to-resnet8-w2_1xb64-30e_digits.py')
     cfg.train_dataloader.update(num_workers=workers, batch_size=128)
     cfg.train_dataloader.dataset.pipeline = [
         dict(type='RandomCrop', crop_size=8, padding=1),
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--folder', type=Path, default=Path('work_dirs/kill_resume'))
     args = parser.parse_args()
-    if not (ROOT / 'work_dirs/resnet14_digits/epoch_30.pth').is_file():
+    if not (ROOT / 'work_dirs/resnet14_1xb64-30e_digits/epoch_30.pth').is_file():
         subprocess.run([sys.executable, 'tools/train.py', TEACHER], cwd=ROOT, check=True)
     failed = False
     print(

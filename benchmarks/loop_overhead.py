@@ -1,6 +1,6 @@
 r"""Measure what the training loop adds to the bare step: loader, hooks, logging.
 
-    python benchmarks/loop_overhead.py configs/bss/bss_resnet26-to-resnet8_cifar10.py
+    python benchmarks/loop_overhead.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py
 
 A run through mmengine's runner (its data loader and hooks) takes turns with the same number of
 bare training steps on batches that lie ready; both include the data preprocessor.

@@ -1,6 +1,6 @@
 r"""Measure the peak memory of a BSS training step against that of plain KD.
 
-    python benchmarks/memory.py configs/bss/bss_resnet26-to-resnet8_cifar10.py
+    python benchmarks/memory.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py
 
 Each kind of step runs in a process of its own; the figure is the growth of the peak resident set
 over what the process held before the first step, and the peak itself.

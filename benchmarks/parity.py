@@ -1,7 +1,7 @@
 r"""Compare the samples of BSSAttack with those of the published algorithm, transcribed plainly.
 
-    python benchmarks/parity.py --teacher-config configs/baseline/resnet26_cifar10.py \
-        --checkpoint work_dirs/resnet26_cifar10/epoch_80.pth --data data/cifar10/test.npz
+    python benchmarks/parity.py --teacher-config configs/baseline/resnet26_1xb256-80e_cifar10.py \
+        --checkpoint work_dirs/resnet26_1xb256-80e_cifar10/epoch_80.pth --data data/cifar10/test.npz
 
 Both get the same images, base classes, target classes and bounds of +-2.5 in normalised units. The
 figures are the share of images whose every pixel is within 1e-4, and the largest difference of a

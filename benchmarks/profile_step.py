@@ -1,7 +1,7 @@
 r"""Show where the time of one BSS training step goes.
 
     OMP_NUM_THREADS=1 python benchmarks/profile_step.py \
-        configs/bss/bss_resnet26-to-resnet8_cifar10.py
+        configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py
 
 Prints the median milliseconds of each phase, on a student that has been distilled for a while,
 and the operators that take the longest.

@@ -1,6 +1,6 @@
 r"""Time a training step: the published algorithm transcribed simply, against BSSDistiller.
 
-    python benchmarks/training_step.py configs/bss/bss_resnet26-to-resnet8_cifar10.py \
+    python benchmarks/training_step.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
         --threads 1 2 --out work_dirs/training_step.json
 
 All contenders share the teacher's weights, the student's weights and the batches, and take turns;

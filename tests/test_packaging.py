@@ -90,7 +90,7 @@ def test_an_installed_wheel_finds_its_configs(wheel, tmp_path, python):
     code = (
         'import mmbss\n'
         'from mmengine.config import Config\n'
-        "base = 'mmbss::bss/bss_resnet26-to-resnet8_cifar10.py'\n"
+        "base = 'mmbss::bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py'\n"
         "print(mmbss.__file__, Config.fromstring(f'_base_ = {base!r}', '.py').model.type)\n"
     )
     completed = python('-c', code, environment=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path)

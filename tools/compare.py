@@ -1,7 +1,7 @@
 r"""Run several configs over several seeds and write one table.
 
     python tools/compare.py configs/kd/kd_*_digits.py configs/bss/bss_*_digits.py \
-        --teacher configs/baseline/resnet14_digits.py --seeds 0 1 2 --jobs 2
+        --teacher configs/baseline/resnet14_1xb64-30e_digits.py --seeds 0 1 2 --jobs 2
 
 Every run goes through tools/train.py in a process of its own. Runs that are done are skipped,
 interrupted ones resumed. The figure of a run is that of its last epoch, never of its best; the

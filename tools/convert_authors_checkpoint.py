@@ -1,7 +1,8 @@
 r"""Convert a ResNet of the BSS paper's authors into a checkpoint of mmbss.
 
     python tools/convert_authors_checkpoint.py Res26_C10.safetensors \
-        configs/baseline/resnet26_cifar10.py work_dirs/resnet26_cifar10/epoch_80.pth
+        configs/baseline/resnet26_1xb256-80e_cifar10.py \
+        work_dirs/resnet26_1xb256-80e_cifar10/epoch_80.pth
 
 Reads a state dict with the key names of github.com/bhheo/BSS_distillation (a .safetensors or a
 torch file) and writes one that the given config loads. The conversion is strict: no key may be

@@ -1,9 +1,10 @@
 r"""Compare students with their teacher: agreement, decision boundary, calibration, robustness.
 
     python tools/evaluate_boundary.py \
-        --teacher configs/baseline/resnet26_cifar10.py work_dirs/resnet26_cifar10/epoch_80.pth \
-        --students configs/baseline/resnet8_cifar10.py work_dirs/kd/epoch_80.pth \
-                   configs/baseline/resnet8_cifar10.py work_dirs/bss/epoch_80.pth \
+        --teacher configs/baseline/resnet26_1xb256-80e_cifar10.py \
+            work_dirs/resnet26_1xb256-80e_cifar10/epoch_80.pth \
+        --students configs/baseline/resnet8_1xb256-80e_cifar10.py work_dirs/kd/epoch_80.pth \
+                   configs/baseline/resnet8_1xb256-80e_cifar10.py work_dirs/bss/epoch_80.pth \
         --names KD BSS --num-samples 1000 --out work_dirs/boundary.json
 
     python tools/evaluate_boundary.py --runs work_dirs/cifar10-5000 --out work_dirs/boundary.json

@@ -1,7 +1,7 @@
 """Shift the biases of classes that the training set lacked, or of the only ones it had.
 
-    python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_mnist-without-3.py \
-        work_dirs/kd_mlp-1200-to-mlp-800_mnist-without-3/epoch_40.pth --classes 3
+    python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-40e_mnist-without-3.py \
+        work_dirs/kd_mlp-1200-to-mlp-800_1xb256-40e_mnist-without-3/epoch_40.pth --classes 3
 
 Several checkpoints, such as those of several seeds, are each shifted by a number of their own; the
 table then gives the mean, the standard deviation (n - 1) and the single values.

@@ -1,6 +1,7 @@
-"""Test a checkpoint.
+r"""Test a checkpoint.
 
-    python tools/test.py configs/bss/bss_resnet26-to-resnet8_cifar10.py work_dirs/bss/epoch_80.pth
+    python tools/test.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
+        work_dirs/bss/epoch_80.pth
 
 The flags are those of mmpretrain's tools/test.py. A distiller's config is tested as the plain
 student it trains, so its teacher need not be at hand.

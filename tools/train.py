@@ -1,6 +1,7 @@
-"""Train a classifier or distil a student, from a config file.
+r"""Train a classifier or distil a student, from a config file.
 
-    python tools/train.py configs/bss/bss_resnet26-to-resnet8_cifar10.py --work-dir work_dirs/bss
+    python tools/train.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
+        --work-dir work_dirs/bss
 
 The flags are those of mmpretrain's tools/train.py, whose configs run unchanged. Beyond it, this
 tool works with num_workers=0, mixes precision on a CPU too (bfloat16), distributes over the

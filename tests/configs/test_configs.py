@@ -67,7 +67,7 @@ def test_checkpoint_keys_are_those_of_the_plain_student(file, tmp_path):
     ('depth', 'parameters'), [(8, 75_290), (14, 172_506), (20, 269_722), (26, 366_938)]
 )
 def test_networks_for_cifar10_have_the_published_sizes(depth, parameters, tmp_path):
-    model = build(load(f'baseline/resnet{depth}_cifar10.py'), tmp_path)
+    model = build(load(f'baseline/resnet{depth}_1xb256-80e_cifar10.py'), tmp_path)
     assert sum(weight.numel() for weight in model.parameters()) == parameters
 
 
@@ -76,8 +76,10 @@ def test_the_file_name_tells_the_experiment(file):
     folder, name = Path(file).parts
     config = load(file)
     # a variant of a method follows its name: bss-newton
-    pattern = r'(?:([a-z]+)(?:-[^_]+)?_)?([^_]+)_([^_]+)\.py'
-    method, networks, data = re.fullmatch(pattern, name).groups()
+    pattern = r'(?:([a-z]+)(?:-[^_]+)?_)?([^_]+)_1xb(\d+)-(\d+)e_([^_]+)\.py'
+    method, networks, batch, epochs, data = re.fullmatch(pattern, name).groups()
+    assert int(batch) == config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size
+    assert int(epochs) == config.train_cfg.max_epochs
     assert folder == 'ablation' or folder == (method or 'baseline')
     assert data in ('cifar10', 'digits', 'image-folder')
     teacher, student = ([None, networks], networks.split('-to-'))['-to-' in networks]
@@ -102,7 +104,7 @@ def test_the_teacher_is_the_last_checkpoint_of_its_own_config(file):
 
 @pytest.mark.parametrize('depth', [8, 14, 20])
 def test_the_published_recipe_is_as_published(depth):
-    config = load(f'bss/bss_resnet26-to-resnet{depth}_cifar10.py')
+    config = load(f'bss/bss_resnet26-to-resnet{depth}_1xb256-80e_cifar10.py')
     assert config.train_cfg.max_epochs == 80
     assert config.train_dataloader.batch_size == 256
     optimizer = config.optim_wrapper.optimizer
@@ -131,9 +133,9 @@ def test_the_published_recipe_is_as_published(depth):
 
 def test_the_students_of_one_size_differ_in_the_method_alone():
     for depth in (8, 14, 20):
-        plain = load(f'baseline/resnet{depth}_cifar10.py')
+        plain = load(f'baseline/resnet{depth}_1xb256-80e_cifar10.py')
         for method in ('kd', 'bss'):
-            distilled = load(f'{method}/{method}_resnet26-to-resnet{depth}_cifar10.py')
+            distilled = load(f'{method}/{method}_resnet26-to-resnet{depth}_1xb256-80e_cifar10.py')
             distilled.pop('custom_hooks')
             student = plain_classifier(distilled.pop('model').to_dict())
             expected = plain.to_dict()
@@ -153,7 +155,7 @@ def test_the_students_of_one_size_differ_in_the_method_alone():
 )
 def test_a_loss_on_features_is_all_that_is_added(file, base, loss):
     config, expected = (
-        load(f'{name}_resnet26-to-resnet8_cifar10.py').to_dict() for name in (file, base)
+        load(f'{name}_resnet26-to-resnet8_1xb256-80e_cifar10.py').to_dict() for name in (file, base)
     )
     config.pop('stages', None)
     assert config['model']['losses'].pop(loss)['loss_weight'] > 0

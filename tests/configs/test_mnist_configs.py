@@ -14,12 +14,12 @@ from mmbss.registry import HOOKS, MODELS
 
 FOLDER = Path(mmbss.__file__).resolve().parents[1] / 'configs' / 'mnist'
 FILES = sorted(path.name for path in FOLDER.glob('*.py'))
-KD = 'kd_mlp-1200-to-mlp-800_mnist'
+KD = 'kd_mlp-1200-to-mlp-800_1xb256-40e_mnist'
 DISTILLING = [
     f'{KD}.py',
     f'{KD}-without-3.py',
     f'{KD}-7-and-8.py',
-    'defensive_cnn-t100-to-cnn_mnist.py',
+    'defensive_cnn-t100-to-cnn_1xb128-6e_mnist.py',
 ]
 
 
@@ -52,9 +52,9 @@ def test_config_builds_its_model_and_hooks(name, tmp_path):
 
 def test_the_networks_are_the_published_ones(tmp_path):
     sizes = {
-        'mlp-1200-dropout-jitter_mnist.py': (784 + 1) * 1200 + 1201 * 1200 + 1201 * 10,
-        'mlp-800_mnist.py': (784 + 1) * 800 + 801 * 800 + 801 * 10,
-        'cnn_mnist.py': 320 + 9248 + 18496 + 36928 + 1025 * 200 + 201 * 200 + 201 * 10,
+        'mlp-1200-dropout-jitter_1xb256-60e_mnist.py': (784 + 1) * 1200 + 1201 * 1200 + 1201 * 10,
+        'mlp-800_1xb256-40e_mnist.py': (784 + 1) * 800 + 801 * 800 + 801 * 10,
+        'cnn_1xb128-6e_mnist.py': 320 + 9248 + 18496 + 36928 + 1025 * 200 + 201 * 200 + 201 * 10,
     }
     for name, size in sizes.items():
         model = build(load(name), tmp_path)
@@ -64,7 +64,7 @@ def test_the_networks_are_the_published_ones(tmp_path):
 def test_only_the_teacher_is_regularised_and_sees_shifted_inputs():
     for name in FILES:
         config = load(name)
-        is_teacher = name == 'mlp-1200-dropout-jitter_mnist.py'
+        is_teacher = name == 'mlp-1200-dropout-jitter_1xb256-60e_mnist.py'
         assert config.data_preprocessor.get('crop_padding', 0) == (2 if is_teacher else 0)
         assert config.data_preprocessor.get('flip_probability', 0) == 0
         if 'mlp' in name:
@@ -108,7 +108,10 @@ def test_the_held_out_images_are_no_part_of_the_transfer_set(name, keep, drop):
 
 
 def test_the_two_halves_of_defensive_distillation_have_one_temperature():
-    first, second = load('cnn-t100_mnist.py'), load('defensive_cnn-t100-to-cnn_mnist.py')
+    undefended, first, second = (
+        load(f'{name}_1xb128-6e_mnist.py')
+        for name in ('cnn', 'cnn-t100', 'defensive_cnn-t100-to-cnn')
+    )
     assert first.model.head.loss.temperature == second.model.losses.loss_kd.temperature == 100
     assert second.model.head.loss.loss_weight == 0
-    assert first.model.backbone == second.model.backbone == load('cnn_mnist.py').model.backbone
+    assert first.model.backbone == second.model.backbone == undefended.model.backbone

@@ -43,7 +43,7 @@ def test_mmpretrains_config_is_found_by_its_package():
 
 
 def test_own_config_is_found_by_its_package():
-    model = load_model_config('mmbss::baseline/resnet26_cifar10.py')
+    model = load_model_config('mmbss::baseline/resnet26_1xb256-80e_cifar10.py')
     assert model['backbone']['depth'] == 26
 
 

@@ -162,7 +162,7 @@ def test_mmpretrains_config_is_a_teacher(make_distiller, resnet_config, build_mo
 def test_own_configs_are_teachers(make_distiller, resnet_config, build_model, tmp_path):
     from mmbss.distillers.classifiers import load_model_config
 
-    config = 'mmbss::baseline/resnet14_digits.py'
+    config = 'mmbss::baseline/resnet14_1xb64-30e_digits.py'
     network = build_model(load_model_config(config))
     torch.save(network.state_dict(), tmp_path / 'r14.pth')
     student = resnet_config(data_preprocessor=dict(mean=[77.9], std=[95.9]))

@@ -227,7 +227,8 @@ def test_no_other_attribute_is_looked_up(tmp_path, content):
 
 def test_configs_inherit_from_the_package():
     config = Config.fromstring(
-        "_base_ = 'mmbss::baseline/resnet14_digits.py'\nmodel = dict(backbone=dict(depth=20))",
+        "_base_ = 'mmbss::baseline/resnet14_1xb64-30e_digits.py'\n"
+        'model = dict(backbone=dict(depth=20))',
         '.py',
     )
     assert config.model.backbone.depth == 20

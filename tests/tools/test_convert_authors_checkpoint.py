@@ -19,7 +19,7 @@ MEASURED_RIGHT = 465
 
 @pytest.fixture
 def config(root):
-    return root / 'configs' / 'baseline' / 'resnet8_cifar10.py'
+    return root / 'configs' / 'baseline' / 'resnet8_1xb256-80e_cifar10.py'
 
 
 def theirs(model):
@@ -87,7 +87,7 @@ def first_test_images():
 
 @pytest.mark.skipif(not TEACHER.is_file(), reason=f"needs the authors' teacher, {TEACHER}")
 def test_the_authors_teacher_classifies_as_it_did(call_tool, root, tmp_path, first_test_images):
-    config = root / 'configs' / 'baseline' / 'resnet26_cifar10.py'
+    config = root / 'configs' / 'baseline' / 'resnet26_1xb256-80e_cifar10.py'
     call_tool('convert_authors_checkpoint', TEACHER, config, tmp_path / 'out.pth')
     file = Config.fromfile(config)
     network = MODELS.build(dict(file.model, data_preprocessor=file.data_preprocessor))

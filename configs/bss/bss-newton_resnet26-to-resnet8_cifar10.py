@@ -1,4 +1,0 @@
-# the published recipe with a damped Newton step, which ends near the boundary
-_base_ = './bss_resnet26-to-resnet8_cifar10.py'
-
-model = dict(boundary=dict(attack=dict(step='newton', step_size=0.85, overshoot=0.05)))

@@ -1,4 +1,0 @@
-# DKD beside boundary samples of a damped Newton step, which ends near the boundary
-_base_ = './dkd-bss_resnet26-to-resnet8_cifar10.py'
-
-model = dict(boundary=dict(attack=dict(step='newton', step_size=0.85, overshoot=0.05)))

@@ -1,0 +1,14 @@
+_base_ = '../baseline/resnet8-w2_1xb64-30e_digits.py'
+
+model = dict(
+    type='mmbss.Distiller',
+    teacher=dict(
+        config='mmbss::baseline/resnet14_1xb64-30e_digits.py',
+        checkpoint='work_dirs/resnet14_1xb64-30e_digits/epoch_30.pth',
+    ),
+    losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
+)
+
+custom_hooks = [
+    dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0))),
+]

@@ -1,0 +1,3 @@
+_base_ = './kd_resnet26-to-resnet8_1xb256-80e_cifar10.py'
+
+model = dict(backbone=dict(depth=14))

@@ -1,3 +1,0 @@
-_base_ = './kd_resnet26-to-resnet8_cifar10.py'
-
-model = dict(backbone=dict(depth=14))

@@ -1,4 +1,0 @@
-# Defensive distillation, first half: training at T = 100 on hard labels
-_base_ = './cnn_mnist.py'
-
-model = dict(head=dict(loss=dict(type='mmbss.TemperatureCrossEntropy', temperature=100.0)))
