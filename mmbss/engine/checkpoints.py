@@ -1,16 +1,13 @@
 """Checkpoint files that are either whole or not there, and the newest of them that is whole."""
 
-import os
 import re
 import zipfile
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
+from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
-
-#: Ending of a file that is being written.
-PART = '.part'
 
 
 @register_backend('AtomicLocalBackend', force=True)
@@ -27,27 +24,14 @@ class AtomicLocalBackend(LocalBackend):
         Raises:
             OSError: If the disk is full or the file cannot be written.
         """
-        path = Path(filepath)
-        part = path.with_name(f'.{path.name}.{os.getpid()}{PART}')
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            with whole_file(filepath) as part:
+                part.write_bytes(obj)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise OSError(
-                f'{path} could not be written ({error.strerror}); earlier checkpoints are intact: '
-                'make room or choose another --work-dir, then go on with --resume'
+                f'{filepath} could not be written ({error.strerror}); earlier checkpoints are '
+                'intact: make room or choose another --work-dir, then go on with --resume'
             ) from error
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what a killed process has left half written."""
-    for part in folder.glob(f'.*{PART}'):
-        part.unlink(missing_ok=True)
 
 
 def check_intact(path: Path) -> None:

@@ -1,7 +1,6 @@
 """Read files of anyone: nothing that is in them runs, and what cannot be read is named."""
 
 import hashlib
-import os
 import pickle
 import re
 import shutil
@@ -14,6 +13,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
 import torch
 
+from mmbss.engine.atomic import whole_file
 from mmbss.engine.compat import allow_mmengine_checkpoints
 from mmbss.engine.errors import ConfigError
 
@@ -109,14 +109,9 @@ def download(url: str) -> Path:
     _check_https(url)
     file = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(url).path).name)
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f'{file.name}.{os.getpid()}.part')
-        try:
+        with whole_file(file) as part:
             _fetch(url, part)
             _check_checksum(url, part)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
     _check_checksum(url, file)
     return file
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from mmbss.engine.checkpoints import check_intact, newest_intact_checkpoint, remove_parts
+from mmbss.engine.checkpoints import check_intact, newest_intact_checkpoint
 
 
 @pytest.fixture
@@ -61,13 +61,6 @@ def test_a_full_disk_leaves_the_earlier_file_and_no_part(backend, tmp_path):
     assert 'make room' in message
     assert path.read_bytes() == b'earlier'
     assert [file.name for file in tmp_path.iterdir()] == ['epoch_1.pth']
-
-
-def test_parts_of_killed_processes_are_removed_and_nothing_else(tmp_path):
-    for name in ('.epoch_3.pth.4711.part', 'epoch_2.pth', 'notes.part'):
-        (tmp_path / name).touch()
-    remove_parts(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['epoch_2.pth', 'notes.part']
 
 
 @pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.99])

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
 
@@ -30,7 +30,7 @@ class AccumulationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Put the stored gradients back."""
         for name, gradient in self.stored.items():
-            parameter = _unwrapped(runner).get_parameter(name)
+            parameter = unwrap(runner.model).get_parameter(name)
             parameter.grad = gradient.to(parameter)
 
     def after_train_iter(
@@ -43,13 +43,13 @@ class AccumulationHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Share the gradients."""
         if get_world_size() > 1 and not runner.optim_wrapper.should_update():
-            share_gradients(_unwrapped(runner))
+            share_gradients(unwrap(runner.model))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store the gradients if there are any."""
         gradients = {
             name: parameter.grad.detach().cpu().clone()
-            for name, parameter in _unwrapped(runner).named_parameters()
+            for name, parameter in unwrap(runner.model).named_parameters()
             if parameter.grad is not None
         }
         if gradients and not runner.optim_wrapper.should_update():
@@ -84,7 +84,3 @@ def _saves_now(hook: Hook, runner: Runner) -> bool:
             or (hook.save_last and hook.is_last_train_iter(runner))
         )
     )
-
-
-def _unwrapped(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

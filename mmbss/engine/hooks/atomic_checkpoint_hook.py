@@ -10,7 +10,7 @@ from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmbss.engine.checkpoints import remove_parts
+from mmbss.engine.atomic import remove_parts
 from mmbss.engine.hooks.step_seed_hook import epoch_begin
 from mmbss.registry import HOOKS
 

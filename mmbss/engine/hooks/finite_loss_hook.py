@@ -4,12 +4,12 @@ from typing import Any
 
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
 
@@ -46,7 +46,7 @@ class FiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Stand between the loss and the update."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         parse_losses = model.parse_losses
         update_params = runner.optim_wrapper.update_params
 

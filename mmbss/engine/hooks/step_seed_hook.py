@@ -1,18 +1,16 @@
 """Random numbers that depend on where a run stands, not on how it got there."""
 
 import itertools
-import random
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.dataset import worker_init_fn as constant_seeds
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mmbss.engine.randomness import seed_everything
 from mmbss.registry import HOOKS
 
 #: What the random numbers are for.
@@ -90,19 +88,3 @@ def seeded_batches(batches: Iterator[Any], seed: int) -> Iterator[Any]:
     for index in itertools.count():
         seed_everything(seed, get_rank(), index, LOADING)
         yield next(batches)
-
-
-def seed_everything(*entropy: int) -> None:
-    """Seed Python, NumPy and torch, on all devices, from non-negative integers.
-
-    Examples:
-        >>> seed_everything(0, 1, 2)
-        >>> first = random.random(), np.random.rand(), torch.rand(1).item()
-        >>> seed_everything(0, 1, 2)
-        >>> first == (random.random(), np.random.rand(), torch.rand(1).item())
-        True
-    """
-    python, numpy, pytorch = np.random.SeedSequence(entropy).generate_state(3)
-    random.seed(int(python))
-    np.random.seed(numpy)
-    torch.manual_seed(int(pytorch))

@@ -1,0 +1,72 @@
+"""Random numbers: seeded from where a run stands, and left as they were by what is no part of it.
+
+The generators are those of Python, NumPy and torch.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed Python, NumPy and torch, on all devices, from non-negative integers.
+
+    Examples:
+        >>> seed_everything(0, 1, 2)
+        >>> first = random.random(), np.random.rand(), torch.rand(1).item()
+        >>> seed_everything(0, 1, 2)
+        >>> first == (random.random(), np.random.rand(), torch.rand(1).item())
+        True
+    """
+    python, numpy, pytorch = np.random.SeedSequence(entropy).generate_state(3)
+    random.seed(int(python))
+    np.random.seed(numpy)
+    torch.manual_seed(int(pytorch))
+
+
+@contextmanager
+def unchanged_randomness(device: torch.device | None = None) -> Iterator[None]:
+    """Go on afterwards with the random numbers that would have come without what is done within.
+
+    Args:
+        device: A GPU on which numbers are drawn; by default the current one, if one is in use.
+
+    Examples:
+        >>> with own_randomness(0):
+        ...     expected = torch.rand(1), torch.rand(1)
+        >>> with own_randomness(0):
+        ...     first = torch.rand(1)
+        ...     with unchanged_randomness():
+        ...         noise = torch.rand(5)
+        ...     expected == (first, torch.rand(1))
+        True
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(_gpus(device)):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextmanager
+def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Draw torch's numbers from a seed, and go on afterwards as if nothing had been drawn.
+
+    Args:
+        seed: Of torch's generators.
+        device: See :func:`unchanged_randomness`.
+    """
+    with unchanged_randomness(device):
+        torch.manual_seed(seed)
+        yield
+
+
+def _gpus(device: torch.device | None) -> list[torch.device | int]:
+    if device is None:
+        return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    return [device] if device.type == 'cuda' else []
