@@ -1,11 +1,10 @@
-"""Make networks faster without changing what they say."""
+"""The one door: a network in a faster form that says the same."""
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
-import torch._dynamo
-from mmcv.cnn import fuse_conv_bn
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmbss.acceleration.winograd import use_winograd
@@ -18,73 +17,110 @@ PRECISIONS = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.
 TOLERANCE = 0.1
 #: Logits below this are all alike to a softmax, so their rounding does not matter.
 SMALLEST = 0.01
-#: Forms of a backbone that may be compiled: with and without gradient, training or not, and by how
-#: a batch size is treated. Dynamo keeps 8 of a function before it gives up compiling.
-NUM_COMPILED_FORMS = 32
 
 
 def accelerate(
     network: nn.Module,
-    fuse_bn: bool,
-    channels_last: bool,
-    precision: str,
+    channels_last: bool = False,
     winograd: str | None = None,
+    fuse_bn: bool = False,
+    precision: str = 'float32',
 ) -> nn.Module:
-    """Return the network in a faster form; it must be in eval mode and is not changed itself.
+    """Give a classifier a faster form, whose answers are the same up to rounding.
+
+    The names of its modules and weights stay.
 
     Args:
-        network: The network, in eval mode.
-        fuse_bn: Fold each BatchNorm into the convolution defined before it. Not every network
-            runs its modules in the order of their definition: check with :func:`check_answers`.
-        channels_last: Hold the weights in the NHWC layout.
-        precision: Type of the weights: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
-        winograd: Outputs of a tile of the Winograd convolutions, see
-            :func:`~mmbss.ops.use_winograd`; None for direct ones.
+        network: Maps (N, C, H, W) images to (N, K) logits. One that is frozen, in eval mode and
+            without a parameter that asks for a gradient, is copied, and the first batch that the
+            copy answers is compared with the original. One that trains is changed in place.
+        channels_last: Run in the NHWC layout, which many convolutional networks are faster in.
+        winograd: On a CPU, compute 3x3 convolutions in tiles of ``'2x2'``, ``'4x2'`` or ``'4x4'``
+            outputs, see :func:`~mmbss.acceleration.winograd.use_winograd`; None for direct ones.
+        fuse_bn: Of a frozen network, fold each BatchNorm into the convolution defined before it.
+        precision: Of a frozen network, the type of the weights: ``'float32'``, ``'bfloat16'`` or
+            ``'float16'``.
+
+    Returns:
+        The network in its faster form.
 
     Raises:
-        ValueError: If there is no such precision, or no such convolution.
+        ConfigError: If there is no such precision or convolution, or what is for a frozen network
+            is asked of one that trains; at the first batch if the answers differ by more than
+            rounding explains.
     """
     if precision not in PRECISIONS:
-        raise ConfigError(f'teacher.precision must be one of {list(PRECISIONS)}, got {precision!r}')
-    network = copy.deepcopy(network)
+        raise ConfigError(f'precision must be one of {list(PRECISIONS)}, got {precision!r}')
+    is_frozen = not any(parameter.requires_grad for parameter in network.parameters())
+    if not is_frozen and (fuse_bn or precision != 'float32'):
+        raise ConfigError(
+            'fuse_bn and precision are for a frozen network, such as the teacher; of one that '
+            'trains leave them out'
+        )
+    if not is_frozen:
+        if winograd is not None:
+            use_winograd(network, winograd)
+        if channels_last:
+            network.get_submodule('backbone').register_forward_pre_hook(_to_channels_last)
+        return network
+    if not (channels_last or winograd is not None or fuse_bn or precision != 'float32'):
+        return network
+    original, network = network, copy.deepcopy(network)
     if fuse_bn:
+        from mmcv.cnn import fuse_conv_bn
+
         # in double, so that the folded weights are rounded only once
-        network = fuse_conv_bn(network.double())
-    network.requires_grad_(False)
+        network = fuse_conv_bn(network.double()).requires_grad_(False)
     if winograd is not None:
         use_winograd(network, winograd)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.to(PRECISIONS[precision])
+    network = network.to(PRECISIONS[precision])
+    _answer_fast(network, original, channels_last)
+    return network
 
 
-def compile_in_place(backbone: nn.Module) -> None:
-    """Have a backbone compiled when it is first used; the names of its weights stay."""
-    limit = torch._dynamo.config.recompile_limit
-    torch._dynamo.config.recompile_limit = max(limit, NUM_COMPILED_FORMS)
-    backbone.compile()
-    print_log(
-        f'{type(backbone).__name__} is compiled at its first steps, which takes minutes',
-        logger='current',
-    )
+def is_altered(module: nn.Module, at_input: bool) -> bool:
+    """Whether ``fuse_bn`` may have changed what a module puts out, or gets."""
+    folded = nn.Identity if at_input else nn.modules.conv._ConvNd
+    return isinstance(module, folded)
+
+
+def _answer_fast(network: nn.Module, original: nn.Module, channels_last: bool) -> None:
+    """Have a network take images of any type and layout, and check its first answer."""
+    answer, unchecked = network.forward, [original]
+
+    def forward(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        dtype = next(network.parameters()).dtype
+        images = inputs.to(dtype)
+        if channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        # autocast would mix its own 16 bits with those of the weights
+        own_precision: AbstractContextManager = nullcontext()
+        if dtype != torch.float32:
+            own_precision = torch.autocast(inputs.device.type, enabled=False)
+        with own_precision:
+            logits = answer(images, *args, **kwargs)
+        if unchecked:
+            _check_answers(unchecked.pop(), inputs, logits)
+        return logits
+
+    # an attribute of the object, which hides the method of its class
+    network.forward = forward
 
 
 @torch.no_grad()
-def check_answers(network: nn.Module, inputs: Tensor, logits: Tensor) -> None:
-    """Compare the answers of an accelerated network with those of the original.
-
-    Args:
-        network: The original network.
-        inputs: (N, C, H, W) float32.
-        logits: (N, K) of the accelerated network.
-
-    Raises:
-        ValueError: If they differ by more than rounding explains.
-    """
-    expected = network(inputs, mode='tensor').float()
+def _check_answers(original: nn.Module, inputs: Tensor, logits: Tensor) -> None:
+    dtype = next(original.parameters()).dtype
+    expected = original.to(inputs.device)(inputs.to(dtype)).float()
     difference = (logits.float() - expected).abs().max()
     if not difference <= TOLERANCE * expected.abs().max().clamp(min=SMALLEST):
         raise ConfigError(
-            f'the accelerated teacher answers differently (by {difference:.3g} in the logits): '
-            'set teacher.fuse_bn=False, or teacher.precision to float32'
+            f'the accelerated network answers differently (by {difference:.3g} in the logits): '
+            'set fuse_bn=False, or precision to float32'
         )
+
+
+def _to_channels_last(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    images, *others = args
+    return (images.contiguous(memory_format=torch.channels_last), *others)

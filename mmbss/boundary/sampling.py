@@ -6,17 +6,23 @@ Shapes: logits are (N, K), labels (N,) int64 class indices. Heo et al., section 
 import torch
 from torch import Tensor
 
-#: How base samples are chosen among those that both networks classify correctly.
+#: How base samples are chosen among those that are classified correctly.
 BASE_SAMPLES = ('disagreement', 'random', 'all')
 #: How the classes are chosen toward which a base sample is attacked.
 TARGET_CLASSES = ('probability', 'uniform', 'second_most_probable', 'all')
 
 
-def both_correct(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether student and teacher both classify a sample correctly: (N,) bool."""
-    student_right = student_logits.argmax(dim=1) == labels
-    teacher_right = teacher_logits.argmax(dim=1) == labels
-    return student_right & teacher_right
+def correct(labels: Tensor, *logits: Tensor) -> Tensor:
+    """Whether all of these networks classify a sample correctly: (N,) bool.
+
+    Args:
+        labels: (N,) int64.
+        *logits: (N, K) of each network.
+    """
+    right = torch.ones_like(labels, dtype=torch.bool)
+    for each in logits:
+        right &= each.argmax(dim=1) == labels
+    return right
 
 
 def disagreement(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
@@ -31,31 +37,33 @@ def disagreement(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor)
 
 
 def select_base_samples(
-    student_logits: Tensor,
     teacher_logits: Tensor,
     labels: Tensor,
     num_samples: int,
     by: str = 'disagreement',
+    student_logits: Tensor | None = None,
 ) -> Tensor:
-    """Choose the base samples of a batch among those that both networks classify correctly.
+    """Choose the base samples of a batch among those that are classified correctly.
 
     Args:
-        student_logits: (N, K).
         teacher_logits: (N, K).
         labels: (N,) int64.
         num_samples: How many at most, unless ``by`` is ``'all'``.
-        by: ``'disagreement'``: those with the largest :func:`disagreement`; ``'random'``: any;
-            ``'all'`` of them.
+        by: ``'disagreement'``: those with the largest :func:`disagreement`, which takes the
+            student's answers; ``'random'``: any; ``'all'`` of them.
+        student_logits: (N, K) where the student has to be right too, as published.
 
     Returns:
         (M,) int64 indices into the batch.
     """
-    candidates = both_correct(student_logits, teacher_logits, labels).nonzero().squeeze(1)
+    answers = [teacher_logits] if student_logits is None else [student_logits, teacher_logits]
+    candidates = correct(labels, *answers).nonzero().squeeze(1)
     if by == 'all' or len(candidates) <= num_samples:
         return candidates
     if by == 'random':
         scores = torch.rand(len(candidates), device=candidates.device)
     else:
+        assert student_logits is not None
         scores = disagreement(
             student_logits[candidates], teacher_logits[candidates], labels[candidates]
         )

@@ -7,10 +7,10 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier, MultiLabelClsHead, MultiTaskHead
 from torch import nn
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, MissingFileError
 
 #: Arguments that a distiller has beyond those of the classifier it is.
-DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'channels_last', 'winograd', 'compile')
+DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'acceleration')
 
 
 def plain_classifier(model: dict[str, Any]) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
         mmengine's runner does.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file has no ``model``.
+        MissingFileError: If there is no such file.
+        ConfigError: If the file has no ``model``.
     """
     if isinstance(config, dict):
         return plain_classifier(config)
@@ -46,11 +46,11 @@ def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
         try:
             file = Config.fromstring(f'_base_ = {config!r}', '.py')
         except (AssertionError, FileNotFoundError, ModuleNotFoundError) as error:
-            raise FileNotFoundError(f'teacher.config: no config {config!r}: {error}') from error
+            raise MissingFileError(f'teacher.config: no config {config!r}: {error}') from error
     elif Path(config).is_file():
         file = Config.fromfile(config)
     else:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'teacher.config: no file {config!r}; give a path, "mmpretrain::folder/name.py" or '
             'a model dict'
         )
@@ -70,7 +70,7 @@ def check_single_label_logits(model: nn.Module, role: str) -> None:
         role: ``'teacher'`` or ``'student'``, for the message.
 
     Raises:
-        ValueError: If it is no image classifier, has no head, or a multi-label or multi-task one.
+        ConfigError: If it is no image classifier, has no head, or a multi-label or multi-task one.
     """
     if not isinstance(model, ImageClassifier):
         raise ConfigError(f'the {role} must be an ImageClassifier, got {type(model).__name__}')

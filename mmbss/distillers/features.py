@@ -18,19 +18,27 @@ Call = tuple[Any, int]
 
 
 @contextmanager
-def recorded_outputs(module: nn.Module) -> Iterator[list[Any]]:
-    """Collect the outputs of ``module``, one for each call, while the context is open.
+def deployed_outputs(head: nn.Module) -> Iterator[list[Any]]:
+    """Collect what a head puts out, while the context is open, where it gets features alone.
+
+    What it puts out when it is given labels too, to add a margin, is not what it says when it is
+    deployed.
 
     Examples:
         >>> import torch
-        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-        >>> with recorded_outputs(model[0]) as outputs:
-        ...     _ = model(torch.zeros(1, 2, 2))
+        >>> head = torch.nn.Bilinear(2, 2, 3)
+        >>> with deployed_outputs(head) as outputs:
+        ...     _ = head(torch.zeros(1, 2), torch.zeros(1, 2))
         >>> outputs
-        [tensor([[0., 0., 0., 0.]])]
+        []
     """
     outputs: list[Any] = []
-    handle = module.register_forward_hook(lambda module, args, output: outputs.append(output))
+
+    def record(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        if len(args) == 1 and not kwargs:
+            outputs.append(output)
+
+    handle = head.register_forward_hook(record, with_kwargs=True)
     try:
         yield outputs
     finally:
@@ -40,8 +48,8 @@ def recorded_outputs(module: nn.Module) -> Iterator[list[Any]]:
 class FeatureRecorder:
     """Records features inside a model while it runs, and keeps none of them.
 
-    Its forward hooks stay on the modules: a compiled network knows only those hooks that were
-    there when it was compiled.
+    Its forward hooks stay on the modules, for a network that is compiled (mmengine's ``compile``)
+    knows only those hooks that were there when it was compiled.
 
     Args:
         model: The model.

@@ -1,9 +1,7 @@
 """The teacher: built from a config, loaded strictly, frozen for good."""
 
 import copy
-import textwrap
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,14 +9,15 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmbss.acceleration.accelerate import accelerate, check_answers, compile_in_place
-from mmbss.acceleration.recorded_pass import PassRecorder, RecordedPass
+from mmbss.acceleration import accelerate, is_altered
 from mmbss.attacks.functional import Bounds
 from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.logit_cache import LogitCache
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.build import check_keys
+from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_checkpoint
+from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
 
 Normalisation = tuple[Tensor, Tensor]
@@ -38,17 +37,11 @@ class Teacher(nn.Module):
             without one of its own is taken to be normalised like the student.
         reverse_channels: Whether the teacher wants the colour channels in the reverse order of
             the student (RGB against BGR). None works it out, and asks where that is impossible.
-        fuse_bn: Fold BatchNorm into the convolutions; the first batch is checked.
-        channels_last: Run in the NHWC layout.
-        precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
-        winograd: On a CPU, compute 3x3 convolutions in tiles of ``'2x2'``, ``'4x2'`` or
-            ``'4x4'`` outputs, see :func:`~mmbss.ops.use_winograd`.
-        compile: Compile the backbone, and passes that are recorded, with ``torch.compile`` when
-            they are first used.
+        acceleration: Arguments of :func:`~mmbss.acceleration.accelerate`.
 
     Raises:
-        FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If the checkpoint does not fit, the model is no classifier with logits, or
+        MissingFileError: If the config or the checkpoint does not exist.
+        ConfigError: If the checkpoint does not fit, the model is no classifier with logits, or
             the order of the channels is unclear.
     """
 
@@ -63,11 +56,7 @@ class Teacher(nn.Module):
         checkpoint: str,
         student_preprocessor: nn.Module,
         reverse_channels: bool | None = None,
-        fuse_bn: bool = False,
-        channels_last: bool = False,
-        precision: str = 'float32',
-        winograd: str | None = None,
-        compile: bool = False,
+        acceleration: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.cache: LogitCache | None = None  # TeacherCacheHook sets it
@@ -76,20 +65,13 @@ class Teacher(nn.Module):
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.network = MODELS.build(copy.deepcopy(model_config))
         check_single_label_logits(self.network, 'teacher')
-        load_strictly(self.network, checkpoint)
+        load_weights(self.network, checkpoint)
         self.requires_grad_(False)
         super().train(False)
-        self.channels_last = channels_last
-        # the original, until the first batch has shown that the faster form answers the same
-        self.unchecked: nn.Module | None = None
-        if fuse_bn or channels_last or precision != 'float32' or winograd is not None:
-            self.unchecked = self.network
-            self.network = accelerate(self.network, fuse_bn, channels_last, precision, winograd)
-        self.fuse_bn = fuse_bn
+        self.acceleration = acceleration or {}
+        check_keys(self.acceleration, accelerate, 'teacher.acceleration', supplied=('network',))
+        self.network = accelerate(self.network, **self.acceleration)
         self.recorder = FeatureRecorder(self.network, 'teacher')
-        self.pass_recorder = PassRecorder(self.answer, compile)
-        if compile:
-            compile_in_place(self.network.backbone)
 
         preprocessor = self.network.data_preprocessor if own_preprocessor else student_preprocessor
         mean, std = _normalisation(preprocessor)
@@ -119,16 +101,15 @@ class Teacher(nn.Module):
         """Have ``recorder`` hook modules of the network, see :meth:`FeatureRecorder.watch`.
 
         Raises:
-            ValueError: If there is no such module, or it differs in the faster form.
+            ConfigError: If there is no such module, or it differs in the faster form.
         """
         paths = list(paths)
-        for path in paths if self.fuse_bn else ():
+        for path in paths if self.acceleration.get('fuse_bn') else ():
             module = find_module(self.network, path.removesuffix(INPUT), 'teacher')
-            folded = nn.Identity if path.endswith(INPUT) else nn.modules.conv._ConvNd
-            if isinstance(module, folded):
+            if is_altered(module, at_input=path.endswith(INPUT)):
                 raise ConfigError(
-                    f"teacher.fuse_bn may fold a BatchNorm into the teacher's {path}: name the "
-                    'BatchNorm or the block around it, or set teacher.fuse_bn=False'
+                    f"teacher.acceleration.fuse_bn may fold a BatchNorm into the teacher's {path}: "
+                    'name the BatchNorm or the block around it, or set fuse_bn=False'
                 )
         self.recorder.watch(paths)
 
@@ -156,50 +137,14 @@ class Teacher(nn.Module):
         """(N, K) logits of inputs in the teacher's own normalisation.
 
         Raises:
-            ValueError: If the network's head puts out anything else, or a faster form of the
-                network answers the first batch differently.
+            ConfigError: If the network's head puts out anything else.
         """
-        logits = self.answer(inputs)
-        self._check_first(inputs, logits)
-        return logits
-
-    @torch.no_grad()
-    def record(self, inputs: Tensor) -> RecordedPass:
-        """Answer inputs in the student's normalisation, (N, C, H, W) with N at least 2.
-
-        The gradient of the logits by inputs in the teacher's own normalisation can be taken
-        later.
-
-        Raises:
-            ValueError: If the network cannot be traced; see :class:`PassRecorder`.
-        """
-        inputs = self.from_student(inputs)
-        recorded = self.pass_recorder(inputs)
-        self._check_first(inputs, recorded.logits)
-        return recorded
-
-    def answer(self, inputs: Tensor) -> Tensor:
-        """:meth:`logits` without a comparison of the faster form with the original."""
-        precision = next(self.network.parameters()).dtype
-        images = inputs.to(precision)
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        # autocast would mix its own 16 bits with those of the weights
-        own_precision: AbstractContextManager = nullcontext()
-        if precision != torch.float32:
-            own_precision = torch.autocast(inputs.device.type, enabled=False)
-        with own_precision:
-            logits = self.network(images, mode='tensor')
+        logits = self.network(inputs.to(next(self.network.parameters()).dtype), mode='tensor')
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ConfigError(
                 f"the teacher's {type(self.network.head).__name__} puts out no (N, K) logits"
             )
         return logits
-
-    def _check_first(self, inputs: Tensor, logits: Tensor) -> None:
-        if self.unchecked is not None:
-            check_answers(self.unchecked, inputs, logits)
-            self.unchecked = None
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> Tensor:
@@ -212,7 +157,7 @@ class Teacher(nn.Module):
         return self.logits(self.from_student(inputs))
 
 
-def load_strictly(model: nn.Module, checkpoint: str) -> None:
+def load_weights(model: nn.Module, checkpoint: str) -> None:
     """Load a checkpoint whose keys and shapes must all match.
 
     Args:
@@ -220,8 +165,8 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
         checkpoint: Path or URL of a file with a state dict, on its own or as ``state_dict``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
+        MissingFileError: If there is no such file.
+        ConfigError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
             names them.
     """
     if not isinstance(checkpoint, str):
@@ -231,19 +176,13 @@ def load_strictly(model: nn.Module, checkpoint: str) -> None:
     try:
         content = read_checkpoint(checkpoint)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'teacher.checkpoint: {error}; train the teacher first or correct the path'
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f'teacher.checkpoint: {error}') from error
     state = content.get('state_dict', content)
-    try:
-        model.load_state_dict(state, strict=True)
-    except Exception as error:
-        raise ConfigError(
-            f'teacher.checkpoint: {checkpoint} does not fit teacher.config: '
-            f'{textwrap.shorten(str(error), 600)}'
-        ) from error
+    load_strictly(model, state, f'teacher.checkpoint: {checkpoint} does not fit teacher.config')
     broken = [key for key, value in model.state_dict().items() if not value.isfinite().all()]
     if broken:
         raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')

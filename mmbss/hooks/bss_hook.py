@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.distillers import Distiller
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
 
@@ -92,7 +92,7 @@ class BSSHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model has every scheduled loss."""
-        model = _unwrapped(runner)
+        model = unwrap(runner.model)
         if not isinstance(model, Distiller):
             raise ConfigError(
                 'BSSHook schedules the losses of a distiller, but the model is a '
@@ -107,7 +107,7 @@ class BSSHook(Hook):
         by_epoch = self.by_epoch and bool(self.schedules)
         if by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ConfigError('BSSHook: training by iteration has no epochs, set by_epoch=False')
-        model.stores_loss_weights = True
+        model.stores_term_weights = True
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the weights of the epoch."""
@@ -125,24 +125,20 @@ class BSSHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store what the losses have learnt."""
-        model = _unwrapped(runner)
-        if isinstance(model, Distiller) and (weights := model.distillation_losses.weights()):
+        model = unwrap(runner.model)
+        if isinstance(model, Distiller) and (weights := model.terms.weights()):
             checkpoint['distillation_losses'] = weights
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """At a resume let the losses go on with what they have learnt."""
-        model = _unwrapped(runner)
+        model = unwrap(runner.model)
         if isinstance(model, Distiller) and runner._resume:
-            model.distillation_losses.load_weights(checkpoint.get('distillation_losses', {}))
+            model.terms.load_weights(checkpoint.get('distillation_losses', {}))
 
     def _set_weights(self, runner: Runner, progress: float) -> None:
         for name, loss in self._scheduled_losses(runner).items():
             loss.loss_weight = self.schedules[name].at(progress)
 
     def _scheduled_losses(self, runner: Runner) -> dict[str, Any]:
-        losses = _unwrapped(runner).loss_modules
+        losses = unwrap(runner.model).loss_modules
         return {name: losses[name] for name in self.schedules}
-
-
-def _unwrapped(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,8 +1,13 @@
-"""Distillation losses: tensors in, a weighted scalar out."""
+"""What a student learns is a sum of terms.
+
+:mod:`~mmbss.losses.term` says what a term is and :mod:`~mmbss.losses.batch` what it looks at; then
+there is one loss a file, each with its formula as a pure function.
+"""
 
 from mmbss.losses.attention_loss import AttentionLoss, attention_loss, attention_map
-from mmbss.losses.base import DistillationLoss, WeightedLoss
+from mmbss.losses.batch import Answer, Batch, TeacherBatch
 from mmbss.losses.dist_loss import DISTLoss, dist_loss
+from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.dkd_loss import DKDLoss, dkd_loss
 from mmbss.losses.feature_loss import FeatureLoss
 from mmbss.losses.fsp_loss import FSPLoss, fsp_loss, fsp_matrix
@@ -10,9 +15,12 @@ from mmbss.losses.hint_loss import HintLoss, hint_loss
 from mmbss.losses.kd_loss import KDLoss, kd_loss
 from mmbss.losses.standardisation import standardise_logits
 from mmbss.losses.temperature_cross_entropy import TemperatureCrossEntropy
+from mmbss.losses.term import Term
 
 __all__ = [
+    'Answer',
     'AttentionLoss',
+    'Batch',
     'DISTLoss',
     'DKDLoss',
     'DistillationLoss',
@@ -20,8 +28,9 @@ __all__ = [
     'FeatureLoss',
     'HintLoss',
     'KDLoss',
+    'TeacherBatch',
     'TemperatureCrossEntropy',
-    'WeightedLoss',
+    'Term',
     'attention_loss',
     'attention_map',
     'dist_loss',

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
-from mmbss.losses.base import DistillationLoss
+from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.registry import MODELS
 
 #: A standard deviation up to this share of the largest value is rounding, no relation.

@@ -1,6 +1,6 @@
 """What every loss between intermediate features takes and returns."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
-from mmbss.losses.base import WeightedLoss
+from mmbss.losses.batch import Batch
+from mmbss.losses.term import Term
 
 
-class FeatureLoss(WeightedLoss, ABC):
+class FeatureLoss(Term):
     """A loss between features inside student and teacher, which a config names by their paths.
 
     A path is that of a module in the classifier, as ``named_modules()`` spells it, such as
@@ -22,7 +23,7 @@ class FeatureLoss(WeightedLoss, ABC):
     Args:
         student: Paths in the student, or one path.
         teacher: As many paths in the teacher.
-        loss_weight: See :class:`~mmbss.losses.base.WeightedLoss`.
+        loss_weight: See :class:`~mmbss.losses.Term`.
 
     Raises:
         ValueError: If the paths are no strings or not equally many.
@@ -68,6 +69,15 @@ class FeatureLoss(WeightedLoss, ABC):
                 labels,
             )
         return self.loss_weight * loss
+
+    def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`~mmbss.losses.Term.compute`."""
+        loss = self(
+            [batch.student_features[path] for path in self.layers['student']],
+            [batch.teacher_features[path] for path in self.layers['teacher']],
+            batch.labels,
+        )
+        return loss, {}
 
     @abstractmethod
     def compare(

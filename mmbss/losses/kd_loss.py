@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
-from mmbss.losses.base import DistillationLoss
+from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.standardisation import standardise_logits
 from mmbss.registry import MODELS
 

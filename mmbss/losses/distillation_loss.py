@@ -1,38 +1,19 @@
-"""What every distillation loss takes and returns."""
+"""What every loss on logits takes and returns."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmbss.engine.errors import ConfigError
-
-
-class WeightedLoss(nn.Module):
-    """A loss between student and teacher whose weight may change while training runs.
-
-    Args:
-        loss_weight: Factor of the loss, at least 0; hooks may change it while training runs.
-            Where it is 0 the loss is not computed.
-
-    Raises:
-        ValueError: If the weight is negative.
-    """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        if not loss_weight >= 0:
-            raise ConfigError(
-                f'{type(self).__name__}: loss_weight must not be negative, got {loss_weight}'
-            )
-        self.loss_weight = loss_weight
+from mmbss.losses.batch import Batch
+from mmbss.losses.term import Term
 
 
-class DistillationLoss(WeightedLoss, ABC):
+class DistillationLoss(Term):
     """A loss between the logits of student and teacher, on clean or on boundary samples.
 
     Args:
-        loss_weight: See :class:`WeightedLoss`.
+        loss_weight: See :class:`Term`.
     """
 
     @abstractmethod
@@ -47,6 +28,10 @@ class DistillationLoss(WeightedLoss, ABC):
         Returns:
             A scalar.
         """
+
+    def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Term.compute`."""
+        return self(batch.student_logits, batch.teacher_logits, batch.labels), {}
 
     def per_sample(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample as a batch of its own, for samples that have weights.

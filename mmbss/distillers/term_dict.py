@@ -1,26 +1,27 @@
-"""Losses whose weights train with the student without being a part of it."""
+"""Terms whose weights train with the student without being a part of it."""
 
 import textwrap
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
+from mmbss.losses import Term
 
 StateDict = dict[str, Tensor]
 
 
-class LossDict(nn.ModuleDict):
-    """Losses by name, which appear in no state dict.
+class TermDict(nn.ModuleDict):
+    """Terms of the loss by name, which appear in no state dict.
 
-    Weights of a loss, such as a regressor between features, are parameters of the distiller
+    Weights of a term, such as a regressor between features, are parameters of the distiller
     like those of the student: the optimizer, DDP and EMA see them. But they are left out of
     ``state_dict()``, and where one is loaded they stay as they are, so that the checkpoint of a
     distiller is a plain student. :meth:`weights` and :meth:`load_weights` are for a resume.
 
     Examples:
-        >>> losses = LossDict(dict(loss_hint=nn.Linear(2, 3)))
+        >>> losses = TermDict(dict(loss_hint=nn.Linear(2, 3)))
         >>> list(losses.state_dict()), list(losses.weights()['loss_hint'])
         ([], ['weight', 'bias'])
     """
@@ -60,16 +61,27 @@ class LossDict(nn.ModuleDict):
                 reason = textwrap.shorten(str(error), 300)
                 raise ConfigError(f"the checkpoint's {name} does not fit: {reason}") from error
 
-    def idle_terms(self) -> dict[str, Tensor]:
-        """A loss of 0 for each that has parameters but no weight, with gradients of 0.
+    def active(self) -> dict[str, Term]:
+        """The terms that have a weight, by name."""
+        return {name: term for name, term in self.all().items() if term.loss_weight > 0}
 
-        DDP waits for a gradient of every parameter.
+    def idle(self, like: Tensor) -> dict[str, Tensor]:
+        """What the log gets of the terms of weight 0: a loss of 0, and statistics of 0.
+
+        mmengine would go on logging the last value of a name that is no longer returned. The loss
+        of a term that has parameters gives them gradients of 0, for which DDP waits.
         """
-        return {
-            name: 0 * torch.stack([p.sum() for p in loss.parameters()]).sum()
-            for name, loss in self.items()
-            if loss.loss_weight == 0 and any(True for _ in loss.parameters())
-        }
+        log = {}
+        for name, term in self.all().items():
+            if term.loss_weight == 0:
+                parameters = [parameter.sum() for parameter in term.parameters()]
+                log[name] = 0 * torch.stack(parameters).sum() if parameters else like.new_zeros(())
+                log |= logged(name, dict.fromkeys(term.statistics, like.new_zeros(())))
+        return log
+
+    def all(self) -> dict[str, Term]:
+        """All of them by name."""
+        return cast('dict[str, Term]', dict(self.items()))
 
     def _load_from_state_dict(self, state_dict: StateDict, prefix: str, *args: Any) -> None:
         # each loss looks its weights up there, and finds its own
@@ -82,3 +94,13 @@ class LossDict(nn.ModuleDict):
 def _leave_out(losses: nn.Module, state_dict: StateDict, prefix: str, metadata: Any) -> None:
     for key in [key for key in state_dict if key.startswith(prefix)]:
         del state_dict[key]
+
+
+def logged(name: str, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Statistics of a term under the names that they have in the log.
+
+    Examples:
+        >>> logged('loss_bss', dict(accepted=torch.tensor(0.5)))
+        {'bss_accepted': tensor(0.5000)}
+    """
+    return {f'{name.removeprefix("loss_")}_{key}': value for key, value in statistics.items()}

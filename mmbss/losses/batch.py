@@ -1,0 +1,82 @@
+"""What a term of the loss looks at: one batch, frozen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from mmbss.attacks.functional import Bounds
+
+
+class TeacherNetwork(Protocol):
+    """The teacher as a term may ask it; its inputs have a normalisation of their own."""
+
+    @property
+    def pixel_bounds(self) -> Bounds:
+        """Lowest and highest value of an input, pixels 0 and 255."""
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(N, K) logits of inputs in the teacher's normalisation; has a gradient."""
+
+    def from_student(self, inputs: Tensor) -> Tensor:
+        """Map (N, C, H, W) inputs from the student's normalisation to the teacher's."""
+
+    def to_student(self, inputs: Tensor) -> Tensor:
+        """Undo :meth:`from_student`."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of some inputs.
+
+    Attributes:
+        logits: (N, K).
+        features: By path, see :attr:`~mmbss.losses.Term.layers`; one tensor a path.
+    """
+
+    logits: Tensor
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherBatch:
+    """What is known of a batch before the student answers it.
+
+    Attributes:
+        inputs: (N, C, H, W) images in the student's normalisation.
+        labels: (N,) int64 classes; of a mixture (mixup, soft labels) the one of the largest share.
+        labels_are_hard: Whether each sample has just this one class.
+        teacher: The teacher itself, for further questions.
+        teacher_logits: (N, K) on ``inputs``, without gradient.
+        teacher_features: By path, without gradient; those that any term of the batch names.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    labels_are_hard: bool
+    teacher: TeacherNetwork
+    teacher_logits: Tensor
+    teacher_features: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(TeacherBatch):
+    """A batch that both networks have answered.
+
+    Attributes:
+        student_logits: (N, K) on ``inputs``, as deployed: ``head(features)`` without labels.
+        student_features: By path; those that any term of the batch names.
+        ask_student: Answers further inputs, (M, C, H, W) in the student's normalisation, in a pass
+            and a BatchNorm batch of their own.
+        least_asked: Fewest inputs that ``ask_student`` takes: 2 where BatchNorm normalises by them.
+        brought: What :meth:`~mmbss.losses.Term.bring` of this term has returned.
+        brought_answer: The student's answer to ``brought.inputs``; None where there are none.
+    """
+
+    student_logits: Tensor
+    student_features: dict[str, Tensor] = field(default_factory=dict)
+    ask_student: Callable[[Tensor], Answer]
+    least_asked: int = 1
+    brought: Any = None
+    brought_answer: Answer | None = None

@@ -1,0 +1,66 @@
+"""A term of the loss that a student learns."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmbss.engine.errors import ConfigError
+from mmbss.losses.batch import Batch, TeacherBatch
+
+
+class Term(nn.Module, ABC):
+    """One entry of a distiller's ``losses``.
+
+    It says what it needs, gets it in one :class:`~mmbss.losses.Batch`, and returns its loss and
+    what is to be logged. Most terms are easier written as a
+    :class:`~mmbss.losses.DistillationLoss` (on logits) or a :class:`~mmbss.losses.FeatureLoss`.
+
+    Weights that a term has of its own train with the student, but are no part of it.
+
+    Args:
+        loss_weight: Factor of the loss, at least 0; hooks may change it while training runs.
+            Where it is 0 none of the term's work is done.
+
+    Attributes:
+        needs_hard_labels: Whether each sample needs one class, so that mixup and the like do not
+            go with the term.
+        statistics: Names of what :meth:`compute` logs.
+
+    Raises:
+        ConfigError: If the weight is negative.
+    """
+
+    needs_hard_labels: bool = False
+    statistics: tuple[str, ...] = ()
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if not loss_weight >= 0:
+            raise ConfigError(
+                f'{type(self).__name__}: loss_weight must not be negative, got {loss_weight}'
+            )
+        self.loss_weight = loss_weight
+        #: Paths of the modules whose features it needs, by role. A path is that of a module as
+        #: ``named_modules()`` spells it and stands for its output, with ``':input'`` its input.
+        self.layers: dict[str, list[str]] = dict(student=[], teacher=[])
+
+    def bring(self, batch: TeacherBatch) -> Any:
+        """Further inputs for the student that are chosen by the teacher alone.
+
+        They join the clean batch: one pass, one BatchNorm batch.
+
+        Returns:
+            Anything with ``inputs``, (M, C, H, W) in the student's normalisation, which
+            :meth:`compute` finds in ``batch.brought``; None where there is nothing to bring.
+        """
+        return None
+
+    @abstractmethod
+    def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch.
+
+        Returns:
+            A scalar, multiplied by ``loss_weight``, and scalars for the log, which appear there
+            behind the name of the term: ``accepted`` of ``loss_bss`` as ``bss_accepted``.
+        """
