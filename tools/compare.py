@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import mmengine
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.cli import load_config
+from mmbss.engine.errors import ConfigError, MissingFileError, readable_errors
 from mmbss.registry import MODELS
 from mmbss.report.run_logs import logged_seconds, read_run
 from mmbss.visualization import draw_accuracies, save_figure
@@ -53,7 +53,7 @@ class Run:
 
     def digest(self) -> str:
         """Fingerprint of config and teacher, which tells whether a result belongs to them."""
-        cfg = Config.fromfile(self.config)
+        cfg = load_config(self.config)
         fingerprint = hashlib.sha256((cfg.pretty_text + ' '.join(self.options)).encode())
         teacher = Path(cfg.get('model', {}).get('teacher', {}).get('checkpoint', ''))
         if teacher.is_file():
@@ -64,14 +64,14 @@ class Run:
         """Result of an earlier call, None if the run is not done.
 
         Raises:
-            ValueError: If the folder holds the result of another config.
+            ConfigError: If the folder holds the result of another config.
         """
         path = self.folder / RUN_FILE
         if not path.is_file():
             return None
         result = json.loads(path.read_text())
         if result['digest'] != self.digest():
-            raise ValueError(
+            raise ConfigError(
                 f'{path} belongs to another version of {self.config} or of its teacher, or to '
                 f'other --cfg-options: remove {self.folder} or choose another --work-dir'
             )
@@ -81,7 +81,7 @@ class Run:
         """Train to the end, resuming what is there, and store the result.
 
         Raises:
-            RuntimeError: If training fails; names the log.
+            ConfigError: If training fails; names the log.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         print(
@@ -102,7 +102,7 @@ class Run:
             ).returncode
         if code:
             reason = log.read_text().strip().splitlines()[-1:]
-            raise RuntimeError(f'{self.name}, seed {self.seed}: {"".join(reason)} (see {log})')
+            raise ConfigError(f'{self.name}, seed {self.seed}: {"".join(reason)} (see {log})')
         result |= dict(seconds=round(time.time() - start, 1), **last_epoch(self.folder, metric))
         (self.folder / RUN_FILE).write_text(json.dumps(result, indent=2))
         return result
@@ -112,8 +112,8 @@ def last_epoch(folder: Path, metric: str) -> dict[str, Any]:
     """Epoch, metric and time of an iteration at the end of the training in ``folder``.
 
     Raises:
-        FileNotFoundError: If no training has logged there.
-        ValueError: If the run never logged the metric.
+        MissingFileError: If no training has logged there.
+        ConfigError: If the run never logged the metric.
     """
     run = read_run(folder)
     return dict(
@@ -251,16 +251,16 @@ def check_distinct(runs: list[Run]) -> None:
     """Refuse runs that would share a folder, and configs that do not load.
 
     Raises:
-        ValueError: If two runs have the same name and seed.
-        FileNotFoundError: If a config does not exist.
+        ConfigError: If two runs have the same name and seed.
+        MissingFileError: If a config does not exist.
     """
     folders = [run.folder for run in runs]
     for run in runs:
         if not Path(run.config).is_file():
-            raise FileNotFoundError(f'no config file {run.config!r}')
+            raise MissingFileError(f'no config file {run.config!r}')
         run.digest()
         if folders.count(run.folder) > 1:
-            raise ValueError(
+            raise ConfigError(
                 f'two runs are called {run.name}, seed {run.seed}: rename a config or drop a seed'
             )
 

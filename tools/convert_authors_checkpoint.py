@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.files import read_checkpoint
 from mmbss.registry import MODELS
 
@@ -43,12 +43,12 @@ def fill(model: nn.Module, state: dict[str, Tensor], args: argparse.Namespace) -
     """Load the weights strictly.
 
     Raises:
-        ValueError: If keys or shapes differ; names them.
+        ConfigError: If keys or shapes differ; names them.
     """
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ValueError(f'{args.source} does not fit {args.config}: {error}') from error
+        raise ConfigError(f'{args.source} does not fit {args.config}: {error}') from error
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.registry import DATASETS
 
 
@@ -20,7 +20,7 @@ def write_split(dataset_type: str, folder: Path, split: str) -> str:
     """Write one split; returns a line about it.
 
     Raises:
-        ValueError: If the dataset reads its images from files one by one.
+        ConfigError: If the dataset reads its images from files one by one.
     """
     dataset = DATASETS.build(
         dict(
@@ -33,7 +33,7 @@ def write_split(dataset_type: str, folder: Path, split: str) -> str:
     )
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     if 'img' not in samples[0]:
-        raise ValueError(
+        raise ConfigError(
             f'{dataset_type} does not hold its images in memory: use it in the config as it is'
         )
     images = np.stack([sample['img'] for sample in samples])

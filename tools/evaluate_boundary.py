@@ -20,9 +20,9 @@ import argparse
 from pathlib import Path
 
 import mmengine
-from mmengine.config import Config
 
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.cli import load_config
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.metrics import evaluate_networks, markdown_table
 from mmbss.report.comparison import read_comparison
 from mmbss.report.evaluation import Network
@@ -75,14 +75,14 @@ def named_students(pairs: list[str], names: list[str] | None) -> dict[str, Netwo
     """Config and checkpoint of each student by its name.
 
     Raises:
-        ValueError: If a config has no checkpoint, or the names do not fit the students.
+        ConfigError: If a config has no checkpoint, or the names do not fit the students.
     """
     if len(pairs) % 2:
-        raise ValueError(f'--students takes a config and a checkpoint for each, got {pairs}')
+        raise ConfigError(f'--students takes a config and a checkpoint for each, got {pairs}')
     checkpoints = pairs[1::2]
     names = names or checkpoints
     if len(names) != len(checkpoints) or len(set(names)) != len(names) or 'teacher' in names:
-        raise ValueError(
+        raise ConfigError(
             f'--names must give each of the {len(checkpoints)} students a name of its own, and '
             f'none "teacher", got {names}'
         )
@@ -97,17 +97,17 @@ def choose_networks(args: argparse.Namespace) -> tuple[Network, dict[str, Networ
     """The teacher, its students by name, and a config with their test samples.
 
     Raises:
-        FileNotFoundError: If the work dir holds no run, or a run no checkpoint.
-        ValueError: If flags are missing or exclude each other, or the runs have not one teacher.
+        MissingFileError: If the work dir holds no run, or a run no checkpoint.
+        ConfigError: If flags are missing or exclude each other, or the runs have not one teacher.
     """
     if args.runs:
         if args.teacher or args.students or args.names:
-            raise ValueError('--runs takes the place of --teacher, --students and --names')
+            raise ConfigError('--runs takes the place of --teacher, --students and --names')
         comparison = read_comparison(args.runs)
         students = comparison.student_networks
         return comparison.teacher, students, next(iter(students.values()))['config']
     if not (args.teacher and args.students):
-        raise ValueError('give --runs, or both --teacher and --students')
+        raise ConfigError('give --runs, or both --teacher and --students')
     config, checkpoint = args.teacher
     teacher = dict(config=config, checkpoint=checkpoint)
     return teacher, named_students(args.students, args.names), config
@@ -118,13 +118,13 @@ def main() -> None:
     args = parse_args()
     with readable_errors():
         teacher, students, config = choose_networks(args)
-        data = Config.fromfile(args.data_config or config)
+        data = load_config(args.data_config or config)
         if data.get('test_dataloader') is None:
-            raise ValueError(f'{data.filename} has no test_dataloader: give --data-config')
+            raise ConfigError(f'{data.filename} has no test_dataloader: give --data-config')
         loader = data.test_dataloader
         if args.num_tested is not None:
             loader = loader_of_tests(data, args.num_tested)
-        attacks = Config.fromfile(args.attacks) if args.attacks else {}
+        attacks = load_config(args.attacks) if args.attacks else {}
         result = evaluate_networks(
             teacher=teacher,
             students=students,

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmbss.attacks import BSSAttack
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.losses import KDLoss
 from mmbss.visualization.style import (
     BLACK,
@@ -254,7 +254,7 @@ def main() -> None:
     args = parse_args()
     with readable_errors():
         if args.seeds < 1:
-            raise ValueError(f'--seeds must be at least 1, got {args.seeds}')
+            raise ConfigError(f'--seeds must be at least 1, got {args.seeds}')
         outcomes = [run(seed) for seed in range(args.seeds)]
     print('decides like the teacher on (%)')
     for method in METHODS:

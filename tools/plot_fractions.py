@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.report.run_logs import read_experiments
 from mmbss.visualization.draw_curves import draw_accuracy_over_fraction
 from mmbss.visualization.style import save_figure, short_names
@@ -32,8 +32,8 @@ def collect(work_dirs: list[Path], metric: str) -> Accuracies:
     A teacher that a comparison lists, but that lies elsewhere, is left out.
 
     Raises:
-        FileNotFoundError: If a folder holds no run.
-        ValueError: If all runs were trained on the same share.
+        MissingFileError: If a folder holds no run.
+        ConfigError: If all runs were trained on the same share.
     """
     values: Accuracies = defaultdict(lambda: defaultdict(list))
     for work_dir in work_dirs:
@@ -44,7 +44,7 @@ def collect(work_dirs: list[Path], metric: str) -> Accuracies:
                 fraction = training_fraction(run.config.train_dataloader.dataset)
                 values[experiment.name][fraction].append(run.last_value(metric))
     if len({fraction for own in values.values() for fraction in own}) < 2:
-        raise ValueError(
+        raise ConfigError(
             'all runs were trained on the same share of the training set: give comparisons that '
             'differ in train_dataloader.dataset.fraction'
         )

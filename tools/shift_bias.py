@@ -28,7 +28,8 @@ from torch import Tensor
 
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.distillers.distiller import class_labels
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.cli import load_config
+from mmbss.engine.errors import ConfigError, MissingFileError, readable_errors
 from mmbss.engine.files import read_checkpoint
 from mmbss.registry import MODELS
 
@@ -98,19 +99,19 @@ def load(config: str, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
     """Build the plain classifier of a config and fill it; also returns the file's content.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the checkpoint does not fit, or the head has no bias to shift.
+        MissingFileError: If there is no such checkpoint.
+        ConfigError: If the checkpoint does not fit, or the head has no bias to shift.
     """
     if not checkpoint.is_file():
-        raise FileNotFoundError(f'no checkpoint {str(checkpoint)!r}')
+        raise MissingFileError(f'no checkpoint {str(checkpoint)!r}')
     model = MODELS.build(load_model_config(config)).eval()
     content = read_checkpoint(checkpoint)
     try:
         model.load_state_dict(content['state_dict'])
     except (KeyError, RuntimeError, TypeError) as error:
-        raise ValueError(f'{checkpoint} does not fit {config}: {error}') from error
+        raise ConfigError(f'{checkpoint} does not fit {config}: {error}') from error
     if BIAS not in content['state_dict']:
-        raise ValueError(f'{config}: a LinearClsHead is needed, there is no {BIAS} to shift')
+        raise ConfigError(f'{config}: a LinearClsHead is needed, there is no {BIAS} to shift')
     return model, content
 
 
@@ -118,16 +119,16 @@ def check_classes(classes: list[int], num_classes: int, labels: np.ndarray) -> N
     """Refuse classes for which no shift can be found.
 
     Raises:
-        ValueError: If a class is unknown or missing in the held-out set, or none is left over.
+        ConfigError: If a class is unknown or missing in the held-out set, or none is left over.
     """
     unknown = sorted(set(classes) - set(range(num_classes)))
     if unknown or len(set(classes)) == num_classes:
-        raise ValueError(
+        raise ConfigError(
             f'--classes must be some, not all, of 0 to {num_classes - 1}, got {classes}'
         )
     absent = sorted(set(classes) - set(labels.tolist()))
     if absent:
-        raise ValueError(f'held_out_dataloader has no sample of class {absent}')
+        raise ConfigError(f'held_out_dataloader has no sample of class {absent}')
 
 
 def examine(
@@ -140,7 +141,7 @@ def examine(
         test set, and those on test samples of the classes; and the number of these samples.
 
     Raises:
-        ValueError: If no shift can be found for the classes.
+        ConfigError: If no shift can be found for the classes.
     """
     held_out = read_logits(model, cfg.held_out_dataloader)
     check_classes(classes, held_out[0].shape[1], held_out[1])
@@ -203,9 +204,9 @@ def main() -> None:
     """Choose, report and save."""
     args = parse_args()
     with readable_errors(), DefaultScope.overwrite_default_scope('mmpretrain'):
-        cfg = Config.fromfile(args.config)
+        cfg = load_config(args.config)
         if cfg.get('held_out_dataloader') is None:
-            raise ValueError(
+            raise ConfigError(
                 f'{args.config} has no held_out_dataloader: name training images, with samples of '
                 'all classes, that the network was not trained on'
             )

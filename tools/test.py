@@ -25,7 +25,7 @@ from mmbss.engine.cli import (
     merge_options,
 )
 from mmbss.engine.compat import prepare_cpu_distributed
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,13 +65,13 @@ def load_strictly(runner: Runner, checkpoint: str) -> None:
     """Load a checkpoint; mmengine alone would leave weights that do not fit as they were drawn.
 
     Raises:
-        ValueError: If keys or shapes differ; names them.
+        ConfigError: If keys or shapes differ; names them.
     """
     try:
         runner.load_checkpoint(checkpoint, strict=True)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 600)
-        raise ValueError(f'{checkpoint} does not fit the config: {reason}') from error
+        raise ConfigError(f'{checkpoint} does not fit the config: {reason}') from error
 
 
 def main() -> None:

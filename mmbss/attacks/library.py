@@ -11,7 +11,7 @@ from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class
 from mmbss.attacks.library_autoattack import prepare_autoattack
 from mmbss.attacks.library_foolbox import prepare_foolbox
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, MissingPackageError
 from mmbss.registry import ATTACKS
 
 #: Finds adversarial images. Takes a module from (N, ...) float32 images in [0, 1] to (N, K)
@@ -49,14 +49,14 @@ class LibraryAttack(Attack):
             ``target`` of the result is the one reached.
 
     Raises:
-        ImportError: If the library is not installed.
-        ValueError: If the library has no such attack, or the attack does not take an argument;
+        MissingPackageError: If the library is not installed.
+        ConfigError: If the library has no such attack, or the attack does not take an argument;
             on a call without bounds.
 
     Examples:
         >>> LibraryAttack('DDNAttack', library='advertorch')
         Traceback (most recent call last):
-        ValueError: LibraryAttack: library must be one of ['foolbox', 'autoattack'], got ...
+        mmbss.engine.errors.ConfigError: LibraryAttack: library must be one of ['foolbox', ...
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LibraryAttack(Attack):
             raise ConfigError(f'LibraryAttack: radius must be positive, got {radius}')
         module, requirement, prepare = LIBRARIES[library]
         if importlib.util.find_spec(module) is None:
-            raise ImportError(
+            raise MissingPackageError(
                 f'LibraryAttack: {name!r} is of {library}, which is not installed: '
                 f"pip install '{requirement}'"
             )

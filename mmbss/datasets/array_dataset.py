@@ -9,7 +9,7 @@ import torch
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_arrays
 from mmbss.registry import DATASETS
 
@@ -36,8 +36,8 @@ class ArrayDataset(BaseDataset):
         **kwargs: Other arguments of mmpretrain's ``BaseDataset``, such as ``indices``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the arrays are missing, do not fit, or hold NaN or infinity.
+        MissingFileError: If there is no such file.
+        ConfigError: If the arrays are missing, do not fit, or hold NaN or infinity.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ArrayDataset(BaseDataset):
     def load_arrays(self) -> dict[str, np.ndarray]:
         """``images`` and ``labels``, and ``classes`` if the source names them."""
         if not Path(self.data_file).is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'data_file: no file {self.data_file!r}; write one with '
                 'tools/dataset_to_npz.py or correct the path'
             )

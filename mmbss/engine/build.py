@@ -41,7 +41,7 @@ def check_known(given: Mapping[str, Any], accepted: Iterable[str], where: str) -
     Examples:
         >>> check_known(dict(temprature=3), ['temperature', 'loss_weight'], 'KDLoss')
         Traceback (most recent call last):
-        ValueError: KDLoss has no key 'temprature', did you mean 'temperature'? It takes: ...
+        mmbss.engine.errors.ConfigError: KDLoss has no key 'temprature', did you mean ...
     """
     accepted = sorted(accepted)
     for key, value in given.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.fileio import LocalBackend, register_backend
 
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, FileError
 
 
 @register_backend('AtomicLocalBackend', force=True)
@@ -22,13 +22,13 @@ class AtomicLocalBackend(LocalBackend):
             filepath: Where to write it; missing folders are made.
 
         Raises:
-            OSError: If the disk is full or the file cannot be written.
+            FileError: If the disk is full or the file cannot be written.
         """
         try:
             with whole_file(filepath) as part:
                 part.write_bytes(obj)
         except OSError as error:
-            raise OSError(
+            raise FileError(
                 f'{filepath} could not be written ({error.strerror}); earlier checkpoints are '
                 'intact: make room or choose another --work-dir, then go on with --resume'
             ) from error
@@ -38,7 +38,7 @@ def check_intact(path: Path) -> None:
     """Read a checkpoint of ``torch.save`` once, without unpickling it.
 
     Raises:
-        ValueError: If it is truncated or damaged, or no such file at all.
+        ConfigError: If it is truncated or damaged, or no such file at all.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -60,7 +60,7 @@ def newest_intact_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
         newer one.
 
     Raises:
-        ValueError: If there are checkpoints, but none is whole.
+        ConfigError: If there are checkpoints, but none is whole.
     """
     numbered = [
         (path, int(match[1]))

@@ -1,92 +1,111 @@
-"""Errors that explain what is wrong with the input, in one line."""
+"""Mistakes of the user, which end a program in one line each, apart from bugs, which do not."""
 
 import re
-import reprlib
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
 
 
 class ConfigError(ValueError):
-    """A mistake of the user, in one line: what is wrong, where, and what to do about it."""
+    """Mistakes of the user, each in one line: what is wrong, where, and what to do about it.
+
+    Examples:
+        >>> print(ConfigError('lr=-1 must be above 0', 'momentum=2 must be below 1'))
+        lr=-1 must be above 0
+        momentum=2 must be below 1
+    """
+
+    def __str__(self) -> str:
+        """Its lines."""
+        return '\n'.join(map(str, self.args))
 
 
-#: Errors raised in these modules speak of the config or the data, not of a bug.
-EXPLAINED_MODULES = (
-    '__main__',  # the tool itself
-    'mmbss',
-    'mmengine.config',
-    'mmengine.registry',
-    'mmengine.runner',
-    'mmengine.utils.path',
-    'mmengine.visualization',
-)
+class FileError(ConfigError, OSError):
+    """A file that cannot be read, written or downloaded."""
 
-#: The others are bugs.
-EXPLAINED_ERRORS = (
-    *(AssertionError, ImportError, KeyError, OSError),
-    *(RuntimeError, TypeError, ValueError),
-)
 
-#: Errors of these packages while they build something from a config speak of its arguments.
-LIBRARIES = ('mmbss', 'mmcv', 'mmengine', 'mmpretrain', 'torch')
+class MissingPackageError(ConfigError, ImportError):
+    """A package that a config asks for, but is not installed."""
 
-#: The error of a data worker: torch writes its traceback, and so its source, into the message.
-WORKER_ERROR = re.compile(
-    r'Caught \w+ in DataLoader worker process .*^  File "([^"]+)", .*?^\w[\w.]*: (.*)\Z',
-    re.DOTALL | re.MULTILINE,
-)
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file that is named, but is not there."""
+
+
+#: Whatever these raise speaks of what they were given.
+LIBRARIES = frozenset(('cv2', 'mmcv', 'mmengine', 'mmpretrain', 'torch', 'torchvision'))
+#: What others call for their own ends, so that an error in it speaks of its caller.
+SERVANTS = frozenset((*sys.stdlib_module_names, 'numpy', 'PIL')) - {'__main__'}
+
+#: The error of a data worker: torch writes its traceback into the message.
+OF_WORKER = re.compile(r'Caught \w+ in .* process \d+\.\n.*^\w[\w.]*: (.*)\Z', re.DOTALL | re.M)
 
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """End the program with one line where an error explains what is wrong with the input.
+    """End the program with a line for each mistake of the user; all else keeps its traceback."""
+    try:
+        yield
+    except ConfigError as error:
+        sys.exit('\n'.join(f'error: {one_line(line)}' for line in lines_of(error)))
 
-    An error from anywhere else, such as the user's own model, keeps its traceback.
+
+def lines_of(error: ConfigError) -> list[str]:
+    """Each mistake that an error names, also where a data worker has raised it."""
+    of_worker = OF_WORKER.match(str(error))
+    return [of_worker[1]] if of_worker else [str(line) for line in error.args]
+
+
+def one_line(text: object) -> str:
+    """A text, or what an error says, in one line.
+
+    Examples:
+        >>> one_line(KeyError('no key'))
+        'no key'
+    """
+    if isinstance(text, KeyError) and text.args:
+        text = text.args[0]
+    return ' '.join(str(text).split()) or type(text).__name__
+
+
+def is_of_input(error: BaseException) -> bool:
+    """Whether an error speaks of what the code was given, and not of a bug in it.
+
+    That is so of a :class:`ConfigError`, and of what a library raises. An error from anywhere else,
+    such as a hook of mmbss or a user's own model, is a bug, also where it comes out of NumPy.
+    """
+    if isinstance(error, ConfigError):
+        return True
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        package = frame.f_globals.get('__name__', '').partition('.')[0]
+        if package not in SERVANTS:
+            return package in LIBRARIES
+    return False
+
+
+@contextmanager
+def naming(part: str) -> Iterator[None]:
+    """Say of which part of a config an error speaks, unless it is a bug.
+
+    Args:
+        part: Its path, such as ``optim_wrapper.optimizer``.
+
+    Raises:
+        ConfigError: The part, and what was wrong with it, in one line.
+
+    Examples:
+        >>> import torch
+        >>> with naming('optim_wrapper.optimizer'):
+        ...     torch.optim.SGD([], lr=0.1)
+        Traceback (most recent call last):
+        mmbss.engine.errors.ConfigError: optim_wrapper.optimizer: ValueError: optimizer got an ...
     """
     try:
         yield
+    except ConfigError:
+        raise
     except Exception as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        what = _being_built(error.__traceback__)
-        if what is not None:
-            sys.exit(f'error: {what}: {one_line(error)}: correct these settings')
-        is_explained = frame.f_globals.get('__name__', '').startswith(EXPLAINED_MODULES)
-        if of_worker := WORKER_ERROR.match(str(error)):
-            is_explained = Path(of_worker[1]).is_relative_to(Path(__file__).parents[1])
-        if not is_explained or not isinstance(error, EXPLAINED_ERRORS):
+        if not is_of_input(error):
             raise
-        sys.exit(f'error: {one_line(error)}')
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    if of_worker := WORKER_ERROR.match(said):
-        said = of_worker[2]
-    return ' '.join(said.split()) or type(error).__name__
-
-
-def _being_built(trace: TracebackType | None) -> str | None:
-    """Class and arguments that a library was given when it failed; None where none was.
-
-    What mmbss says of its own classes needs no such help.
-    """
-    frames = [frame for frame, _ in traceback.walk_tb(trace)]
-    if frames[-1].f_globals.get('__name__', '').startswith(('mmbss', 'mmengine.registry')):
-        return None
-    for frame in reversed(frames):
-        kind = frame.f_locals.get('obj_cls')
-        if frame.f_code.co_name == 'build_from_cfg' and kind is not None:
-            if not kind.__module__.startswith(LIBRARIES):
-                return None
-            settings = {
-                key: reprlib.repr(value)
-                for key, value in frame.f_locals['args'].items()
-                if isinstance(value, (bool, int, float, str, list, tuple, dict, type(None)))
-            }
-            return f'{kind.__name__}({", ".join(f"{k}={v}" for k, v in settings.items())})'
-    return None
+        raise ConfigError(f'{part}: {type(error).__name__}: {one_line(error)}') from error

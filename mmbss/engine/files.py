@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.compat import allow_mmengine_checkpoints
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, FileError, MissingFileError
+from mmbss.engine.safe_globals import allow_mmengine_checkpoints
 
 #: OpenMMLab names its checkpoints after the first digits of their SHA-256.
 CHECKSUM = re.compile(r'-([0-9a-f]{8})\.pth$')
@@ -31,14 +31,14 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
         map_location: See ``torch.load``; a ``.safetensors`` file is read to the CPU.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        OSError: If the file cannot be downloaded.
-        ValueError: If it is no checkpoint, holds more than weights and plain values, is not its
+        MissingFileError: If there is no such file.
+        FileError: If the file cannot be downloaded.
+        ConfigError: If it is no checkpoint, holds more than weights and plain values, is not its
             checksum's, or would come over another protocol than https.
     """
     path = download(str(source)) if '://' in str(source) else Path(source).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'no file {str(source)!r}')
+        raise MissingFileError(f'no file {str(source)!r}')
     try:
         content = _load(path, map_location)
     except ImportError:
@@ -70,7 +70,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         OSError: If the file cannot be opened.
-        ValueError: If it is anything else, or damaged.
+        ConfigError: If it is anything else, or damaged.
     """
     with Path(path).open('rb') as file:
         try:
@@ -103,8 +103,8 @@ def download(url: str) -> Path:
             first of the file's SHA-256.
 
     Raises:
-        OSError: If it cannot be downloaded, or only in part.
-        ValueError: If the URL, or one that it leads to, is not https, or the checksum differs.
+        FileError: If it cannot be downloaded, or only in part.
+        ConfigError: If the URL, or one that it leads to, is not https, or the checksum differs.
     """
     _check_https(url)
     file = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(url).path).name)
@@ -124,10 +124,10 @@ def _fetch(url: str, target: Path) -> None:
         ):
             shutil.copyfileobj(response, file)
     except URLError as error:
-        raise OSError(f'cannot download {url}: {error}') from error
+        raise FileError(f'cannot download {url}: {error}') from error
     length = response.headers.get('Content-Length')
     if length is not None and int(length) != target.stat().st_size:
-        raise OSError(f'{url}: got {target.stat().st_size} of {length} bytes; try again')
+        raise FileError(f'{url}: got {target.stat().st_size} of {length} bytes; try again')
 
 
 def _check_https(url: str) -> None:

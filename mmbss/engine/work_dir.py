@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, FileError
 
 
 @contextmanager
@@ -20,8 +20,8 @@ def claimed_work_dir(folder: Path, resume: bool) -> Iterator[None]:
         resume: Whether the run goes on from the checkpoints in it.
 
     Raises:
-        OSError: If the folder cannot be written to.
-        ValueError: If another run is using it, or it holds checkpoints that a run from the start
+        FileError: If the folder cannot be written to.
+        ConfigError: If another run is using it, or it holds checkpoints that a run from the start
             would overwrite.
     """
     try:
@@ -29,7 +29,7 @@ def claimed_work_dir(folder: Path, resume: bool) -> Iterator[None]:
         (probe := folder / f'.probe-{os.getpid()}').touch()
         probe.unlink()
     except OSError as error:
-        raise OSError(
+        raise FileError(
             f'the work dir {folder} cannot be written to ({error.strerror}): choose another '
             '--work-dir'
         ) from error

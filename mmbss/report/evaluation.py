@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Teacher
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_checkpoint
 from mmbss.metrics.agreement import Agreement
 from mmbss.metrics.boundary_distance import BoundaryDistance
@@ -75,9 +75,9 @@ def evaluate_networks(
         the similarity of boundaries where student and teacher classify no sample correctly both.
 
     Raises:
-        FileNotFoundError: If a config or a checkpoint does not exist.
-        ImportError: If AutoAttack is asked for and not installed.
-        ValueError: If a checkpoint does not fit, or the classes differ.
+        MissingFileError: If a config or a checkpoint does not exist.
+        MissingPackageError: If AutoAttack is asked for and not installed.
+        ConfigError: If a checkpoint does not fit, or the classes differ.
     """
     if 'teacher' in students:
         raise ConfigError('students: "teacher" is the name of the teacher itself, give another one')
@@ -157,12 +157,12 @@ def load_classifier(network: Network, name: str) -> ImageClassifier:
     """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
 
     Raises:
-        FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If the checkpoint does not fit.
+        MissingFileError: If the config or the checkpoint does not exist.
+        ConfigError: If the checkpoint does not fit.
     """
     config, checkpoint = network['config'], network['checkpoint']
     if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f'{name}: no checkpoint {str(checkpoint)!r}')
+        raise MissingFileError(f'{name}: no checkpoint {str(checkpoint)!r}')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(copy.deepcopy(load_model_config(config)))
     content = read_checkpoint(checkpoint)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, MissingFileError
 
 #: A scalar over the training: its value by epoch, or by iteration.
 Series = dict[float, float]
@@ -79,7 +79,7 @@ class LoggedRun:
         """The metric of the last validation, not of the best.
 
         Raises:
-            ValueError: If the run has never logged it.
+            ConfigError: If the run has never logged it.
         """
         series = self.val_series(metric)
         if not series:
@@ -98,7 +98,7 @@ class LoggedRun:
         """The last checkpoint of the run.
 
         Raises:
-            FileNotFoundError: If the folder holds none.
+            MissingFileError: If the folder holds none.
         """
         pointer = self.folder / 'last_checkpoint'
         if pointer.is_file():
@@ -112,7 +112,7 @@ class LoggedRun:
             if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem))
         ]
         if not numbered:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'{self.folder} holds no checkpoint epoch_*.pth; what needs networks can be left '
                 'out with --logs-only'
             )
@@ -128,12 +128,12 @@ def read_run(folder: Path) -> LoggedRun:
     """Read the folder of one training.
 
     Raises:
-        FileNotFoundError: If no training has logged there.
-        ValueError: If a log is damaged.
+        MissingFileError: If no training has logged there.
+        ConfigError: If a log is damaged.
     """
     logs = sorted(folder.glob(LOGS))
     if not logs:
-        raise FileNotFoundError(f'{folder} holds no run: there is no {folder}/{LOGS}')
+        raise MissingFileError(f'{folder} holds no run: there is no {folder}/{LOGS}')
     records = []
     for log in logs:
         for number, line in enumerate(log.read_text().splitlines(), start=1):
@@ -173,10 +173,10 @@ def find_run_folders(work_dir: Path) -> list[Path]:
     ``compare.json``, then those of earlier calls, and of one under way.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or it holds no run.
+        MissingFileError: If there is no such folder, or it holds no run.
     """
     if not work_dir.is_dir():
-        raise FileNotFoundError(f'no folder {work_dir}')
+        raise MissingFileError(f'no folder {work_dir}')
     if is_run(work_dir):
         return [work_dir]
     table = work_dir / 'compare.json'
@@ -188,7 +188,7 @@ def find_run_folders(work_dir: Path) -> list[Path]:
         seeds = sorted(folder.glob('seed_*'), key=lambda path: (len(path.name), path.name))
         folders += [path for path in seeds or [folder] if is_run(path)]
     if not folders:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{work_dir} holds no run: give the work dir of tools/train.py or tools/compare.py'
         )
     return folders
@@ -199,7 +199,7 @@ def _row_folder(work_dir: Path, row: dict[str, Any]) -> Path:
     for folder in (work_dir / row['name'], Path(row['folder'])):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(
+    raise MissingFileError(
         f'{work_dir}/compare.json names {row["folder"]}, but there is no such folder: call from '
         'where tools/compare.py was called'
     )
@@ -237,7 +237,7 @@ def read_experiments(work_dir: Path) -> list[Experiment]:
     """Read the runs below a work dir, by experiment.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or it holds no run.
+        MissingFileError: If there is no such folder, or it holds no run.
     """
     runs = [read_run(folder) for folder in find_run_folders(work_dir)]
     names = dict.fromkeys(run.name for run in runs)

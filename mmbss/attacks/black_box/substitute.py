@@ -12,7 +12,7 @@ from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class, pixel_size, project
 from mmbss.attacks.gradient_sign import PGDAttack
 from mmbss.engine.build import build_checked
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_arrays
 from mmbss.registry import ATTACKS
 
@@ -46,8 +46,8 @@ class SubstituteAttack(Attack):
         seed: Of the substitute's first weights and of the order of the images.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a parameter is out of its range, or there are no images to train with.
+        MissingFileError: If there is no such file.
+        ConfigError: If a parameter is out of its range, or there are no images to train with.
     """
 
     in_pixels = True
@@ -69,7 +69,7 @@ class SubstituteAttack(Attack):
                 f'{type(self.attack).__name__}'
             )
         if data_file is not None and not Path(data_file).is_file():
-            raise FileNotFoundError(f'SubstituteAttack: no file {data_file!r}')
+            raise MissingFileError(f'SubstituteAttack: no file {data_file!r}')
         for name, value in (('num_images', num_images), ('num_epochs', num_epochs)):
             if value < 1:
                 raise ConfigError(f'SubstituteAttack: {name} must be at least 1, got {value}')
