@@ -4,17 +4,31 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from mmbss.datasets.array_dataset import ArrayDataset
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.extras import named_extra
 from mmbss.registry import DATASETS
 
 TEST_SHARE = 0.3
 
-# a text file, slow to read
-read_digits = cache(load_digits)
+
+@cache
+def read_digits() -> dict[str, dict[str, np.ndarray]]:
+    """``images`` (N, 8, 8) uint8 in [0, 255] and ``labels`` (N,) of each split; slow to read."""
+    with named_extra():
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    digits = load_digits()
+    # the source has 17 grey levels, 0 to 16
+    images, labels = np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target
+    parts = train_test_split(
+        np.arange(len(labels)), test_size=TEST_SHARE, stratify=labels, random_state=0
+    )
+    return {
+        split: dict(images=images[rows], labels=labels[rows])
+        for split, rows in zip(('train', 'test'), parts, strict=True)
+    }
 
 
 @DATASETS.register_module()
@@ -45,20 +59,5 @@ class Digits(ArrayDataset):
         super().__init__(data_file='scikit-learn digits', **kwargs)
 
     def load_arrays(self) -> dict[str, np.ndarray]:
-        """``images`` (N, 8, 8) uint8 in [0, 255] and ``labels`` (N,) of the split."""
-        digits = read_digits()
-        # the source has 17 grey levels, 0 to 16
-        images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-        rows = dict(
-            zip(
-                ('train', 'test'),
-                train_test_split(
-                    np.arange(len(images)),
-                    test_size=TEST_SHARE,
-                    stratify=digits.target,
-                    random_state=0,
-                ),
-                strict=True,
-            )
-        )[self.split]
-        return dict(images=images[rows], labels=digits.target[rows])
+        """See :func:`read_digits`."""
+        return read_digits()[self.split]

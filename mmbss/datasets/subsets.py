@@ -45,6 +45,16 @@ def stratified_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
     return np.sort(np.concatenate(kept))
 
 
+def spread_rows(size: int, count: int) -> list[int]:
+    """So many rows of ``size``, evenly spread, since the classes of a dataset may be in order.
+
+    Examples:
+        >>> spread_rows(10, 4), spread_rows(2, 4)
+        ([0, 3, 6, 9], [0, 1])
+    """
+    return np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()
+
+
 class RowSubset(Subset):
     """Some rows of a mmpretrain dataset, which itself still looks like one.
 

@@ -1,8 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from mmbss.datasets import Digits
+from mmbss.datasets.digits import read_digits
+from mmbss.engine.errors import ConfigError
 
 
 @pytest.fixture(scope='module')
@@ -64,3 +68,10 @@ def test_mean_and_deviation_in_the_config_are_those_of_the_training_images(split
 def test_other_splits_are_refused():
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
         Digits('val')
+
+
+def test_a_missing_scikit_learn_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
+    monkeypatch.setattr('mmbss.datasets.digits.read_digits', read_digits.__wrapped__)
+    with pytest.raises(ConfigError, match=r"sklearn .*pip install 'mmbss\[digits\]'"):
+        Digits('test')

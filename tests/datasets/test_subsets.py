@@ -5,7 +5,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
 from mmbss.datasets import ClassSubset, Digits, StratifiedSubset
-from mmbss.datasets.subsets import stratified_rows
+from mmbss.datasets.subsets import spread_rows, stratified_rows
 from mmbss.registry import DATASETS
 
 
@@ -118,3 +118,13 @@ def test_classes_that_the_dataset_lacks_are_refused(digits, choice):
 def test_no_class_left_is_refused(digits, choice):
     with pytest.raises(ValueError, match='no class is left'):
         ClassSubset(digits, **choice)
+
+
+@pytest.mark.parametrize(('size', 'count'), [(100, 7), (5, 5), (3, 9), (10, 1)])
+def test_rows_are_spread_evenly_and_are_different_ones(size, count):
+    rows = spread_rows(size, count)
+    assert len(rows) == len(set(rows)) == min(size, count)
+    assert rows[0] == 0
+    assert count == 1 or rows[-1] == size - 1
+    gaps = np.diff(rows)
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1

@@ -1,0 +1,33 @@
+"""Packages that a part of mmbss needs, and the extras that install them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmbss.engine.errors import ConfigError
+
+#: Extra by the package that is imported.
+EXTRAS = dict(jinja2='report', matplotlib='report', sklearn='digits')
+
+
+@contextmanager
+def named_extra() -> Iterator[None]:
+    """Import within what an extra installs, where it is first needed.
+
+    Raises:
+        ConfigError: If it is not installed; names the extra.
+
+    Examples:
+        >>> with named_extra():
+        ...     raise ModuleNotFoundError(name='sklearn.datasets')
+        Traceback (most recent call last):
+        mmbss.engine.errors.ConfigError: sklearn is not installed: pip install 'mmbss[digits]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or '').partition('.')[0]
+        if package not in EXTRAS:
+            raise
+        raise ConfigError(
+            f"{package} is not installed: pip install 'mmbss[{EXTRAS[package]}]'"
+        ) from error
