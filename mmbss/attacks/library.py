@@ -11,7 +11,7 @@ from mmbss.attacks.base import Attack, AttackResult, judge
 from mmbss.attacks.functional import Bounds, in_base_class
 from mmbss.attacks.library_autoattack import prepare_autoattack
 from mmbss.attacks.library_foolbox import prepare_foolbox
-from mmbss.engine.errors import ConfigError, MissingPackageError
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 #: Finds adversarial images. Takes a module from (N, ...) float32 images in [0, 1] to (N, K)
@@ -49,7 +49,7 @@ class LibraryAttack(Attack):
             ``target`` of the result is the one reached.
 
     Raises:
-        MissingPackageError: If the library is not installed.
+        ConfigError: If the library is not installed.
         ConfigError: If the library has no such attack, or the attack does not take an argument;
             on a call without bounds.
 
@@ -75,7 +75,7 @@ class LibraryAttack(Attack):
             raise ConfigError(f'LibraryAttack: radius must be positive, got {radius}')
         module, requirement, prepare = LIBRARIES[library]
         if importlib.util.find_spec(module) is None:
-            raise MissingPackageError(
+            raise ConfigError(
                 f'LibraryAttack: {name!r} is of {library}, which is not installed: '
                 f"pip install '{requirement}'"
             )

@@ -25,10 +25,6 @@ class FileError(ConfigError, OSError):
     """A file that cannot be read, written or downloaded."""
 
 
-class MissingPackageError(ConfigError, ImportError):
-    """A package that a config asks for, but is not installed."""
-
-
 class MissingFileError(FileError, FileNotFoundError):
     """A file that is named, but is not there."""
 

@@ -76,7 +76,7 @@ def evaluate_networks(
 
     Raises:
         MissingFileError: If a config or a checkpoint does not exist.
-        MissingPackageError: If AutoAttack is asked for and not installed.
+        ConfigError: If AutoAttack is asked for and not installed.
         ConfigError: If a checkpoint does not fit, or the classes differ.
     """
     if 'teacher' in students:

@@ -274,7 +274,7 @@ def test_bad_arguments_for_autoattack(options, message, autoattack):
 def test_an_absent_library_is_named_with_the_command_that_installs_it(monkeypatch):
     absent = ('no_such_module', 'no-such-package>=1', None)
     monkeypatch.setitem(LIBRARIES, 'foolbox', absent)
-    with pytest.raises(ImportError, match=r"not installed: pip install 'no-such-package>=1'"):
+    with pytest.raises(ValueError, match=r"not installed: pip install 'no-such-package>=1'"):
         LibraryAttack('DDNAttack')
 
 
