@@ -1,16 +1,16 @@
 """mmbss: knowledge distillation at the teacher's decision boundary, a plug-in for MMPretrain.
 
-Importing the package repairs the platform, and its registries load what a config names when they
-are first asked, so a config needs one line: ``custom_imports = dict(imports=['mmbss'])``.
+Importing the package is quick: what it repairs of the platform is repaired as soon as the library
+in question is imported, and the registries load what a config names when they are first asked. So
+a config needs one line: ``custom_imports = dict(imports=['mmbss'])``.
 
 To understand the method, read :mod:`mmbss.attacks`, :mod:`mmbss.boundary`, :mod:`mmbss.losses` and
 :mod:`mmbss.distillers`, and nothing else.
 """
 
-from mmbss.engine.compat import repair_platform
+from mmbss.engine.repairs import repair_platform
+from mmbss.version import __version__
 
 repair_platform()
-
-from mmbss.version import __version__  # noqa: E402
 
 __all__ = ['__version__']

@@ -24,8 +24,8 @@ from mmbss.engine.cli import (
     merge_common_arguments,
     merge_options,
 )
-from mmbss.engine.compat import prepare_cpu_distributed
 from mmbss.engine.errors import ConfigError, readable_errors
+from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
 
 
 def parse_args() -> argparse.Namespace:

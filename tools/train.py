@@ -23,9 +23,9 @@ from mmbss.engine.cli import (
     merge_options,
     section,
 )
-from mmbss.engine.compat import prepare_cpu_distributed
 from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
 from mmbss.engine.errors import readable_errors
+from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
 from mmbss.engine.trial import try_training
 from mmbss.engine.work_dir import claimed_work_dir
 

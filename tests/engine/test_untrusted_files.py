@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
@@ -22,10 +23,11 @@ from mmbss.attacks import SubstituteAttack
 from mmbss.datasets import ArrayDataset
 from mmbss.distillers.logit_cache import LogitCache
 from mmbss.distillers.teacher import load_strictly
-from mmbss.engine.compat import guard_mmengine_checkpoints, history_statistic
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.files import read_arrays, read_checkpoint
-from mmbss.report.evaluation import load_classifier
+from mmbss.engine.repairs import checkpoint_loading
+from mmbss.engine.safe_globals import history_statistic
+from mmbss.report.classifiers import load_classifier
 
 ROOT = Path(__file__).parents[2]
 
@@ -509,7 +511,7 @@ def test_names_of_openmmlab_stand_for_guarded_urls(serve, tmp_path, marker, monk
 
 
 def test_a_second_guard_changes_nothing(tmp_path, marker):
-    guard_mmengine_checkpoints()
+    checkpoint_loading.repair(checkpoint)
     HOSTILE['zip'](marker, tmp_path / 'evil.pth')
     with refused(tmp_path):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'evil.pth'))

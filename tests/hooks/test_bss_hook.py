@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmbss.engine.compat import allow_mmengine_checkpoints
+from mmbss.engine.safe_globals import allow_mmengine_checkpoints
 from mmbss.hooks import BSSHook, LinearSchedule
 
 PUBLISHED = dict(loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.75))
@@ -287,7 +287,7 @@ def train_hint(make_runner, hint_config, tmp_path):
 
 
 def regressor(runner):
-    return runner.model.distillation_losses['loss_hint'].regressor
+    return runner.model.terms['loss_hint'].regressor
 
 
 def test_a_resumed_run_equals_the_whole_one_with_its_regressor(

@@ -1,0 +1,37 @@
+"""Have mmengine read checkpoints with :func:`mmbss.engine.files.read_checkpoint`.
+
+Cause: mmengine loads what it downloads with ``weights_only=False``, over http too, and the onedl
+fork falls back to that for local files that were refused. A resume also runs the text in
+``meta['config']``, where mmengine itself stores none. So a checkpoint in ``load_from``,
+``--resume`` or an ``init_cfg`` could run code.
+"""
+
+from typing import Any
+
+
+def repair(checkpoint: Any) -> None:
+    """Replace the loaders in ``mmengine.runner.checkpoint``."""
+    # mmcls://, openmmlab:// and torchvision:// stand for URLs and end here
+    checkpoint.load_from_http = load_from_http
+    register = checkpoint.CheckpointLoader.register_scheme
+    register('', load_from_local, force=True)
+    # those of object stores are refused, for they cannot be read safely
+    stores = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+    register(('http://', 'https://', *stores), load_from_http, force=True)
+
+
+def load_from_local(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
+    """Read a file, or download one, without the text that a resume would run."""
+    from mmbss.engine.files import read_checkpoint
+
+    content = read_checkpoint(filename, map_location)
+    meta = content.get('meta')
+    if isinstance(meta, dict):
+        # not pop(): an OrderedDict from a pickle may have a method of that name of its own
+        content['meta'] = {key: meta[key] for key in dict.keys(meta) if key != 'config'}
+    return content
+
+
+def load_from_http(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
+    """The same without the progress bar that mmengine asks for."""
+    return load_from_local(filename, map_location)

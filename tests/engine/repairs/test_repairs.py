@@ -1,0 +1,108 @@
+"""The repairs are in force whatever was imported first, and importing mmbss imports nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from mmbss.engine import repairs
+from mmbss.engine.repairs import REPAIRS
+
+#: Imported by nothing that does without it.
+HEAVY = (
+    *('mmengine.runner', 'mmpretrain', 'torchvision', 'mmcv', 'cv2'),
+    *('sklearn', 'pandas', 'matplotlib', 'scipy'),
+)
+
+#: What each repair has changed, once its library is imported.
+CHANGED = {
+    'checkpoint_loading': """
+from mmengine.runner.checkpoint import CheckpointLoader, load_from_http
+loaders = {*CheckpointLoader._schemes.values(), load_from_http}
+own = {loader for loader in loaders if loader.__module__.startswith('mmbss.')}
+assert {loader.__name__ for loader in loaders - own} == {
+    'load_from_openmmlab', 'load_from_mmcls', 'load_from_torchvision'}, loaders
+""",
+    'config_package': """
+from mmengine.config import Config
+assert Config.fromstring("_base_ = 'mmbss::baseline/resnet14_1xb64-30e_digits.py'", '.py').model
+""",
+    'failed_resume': """
+from mmengine.runner import Runner
+assert Runner.resume.__wrapped__
+""",
+    'history_buffers': """
+import torch
+assert 'mmengine.logging.history_buffer.HistoryBuffer' in {
+    f'{each.__module__}.{each.__name__}' for each in torch.serialization.get_safe_globals()
+    if isinstance(each, type)}
+""",
+    'negative_hue': """
+import mmcv, numpy
+from mmcv.image.photometric import adjust_hue
+assert adjust_hue is mmcv.adjust_hue
+mmcv.adjust_hue(numpy.zeros((1, 1, 3), numpy.uint8), -0.1)
+""",
+    'own_registries': """
+from mmengine.registry import MODELS
+assert MODELS.get('mmbss.KDLoss')
+""",
+    'torchvision_operators': """
+import mmpretrain.models
+""",
+    'unreadable_images': """
+from mmcv.transforms import LoadImageFromFile
+assert LoadImageFromFile.transform.__wrapped__
+""",
+}
+
+
+def test_every_repair_is_tried_here():
+    assert sorted(CHANGED) == sorted(name for names in REPAIRS.values() for name in names)
+
+
+def test_every_module_of_the_folder_is_in_the_table_or_is_called_by_name():
+    files = {
+        path.stem
+        for path in Path(repair_platform.__wrapped__.__code__.co_filename).parent.glob('*.py')
+    }
+    by_name = {'__init__', 'cpu_processes', 'import_warnings', 'openmmlab_stack'}
+    assert files - by_name == set(CHANGED)
+
+
+@pytest.mark.parametrize('name', CHANGED)
+def test_a_library_that_is_imported_later_is_repaired_then(python, name):
+    python('-c', f'import mmbss\n{CHANGED[name]}')
+
+
+def test_libraries_that_are_there_already_are_repaired_at_once(python):
+    libraries = ', '.join(library for library in REPAIRS)
+    python('-c', f'import {libraries}\nimport mmbss\n{"".join(CHANGED.values())}')
+
+
+@pytest.mark.parametrize('name', ['failed_resume', 'unreadable_images'])
+def test_without_them_nothing_is_changed(python, name):
+    assert 'no attribute' in python('-c', CHANGED[name], check=False).stderr
+
+
+@pytest.mark.parametrize('module', ['mmbss', 'mmbss.registry'])
+def test_importing_the_package_imports_no_library_that_it_repairs(python, module):
+    code = f'import sys, {module}; print(sorted(set({("torch", *HEAVY)}) & set(sys.modules)))'
+    assert python('-c', code).stdout.splitlines()[-1] == '[]'
+
+
+@pytest.mark.parametrize('room', ['attacks', 'losses', 'boundary'])
+def test_what_the_method_is_made_of_is_quickly_there(python, room):
+    code = f'import sys, mmbss.{room}; print(sorted(set({HEAVY}) & set(sys.modules)))'
+    assert python('-c', code).stdout.splitlines()[-1] == '[]'
+
+
+def test_nothing_is_repaired_twice(python):
+    code = """
+from mmengine.runner import Runner
+import mmbss
+from mmbss.engine.repairs import repair_platform
+once = Runner.resume
+repair_platform()
+assert Runner.resume is once
+"""
+    python('-c', code)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from mmbss.engine.repairs import torchvision_operators
+
+#: What such a wheel does: fake versions of operators whose library could not be loaded.
+FAKES = """
+import torch
+torch.library.register_fake('torchvision::nms')(lambda dets, scores, threshold: dets)
+torch.library.register_fake('torchvision::qnms')(lambda *args: args[0])
+"""
+
+
+@pytest.fixture
+def install(tmp_path, python):
+    """Put a torchvision of some build before the one that is installed, and run code with it."""
+
+    def run(version, code, check=True):
+        package = tmp_path / 'torchvision'
+        package.mkdir(exist_ok=True)
+        (package / '__init__.py').write_text(FAKES)
+        (package / 'version.py').write_text(version)
+        return python('-c', code, check=check, environment=dict(PYTHONPATH=str(tmp_path)))
+
+    return run
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason='of a CPU build of torch')
+@pytest.mark.parametrize('version', ["__version__ = '0.28.0+cu130'\n", "a = 1\ncuda = '12.1'\n"])
+@pytest.mark.parametrize('first', ['mmbss, torch', 'torch, mmbss', 'mmbss'])
+def test_a_torchvision_for_cuda_becomes_importable_beside_a_cpu_build(install, version, first):
+    broken = install(version, 'import torchvision', check=False)
+    assert 'operator torchvision::nms does not exist' in broken.stderr
+    install(version, f'import {first}, torchvision')
+
+
+@pytest.mark.parametrize('version', ["__version__ = '0.28.0+cpu'\n", "__version__ = '0.28.0'\n"])
+def test_nothing_is_declared_for_another_build(install, version):
+    # so a torchvision that does not work for another reason says so itself
+    broken = install(version, 'import mmbss, torch, torchvision', check=False)
+    assert 'operator torchvision::nms does not exist' in broken.stderr
+
+
+def test_nothing_is_declared_with_a_build_of_torch_for_cuda(monkeypatch):
+    monkeypatch.setattr(torchvision_operators, 'is_for_cuda', lambda: True)
+    monkeypatch.delitem(torchvision_operators.sys.modules, 'torchvision', raising=False)
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(torch.library, 'Library', None)
+    torchvision_operators.repair(torch)
+
+
+def test_a_torchvision_that_has_been_imported_is_left_alone(monkeypatch):
+    monkeypatch.setattr(torchvision_operators, 'is_for_cuda', lambda: True)
+    monkeypatch.setitem(torchvision_operators.sys.modules, 'torchvision', object())
+    monkeypatch.setattr(torch.library, 'Library', None)
+    torchvision_operators.repair(torch)
+
+
+def test_no_torchvision_is_no_error(monkeypatch):
+    monkeypatch.setattr(torchvision_operators.util, 'find_spec', lambda name: None)
+    assert not torchvision_operators.is_for_cuda()
