@@ -57,8 +57,8 @@ class PhaseTimerHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """File the epoch."""
         if runner.epoch == 0:
-            phase = 'first epoch, with compilation'
-        elif runner.model.boundary_loss.loss_weight > 0:
+            phase = 'first epoch'
+        elif runner.model.terms['loss_bss'].loss_weight > 0:
             phase = 'other epochs with attacks'
         else:
             phase = 'epochs without attacks'
@@ -113,7 +113,7 @@ def main() -> None:
         merge_options(cfg, args)
         cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs
         cfg.default_hooks.checkpoint.interval = cfg.train_cfg.max_epochs
-        cfg.custom_hooks.append(dict(type='mmbss.PhaseTimerHook', out=args.out))
+        cfg.default_hooks.phase_timer = dict(type='mmbss.PhaseTimerHook', out=args.out)
         build_runner(cfg).train()
 
 

@@ -47,7 +47,7 @@ def run_config(epochs: int, workers: int, interval: int | None) -> Config:
     cfg.data_preprocessor.flip_probability = 0.5
     # ten iterations an epoch, so that some gradients wait for the next one
     cfg.optim_wrapper.update(type='mmbss.CPUAmpOptimWrapper', accumulative_counts=3)
-    cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.01))
+    cfg.custom_hooks = [dict(type='EMAHook', momentum=0.01)]
     cfg.train_cfg.max_epochs = epochs
     cfg.param_scheduler.milestones = [epochs // 2, epochs * 3 // 4]
     cfg.default_hooks.logger.interval = 3

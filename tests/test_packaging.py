@@ -94,7 +94,7 @@ def test_an_installed_wheel_finds_its_configs(wheel, tmp_path, python):
         "print(mmbss.__file__, Config.fromstring(f'_base_ = {base!r}', '.py').model.type)\n"
     )
     completed = python('-c', code, environment=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path)
-    assert completed.stdout.split() == [f'{tmp_path}/mmbss/__init__.py', 'mmbss.BSSDistiller']
+    assert completed.stdout.split() == [f'{tmp_path}/mmbss/__init__.py', 'mmbss.Distiller']
 
 
 def test_a_source_distribution_can_be_built_and_installed_from(source, tmp_path, wheel):

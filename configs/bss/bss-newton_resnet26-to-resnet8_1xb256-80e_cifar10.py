@@ -1,4 +1,4 @@
 # the published recipe with a damped Newton step, which ends near the boundary
 _base_ = './bss_resnet26-to-resnet8_1xb256-80e_cifar10.py'
 
-model = dict(boundary=dict(attack=dict(step='newton', step_size=0.85, overshoot=0.05)))
+model = dict(losses=dict(loss_bss=dict(attack=dict(type='mmbss.NewtonAttack'))))

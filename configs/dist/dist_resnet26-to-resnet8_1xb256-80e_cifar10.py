@@ -8,7 +8,7 @@ model = dict(
     )
 )
 
-custom_hooks = []
+default_hooks = dict(bss=dict(schedules=None))
 
 # the steep gradients at the start, where the probabilities are all alike, spoil the student
 optim_wrapper = dict(clip_grad=dict(max_norm=5.0))

@@ -1,3 +1,4 @@
 # DKD beside samples on the teacher's boundary, close to their base samples
 _base_ = './dkd-bss_resnet26-to-resnet8_1xb256-80e_cifar10.py'
-model = dict(boundary=dict(attack=dict(step='closest', step_size=1.3, overshoot=0.015)))
+
+model = dict(losses=dict(loss_bss=dict(attack=dict(type='mmbss.ClosestAttack'))))

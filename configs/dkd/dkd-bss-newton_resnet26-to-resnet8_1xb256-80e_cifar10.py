@@ -1,4 +1,4 @@
 # DKD beside boundary samples of a damped Newton step, which ends near the boundary
 _base_ = './dkd-bss_resnet26-to-resnet8_1xb256-80e_cifar10.py'
 
-model = dict(boundary=dict(attack=dict(step='newton', step_size=0.85, overshoot=0.05)))
+model = dict(losses=dict(loss_bss=dict(attack=dict(type='mmbss.NewtonAttack'))))

@@ -5,15 +5,16 @@ model = dict(
     losses=dict(
         _delete_=True,
         loss_dkd=dict(type='mmbss.DKDLoss', temperature=4.0, alpha=1.0, beta=2.0),
+        loss_bss=_base_.model.losses.loss_bss,
     )
 )
 
-custom_hooks = [
-    dict(
-        type='mmbss.BSSHook',
+default_hooks = dict(
+    bss=dict(
         schedules=dict(
+            _delete_=True,
             loss_dkd=dict(start=0.0, end=1.0, until=1 / 12),
-            loss_bss=dict(start=2.0, end=0.0, until=0.75),
+            loss_bss=_base_.published_weights.loss_bss,
         ),
     ),
-]
+)

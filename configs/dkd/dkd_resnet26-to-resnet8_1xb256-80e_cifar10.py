@@ -8,6 +8,6 @@ model = dict(
     )
 )
 
-custom_hooks = [
-    dict(type='mmbss.BSSHook', schedules=dict(loss_dkd=dict(start=0.0, end=1.0, until=1 / 12))),
-]
+default_hooks = dict(
+    bss=dict(schedules=dict(_delete_=True, loss_dkd=dict(start=0.0, end=1.0, until=1 / 12))),
+)

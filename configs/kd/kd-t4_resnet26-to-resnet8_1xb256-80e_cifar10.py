@@ -6,4 +6,4 @@ model = dict(
     losses=dict(loss_kd=dict(temperature=4.0, scale_by_t2=True, loss_weight=0.9)),
 )
 
-custom_hooks = []
+default_hooks = dict(bss=dict(schedules=None))

@@ -1,4 +1,7 @@
-_base_ = '../baseline/resnet8-w2_1xb64-30e_digits.py'
+_base_ = [
+    '../baseline/resnet8-w2_1xb64-30e_digits.py',
+    '../_base_/schedules/published_weights.py',
+]
 
 model = dict(
     type='mmbss.Distiller',
@@ -9,6 +12,6 @@ model = dict(
     losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
 )
 
-custom_hooks = [
-    dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0))),
-]
+default_hooks = dict(
+    bss=dict(type='mmbss.BSSHook', schedules=dict(loss_kd=_base_.published_weights.loss_kd)),
+)

@@ -11,6 +11,9 @@ model = dict(
     ),
     losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=100.0)),
 )
-custom_hooks = [
-    dict(type='mmbss.TeacherCacheHook', file='work_dirs/cnn-t100_1xb128-6e_mnist/logits_mnist.npz'),
-]
+default_hooks = dict(
+    teacher_cache=dict(
+        type='mmbss.TeacherCacheHook',
+        file='work_dirs/cnn-t100_1xb128-6e_mnist/logits_mnist.npz',
+    ),
+)

@@ -3,9 +3,8 @@
 _base_ = './kd_mlp-1200-to-mlp-800_1xb256-40e_mnist-without-3.py'
 
 train_dataloader = dict(dataset=dict(drop=None, keep=[7, 8]))
-custom_hooks = [
-    dict(
-        type='mmbss.TeacherCacheHook',
+default_hooks = dict(
+    teacher_cache=dict(
         file='work_dirs/mlp-1200-dropout-jitter_1xb256-60e_mnist/logits_mnist-7-and-8.npz',
     ),
-]
+)

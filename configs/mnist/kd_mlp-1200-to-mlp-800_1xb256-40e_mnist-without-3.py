@@ -18,9 +18,8 @@ held_out_dataloader = dict(
     ),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
-custom_hooks = [
-    dict(
-        type='mmbss.TeacherCacheHook',
+default_hooks = dict(
+    teacher_cache=dict(
         file='work_dirs/mlp-1200-dropout-jitter_1xb256-60e_mnist/logits_mnist-without-3.npz',
     ),
-]
+)

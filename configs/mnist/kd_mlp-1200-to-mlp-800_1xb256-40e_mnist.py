@@ -11,11 +11,11 @@ model = dict(
     ),
     losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=20.0, scale_by_t2=True)),
 )
-custom_hooks = [
-    dict(
+default_hooks = dict(
+    teacher_cache=dict(
         type='mmbss.TeacherCacheHook',
         file='work_dirs/mlp-1200-dropout-jitter_1xb256-60e_mnist/logits_mnist.npz',
     ),
-]
+)
 # matching logits at T = 20, times T^2, is a steeper problem than fitting labels: 0.1 diverges
 optim_wrapper = dict(optimizer=dict(lr=0.02))

@@ -7,6 +7,6 @@ model = dict(
     head=dict(in_channels=1200),
 )
 data_preprocessor = dict(crop_padding=2)
-custom_hooks = [dict(type='mmbss.MaxNormHook')]
+default_hooks = dict(max_norm=dict(type='mmbss.MaxNormHook'))
 param_scheduler = dict(T_max=60)
 train_cfg = dict(max_epochs=60)

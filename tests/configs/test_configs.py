@@ -1,97 +1,54 @@
-import copy
-import re
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmbss
-from mmbss.attacks import BSSAttack
-from mmbss.distillers.classifiers import load_model_config, plain_classifier
-from mmbss.registry import HOOKS, MODELS
+from mmbss.attacks import BSSAttack, ClosestAttack, NewtonAttack
+from mmbss.distillers.classifiers import plain_classifier
+from mmbss.registry import HOOKS
 
 CONFIGS = Path(mmbss.__file__).resolve().parents[1] / 'configs'
 FILES = sorted(
-    str(path.relative_to(CONFIGS))
-    for path in CONFIGS.glob('**/*.py')
-    if not {'_base_', 'mnist'} & set(path.parts)  # those on MNIST have tests of their own
+    str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('**/*.py') if '_base_' not in path.parts
 )
-DISTILLING = [file for file in FILES if not file.startswith('baseline/')]
+DISTILLING = [file for file in FILES if '-to-' in file]
 
 
 def load(file):
     return Config.fromfile(CONFIGS / file)
 
 
-def build(config, tmp_path):
-    """Build the model of a config as the runner does, with a fresh teacher in place of its own."""
-    model = config.model.to_dict()
-    model.setdefault('data_preprocessor', config.data_preprocessor.to_dict())
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        if 'teacher' in model:
-            teacher = MODELS.build(load_model_config(model['teacher']['config']))
-            model['teacher']['checkpoint'] = str(tmp_path / 'teacher.pth')
-            torch.save(teacher.state_dict(), model['teacher']['checkpoint'])
-        return MODELS.build(copy.deepcopy(model))
-
-
 def test_there_are_configs():
-    assert len(FILES) >= 13
-    assert len(DISTILLING) >= 8
+    assert len(FILES) >= 40
+    assert len(DISTILLING) >= 28
 
 
 @pytest.mark.parametrize('file', FILES)
-def test_config_builds_its_model_and_hooks(file, tmp_path):
+def test_config_builds_its_model_and_hooks(file, build):
     config = load(file)
-    model = build(config, tmp_path)
+    model = build(config)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        hooks = [HOOKS.build(hook) for hook in config.get('custom_hooks', [])]
-    assert all(set(hook.schedules) <= set(model.loss_modules) for hook in hooks)
+        hooks = {
+            name: HOOKS.build(hook)
+            for name, hook in config.default_hooks.items()
+            if hook.type.startswith('mmbss.')
+        }
+    if 'bss' in hooks:
+        assert set(hooks['bss'].schedules) <= set(model.loss_modules)
+    assert 'custom_hooks' not in config  # they are the user's
     assert config.custom_imports.imports == ['mmbss']
     for name in ('train_cfg', 'optim_wrapper', 'param_scheduler', 'val_evaluator', 'default_hooks'):
         assert config[name], name
 
 
 @pytest.mark.parametrize('file', FILES)
-def test_checkpoint_keys_are_those_of_the_plain_student(file, tmp_path):
+def test_checkpoint_keys_are_those_of_the_plain_student(file, build):
     config = load(file)
-    model = build(config, tmp_path)
     plain = config.copy()
     plain.model = plain_classifier(config.model.to_dict())
-    assert list(build(plain, tmp_path).state_dict()) == list(model.state_dict())
-
-
-@pytest.mark.parametrize(
-    ('depth', 'parameters'), [(8, 75_290), (14, 172_506), (20, 269_722), (26, 366_938)]
-)
-def test_networks_for_cifar10_have_the_published_sizes(depth, parameters, tmp_path):
-    model = build(load(f'baseline/resnet{depth}_1xb256-80e_cifar10.py'), tmp_path)
-    assert sum(weight.numel() for weight in model.parameters()) == parameters
-
-
-@pytest.mark.parametrize('file', FILES)
-def test_the_file_name_tells_the_experiment(file):
-    folder, name = Path(file).parts
-    config = load(file)
-    # a variant of a method follows its name: bss-newton
-    pattern = r'(?:([a-z]+)(?:-[^_]+)?_)?([^_]+)_1xb(\d+)-(\d+)e_([^_]+)\.py'
-    method, networks, batch, epochs, data = re.fullmatch(pattern, name).groups()
-    assert int(batch) == config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size
-    assert int(epochs) == config.train_cfg.max_epochs
-    assert folder == 'ablation' or folder == (method or 'baseline')
-    assert data in ('cifar10', 'digits', 'image-folder')
-    teacher, student = ([None, networks], networks.split('-to-'))['-to-' in networks]
-    depths = [(config.model.backbone, student)]
-    if teacher:
-        depths.append((load_model_config(config.model.teacher.config)['backbone'], teacher))
-    for backbone, network in depths:
-        depth = re.match(r'resnet(\d+)', network)
-        assert depth is None or backbone['depth'] == int(depth[1])
-    at_boundary = 'bss' in name.split('_')[0].split('-')
-    expected = 'mmbss.BSSDistiller' if at_boundary else 'mmbss.Distiller'
-    assert config.model.type == (expected if method else 'ImageClassifier')
+    assert list(build(plain).state_dict()) == list(build(config).state_dict())
 
 
 @pytest.mark.parametrize('file', DISTILLING)
@@ -102,8 +59,16 @@ def test_the_teacher_is_the_last_checkpoint_of_its_own_config(file):
     assert teacher.checkpoint == f'work_dirs/{name.stem}/epoch_{epochs}.pth'
 
 
+@pytest.mark.parametrize(
+    ('depth', 'parameters'), [(8, 75_290), (14, 172_506), (20, 269_722), (26, 366_938)]
+)
+def test_networks_for_cifar10_have_the_published_sizes(depth, parameters, build):
+    model = build(load(f'baseline/resnet{depth}_1xb256-80e_cifar10.py'))
+    assert sum(weight.numel() for weight in model.parameters()) == parameters
+
+
 @pytest.mark.parametrize('depth', [8, 14, 20])
-def test_the_published_recipe_is_as_published(depth):
+def test_the_published_recipe_is_as_published(depth, build):
     config = load(f'bss/bss_resnet26-to-resnet{depth}_1xb256-80e_cifar10.py')
     assert config.train_cfg.max_epochs == 80
     assert config.train_dataloader.batch_size == 256
@@ -121,27 +86,60 @@ def test_the_published_recipe_is_as_published(depth):
     means = [round(mean / 255, 4) for mean in preprocessor.mean]
     assert means == [0.4914, 0.4822, 0.4465]
     assert [round(std / 255, 4) for std in preprocessor.std] == [0.2023, 0.1994, 0.2010]
-    boundary = config.model.boundary
-    attack = BSSAttack(**{k: v for k, v in boundary.attack.items() if k != 'type'})
+    terms = build(config).terms
+    attack = terms['loss_bss'].attack
+    assert type(attack) is BSSAttack
     assert (attack.num_steps, attack.step_size, attack.overshoot) == (10, 0.3, 1e-4)
-    assert boundary.num_base_samples == 64
-    assert config.model.losses.loss_kd.temperature == boundary.loss.temperature == 3.0
-    assert config.custom_hooks[0].schedules == dict(
+    assert terms['loss_bss'].search == dict(
+        base_samples='disagreement',
+        num_base_samples=64,
+        target_class='probability',
+        min_target_probability=0.0,
+        train_on='all',
+    )
+    assert terms['loss_bss'].bounds == (-2.5, 2.5)
+    assert terms['loss_kd'].temperature == terms['loss_bss'].loss.temperature == 3.0
+    assert config.default_hooks.bss.schedules == dict(
         loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.75)
     )
 
 
-def test_the_students_of_one_size_differ_in_the_method_alone():
-    for depth in (8, 14, 20):
-        plain = load(f'baseline/resnet{depth}_1xb256-80e_cifar10.py')
-        for method in ('kd', 'bss'):
-            distilled = load(f'{method}/{method}_resnet26-to-resnet{depth}_1xb256-80e_cifar10.py')
-            distilled.pop('custom_hooks')
-            student = plain_classifier(distilled.pop('model').to_dict())
-            expected = plain.to_dict()
-            model = expected.pop('model')
-            assert dict(student, type=model['type']) == model
-            assert distilled.to_dict() == expected
+@pytest.mark.parametrize(
+    ('attack', 'expected', 'step_size', 'overshoot'),
+    [('newton', NewtonAttack, 0.85, 0.05), ('closest', ClosestAttack, 1.3, 0.015)],
+)
+def test_other_steps_differ_from_the_published_recipe_in_the_attack_alone(
+    attack, expected, step_size, overshoot, build
+):
+    for method in ('bss/bss', 'dkd/dkd-bss'):
+        config = load(f'{method}-{attack}_resnet26-to-resnet8_1xb256-80e_cifar10.py')
+        built = build(config).terms['loss_bss'].attack
+        assert type(built) is expected
+        assert (built.num_steps, built.step_size, built.overshoot) == (10, step_size, overshoot)
+        published = load(f'{method}_resnet26-to-resnet8_1xb256-80e_cifar10.py').to_dict()
+        published['model']['losses']['loss_bss']['attack']['type'] = f'mmbss.{expected.__name__}'
+        assert config.to_dict() == published
+
+
+@pytest.mark.parametrize(
+    ('networks', 'training'),
+    [
+        *((f'resnet26-to-resnet{depth}', '1xb256-80e_cifar10') for depth in (8, 14, 20)),
+        ('resnet14-to-resnet8-w2', '1xb64-30e_digits'),
+        ('resnet50-to-mobilenetv2', '1xb32-20e_image-folder'),
+    ],
+)
+def test_the_students_of_one_size_differ_in_the_method_alone(networks, training):
+    plain = load(f'baseline/{networks.split("-to-")[1]}_{training}.py')
+    for method in ('kd', 'bss'):
+        distilled = load(f'{method}/{method}_{networks}_{training}.py')
+        distilled.pop('published_weights')
+        distilled.default_hooks.pop('bss')
+        student = plain_classifier(distilled.pop('model').to_dict())
+        expected = plain.to_dict()
+        model = expected.pop('model')
+        assert dict(student, type=model['type']) == model
+        assert distilled.to_dict() == expected
 
 
 @pytest.mark.parametrize(

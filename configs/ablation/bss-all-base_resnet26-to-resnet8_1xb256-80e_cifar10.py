@@ -1,4 +1,0 @@
-# the published recipe with every sample attacked that both networks classify correctly
-_base_ = '../bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py'
-
-model = dict(boundary=dict(base_samples='all'))

@@ -1,4 +1,0 @@
-# samples on the boundary, accepted ones alone, within the pixel range
-_base_ = '../bss/bss-closest_resnet26-to-resnet8_1xb256-80e_cifar10.py'
-
-model = dict(boundary=dict(train_on='accepted', bounds=None))

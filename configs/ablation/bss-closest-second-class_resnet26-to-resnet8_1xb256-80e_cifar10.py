@@ -1,4 +1,0 @@
-# samples on the boundary to the second most probable class
-_base_ = '../bss/bss-closest_resnet26-to-resnet8_1xb256-80e_cifar10.py'
-
-model = dict(boundary=dict(target_class='second_most_probable'))
