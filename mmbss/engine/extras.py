@@ -18,9 +18,9 @@ def named_extra() -> Iterator[None]:
 
     Examples:
         >>> with named_extra():
-        ...     raise ModuleNotFoundError(name='sklearn.datasets')
+        ...     raise ModuleNotFoundError(name='jinja2')
         Traceback (most recent call last):
-        mmbss.engine.errors.ConfigError: sklearn is not installed: pip install 'mmbss[digits]'
+        mmbss.engine.errors.ConfigError: jinja2 is not installed: pip install 'mmbss[report]'
     """
     try:
         yield
