@@ -63,3 +63,15 @@ def test_the_name_tells_the_networks(path):
 def test_no_two_configs_share_a_name():
     # the work dir of a run is called after its config
     assert len({path.stem for path in FILES}) == len(FILES)
+
+
+@pytest.mark.parametrize(
+    'folder', sorted({path.parent for path in FILES}), ids=lambda path: path.name
+)
+def test_every_folder_says_how_to_run_its_configs(folder):
+    text = (folder / 'README.md').read_text()
+    named = re.findall(r'configs/(\S+\.py)', text)
+    assert {CONFIGS / file for file in named} & set(FILES)
+    linked = re.findall(r'\]\((?!https://)(.+?)\)', text)
+    for path in (*(CONFIGS / file for file in named), *(folder / link for link in linked)):
+        assert path.exists(), path
