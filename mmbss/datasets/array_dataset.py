@@ -42,7 +42,7 @@ class ArrayDataset(BaseDataset):
 
     def __init__(
         self,
-        data_file: str,
+        data_file: str = '',
         pipeline: Sequence[dict] = PACK_ONLY,
         metainfo: dict[str, Any] | None = None,
         **kwargs: Any,

@@ -17,7 +17,7 @@ from mmbss.distillers.split_batch import has_batch_norm, split_batch
 from mmbss.distillers.teacher import Teacher
 from mmbss.distillers.term_dict import TermDict, logged
 from mmbss.engine.build import accepted_keys, build_checked, check_keys, check_known
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, naming
 from mmbss.losses import Answer, Batch, TeacherBatch, Term
 from mmbss.registry import MODELS
 
@@ -211,6 +211,8 @@ class Distiller(ImageClassifier):
             ConfigError: If something does not fit.
         """
         with torch.no_grad():
+            with naming('model.teacher'):
+                self.teacher(inputs)
             self.learn(inputs, data_samples, self.terms.all())
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

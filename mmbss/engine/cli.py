@@ -9,7 +9,8 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
-from mmbss.engine.config_checks import TOP_LEVEL, check_config, check_known, check_outdated
+from mmbss.engine.build import check_known
+from mmbss.engine.config_checks import TOP_LEVEL, check_config, check_outdated
 from mmbss.engine.errors import ConfigError, one_line
 from mmbss.registry import RUNNERS
 

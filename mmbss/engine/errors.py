@@ -3,8 +3,9 @@
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -105,3 +106,18 @@ def naming(part: str) -> Iterator[None]:
         if not is_of_input(error):
             raise
         raise ConfigError(f'{part}: {type(error).__name__}: {one_line(error)}') from error
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise a :class:`ConfigError` if there is any problem."""
+    if problems := list(problems):
+        raise ConfigError(*problems)
+
+
+def problems_of(check: Callable[..., Any], *args: Any) -> list[str]:
+    """What a function refuses of its arguments, instead of the error that it raises."""
+    try:
+        check(*args)
+    except ConfigError as error:
+        return lines_of(error)
+    return []

@@ -9,7 +9,7 @@ from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import Runner
 
 from mmbss import registry
-from mmbss.engine.config_checks.arguments import find_arguments
+from mmbss.engine.build import find_arguments
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 

@@ -11,8 +11,8 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmbss.engine.config_checks.agreement import check_agreement
-from mmbss.engine.config_checks.arguments import find_arguments
-from mmbss.engine.config_checks.keys import check_keys, check_known
+from mmbss.engine.build import find_arguments
+from mmbss.engine.build import check_keys, check_known
 from mmbss.engine.config_checks.places import (
     LOADERS,
     LOOPS,
