@@ -4,19 +4,23 @@ from mmbss.attacks.base import Attack, AttackResult
 from mmbss.attacks.black_box.gradient_estimation import GradientEstimationAttack
 from mmbss.attacks.black_box.substitute import SubstituteAttack
 from mmbss.attacks.bss import BSSAttack
+from mmbss.attacks.closest import ClosestAttack
 from mmbss.attacks.gradient_sign import FGSMAttack, PGDAttack
 from mmbss.attacks.jsma import JSMAAttack
 from mmbss.attacks.library import LibraryAttack
+from mmbss.attacks.newton import NewtonAttack
 from mmbss.attacks.noise import RandomNoiseAttack
 
 __all__ = [
     'Attack',
     'AttackResult',
     'BSSAttack',
+    'ClosestAttack',
     'FGSMAttack',
     'GradientEstimationAttack',
     'JSMAAttack',
     'LibraryAttack',
+    'NewtonAttack',
     'PGDAttack',
     'RandomNoiseAttack',
     'SubstituteAttack',

@@ -116,7 +116,7 @@ class Attack(ABC):
         """Find the samples; arguments as for :meth:`__call__`, checked, ``samples`` in float32."""
 
 
-def judge(
+def accept(
     samples: Tensor,
     logits: Tensor,
     base: Tensor,

@@ -67,11 +67,13 @@ def attack_margin(logits: Tensor, base: Tensor, target: Tensor, third_class: str
     return margin(logits, base, target)
 
 
+@torch.no_grad()
 def in_base_class(logits: Tensor, base: Tensor) -> Tensor:
     """Whether no class beats the base class: (N,) bool."""
     return class_lead(logits, base) >= 0
 
 
+@torch.no_grad()
 def in_target_class(logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
     """Whether the target class beats the base class and no third class beats both: (N,) bool."""
     ahead = margin(logits, base, target) < 0

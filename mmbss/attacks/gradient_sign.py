@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmbss.attacks.base import Attack, AttackResult, judge
+from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import Bounds, in_base_class, per_sample, pixel_size, project
 from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
@@ -84,7 +84,7 @@ class PGDAttack(Attack):
             starts_in_base = in_base_class(logits, base)
             found = torch.where(per_sample(starts_in_base, found), found, samples)
             logits = model(found).float()
-        return judge(
+        return accept(
             found,
             logits,
             base,

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmbss.attacks.base import Attack, AttackResult, judge
+from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import Bounds, in_base_class, in_target_class
+from mmbss.attacks.moving import MovingSamples
 from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
@@ -71,55 +72,53 @@ class JSMAAttack(Attack):
                 'JSMAAttack: theta is a share of the way between the bounds: give bounds, the '
                 'lowest and highest value of an input'
             )
-        values = samples.clone().flatten(1)
         lowest, highest = (
             torch.as_tensor(bound).to(samples).expand(samples.shape[1:]).flatten()
             for bound in bounds
         )
         change = self.theta * (highest - lowest)
         sign = 1.0 if self.theta > 0 else -1.0
-        steps = torch.zeros_like(base)
-        moving = torch.arange(len(samples), device=samples.device)
-        logits: Tensor | None = None
-        num_pairs = int(self.gamma * values.shape[1] / 2)
-        for pair in range(num_pairs + 1):
-            is_last = pair == num_pairs
-            current = values[moving].requires_grad_(not is_last)
-            output = model(current.view(-1, *samples.shape[1:])).float()
-            if logits is None:
-                logits = output.detach().clone()
-                going_on = in_base_class(logits, base)
-            else:
-                logits[moving] = output.detach()
-                going_on = ~in_target_class(output.detach(), base[moving], target[moving])
-            if is_last or not going_on.any():
+        moving = MovingSamples(model, samples)
+        moving.keep(in_base_class(moving.output, base))
+        num_pairs = int(self.gamma * change.numel() / 2)
+        for pairs_left in reversed(range(num_pairs)):
+            if not len(moving.rows):
                 break
-            gain, loss = self.saliency(output, current, target[moving])
-            at_bound = values[moving] >= highest if sign > 0 else values[moving] <= lowest
+            gain, loss = self.saliency(moving, target[moving.rows])
+            values = moving.points.flatten(1)
+            at_bound = values >= highest if sign > 0 else values <= lowest
             gain = (sign * gain).masked_fill(at_bound, -torch.inf)
             pairs, found_pair = best_pairs(gain, sign * loss)
-            steps[moving] += going_on * (1 if self.output == 'softmax' else 2)
-            going_on &= found_pair
-            if not going_on.any():
+            moving.keep(found_pair)
+            if not len(moving.rows):
                 break
-            moving, pairs = moving[going_on], pairs[going_on]
-            changed = values[moving.unsqueeze(1), pairs] + change[pairs]
-            values[moving.unsqueeze(1), pairs] = changed.clamp(lowest[pairs], highest[pairs])
-        assert logits is not None
-        found = values.view_as(samples)
-        return judge(found, logits, base, target, steps, attacked=steps > 0, targeted=True)
+            values, pairs = values[found_pair], pairs[found_pair]
+            changed = values.gather(1, pairs) + change[pairs]
+            values.scatter_(1, pairs, changed.clamp(lowest[pairs], highest[pairs]))
+            moving.move(values.view(-1, *samples.shape[1:]))
+            moving.evaluate(with_graph=pairs_left > 0)
+            rows = moving.rows
+            moving.keep(~in_target_class(moving.output, base[rows], target[rows]))
+        return accept(
+            moving.samples,
+            moving.logits,
+            base,
+            target,
+            moving.steps,
+            attacked=moving.steps > 0,
+            targeted=True,
+        )
 
-    def saliency(self, output: Tensor, values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the target class and of minus the sum of all others: (N, D) each."""
-        if self.output == 'softmax':
-            output = output.softmax(dim=1)
-        of_target = output.gather(1, target.unsqueeze(1)).sum()
+    def saliency(self, moving: MovingSamples, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the target class and of minus the sum of all others: (M, D) each."""
+        output = moving.output if self.output == 'logits' else moving.output.softmax(dim=1)
+        of_target = output.gather(1, target.unsqueeze(1)).squeeze(1)
         if self.output == 'softmax':
             # probabilities sum to 1
-            (gain,) = torch.autograd.grad(of_target, values)
+            gain = moving.gradient(of_target).flatten(1)
             return gain, gain
-        (gain,) = torch.autograd.grad(of_target, values, retain_graph=True)
-        (loss,) = torch.autograd.grad(of_target - output.sum(), values)
+        gain = moving.gradient(of_target, retain_graph=True).flatten(1)
+        loss = moving.gradient(of_target - output.sum(dim=1)).flatten(1)
         return gain, loss
 
 

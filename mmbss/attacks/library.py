@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmbss.attacks.base import Attack, AttackResult, judge
+from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import Bounds, in_base_class
 from mmbss.attacks.library_autoattack import prepare_autoattack
 from mmbss.attacks.library_foolbox import prepare_foolbox
@@ -114,7 +114,7 @@ class LibraryAttack(Attack):
             steps[rows] = -(-classifier.num_gradients // len(rows))
         with torch.no_grad():
             logits = model(found).float()
-        return judge(found, logits, base, target, steps, attacked=attacked, targeted=self.targeted)
+        return accept(found, logits, base, target, steps, attacked=attacked, targeted=self.targeted)
 
 
 class ImageClassifier(nn.Module):

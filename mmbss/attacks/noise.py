@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmbss.attacks.base import Attack, AttackResult, judge
+from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import Bounds, per_sample, project
 from mmbss.engine.build import build_checked
 from mmbss.registry import ATTACKS
@@ -31,7 +31,7 @@ class RandomNoiseAttack(Attack):
         >>> import torch
         >>> model = torch.nn.Linear(2, 2, bias=False).eval()
         >>> model.weight.data = torch.eye(2)
-        >>> attack = RandomNoiseAttack(dict(type='BSSAttack', step='newton', step_size=1.0))
+        >>> attack = RandomNoiseAttack(dict(type='NewtonAttack', step_size=1.0, overshoot=0.0001))
         >>> samples, base, target = torch.tensor([[2.0, 1.0]]), torch.tensor([0]), torch.tensor([1])
         >>> (attack(model, samples, base, target).samples - samples).norm().round(decimals=3)
         tensor(0.7070)
@@ -56,7 +56,7 @@ class RandomNoiseAttack(Attack):
         with torch.no_grad():
             logits = model(found).float()
         attacked = lengths > 0
-        return judge(found, logits, base, target, other.steps, attacked=attacked, targeted=True)
+        return accept(found, logits, base, target, other.steps, attacked=attacked, targeted=True)
 
 
 def random_perturbation(samples: Tensor, lengths: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbss.attacks.base import Attack, AttackResult, judge
+from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import Bounds, in_base_class, pixel_size, project
 from mmbss.attacks.gradient_sign import PGDAttack
 from mmbss.engine.build import build_checked
@@ -109,7 +109,7 @@ class SubstituteAttack(Attack):
             )
         with torch.no_grad():
             logits = model(found).float()
-        return judge(
+        return accept(
             found,
             logits,
             base,
