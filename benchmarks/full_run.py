@@ -22,13 +22,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmbss.engine.cli import (
-    add_common_arguments,
     build_runner,
     merge_amp,
     merge_common_arguments,
     merge_options,
 )
 from mmbss.engine.errors import readable_errors
+from mmbss.engine.flags import add_common_arguments
 from mmbss.registry import HOOKS
 
 

@@ -10,26 +10,24 @@ left over or missing, and every shape must fit.
 """
 
 import argparse
-import copy
 from pathlib import Path
+from typing import Any
 
-import torch
-from mmengine.registry import DefaultScope
-from torch import Tensor, nn
-
-from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.files import read_checkpoint
-from mmbss.registry import MODELS
+from mmbss.engine.errors import readable_errors
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """State dict of a file that holds it alone or as ``net``."""
-    content = read_checkpoint(path)
-    return content.get('net', content)
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('source', type=Path, help='checkpoint of the authors')
+    parser.add_argument('config', help='config of the network in mmbss')
+    parser.add_argument('target', type=Path, help='checkpoint to write')
+    return parser.parse_args()
 
 
-def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Give the weights their names in mmbss: ``linear`` is the head, all else the backbone."""
     return {
         f'head.fc.{key.removeprefix("linear.")}'
@@ -39,36 +37,35 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def fill(model: nn.Module, state: dict[str, Tensor], args: argparse.Namespace) -> None:
-    """Load the weights strictly.
+def convert(args: argparse.Namespace) -> str:
+    """Write the checkpoint; returns a line about it.
 
     Raises:
         ConfigError: If keys or shapes differ; names them.
     """
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ConfigError(f'{args.source} does not fit {args.config}: {error}') from error
+    import torch
+    from mmengine.registry import DefaultScope
+
+    from mmbss.distillers.classifiers import load_model_config
+    from mmbss.engine.files import read_checkpoint
+    from mmbss.engine.models import count_parameters, load_strictly
+    from mmbss.registry import MODELS
+
+    content = read_checkpoint(args.source)
+    state = rename(content.get('net', content))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(load_model_config(args.config))
+    load_strictly(model, state, f'{args.source} does not fit {args.config}')
+    args.target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=model.state_dict()), args.target)
+    return f'{args.target}: {len(state)} tensors, {count_parameters(model):,} parameters'
 
 
 def main() -> None:
-    """Convert."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('source', type=Path, help='checkpoint of the authors')
-    parser.add_argument('config', help='config of the network in mmbss')
-    parser.add_argument('target', type=Path, help='checkpoint to write')
-    args = parser.parse_args()
+    """Read the command line and convert."""
+    args = parse_args()
     with readable_errors():
-        state = rename(read_state(args.source))
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            model = MODELS.build(copy.deepcopy(load_model_config(args.config)))
-        fill(model, state, args)
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=model.state_dict()), args.target)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f'{args.target}: {len(state)} tensors, {parameters:,} parameters')
+        print(convert(args))
 
 
 if __name__ == '__main__':

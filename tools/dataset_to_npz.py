@@ -10,27 +10,32 @@ arrays go to OUT/train.npz and OUT/test.npz.
 import argparse
 from pathlib import Path
 
-import numpy as np
+from mmbss.engine.errors import ConfigError, naming, readable_errors
 
-from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.registry import DATASETS
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('type', help='dataset of mmpretrain, such as CIFAR10')
+    parser.add_argument('out', type=Path, help='folder of the download and of the .npz files')
+    return parser.parse_args()
 
 
 def write_split(dataset_type: str, folder: Path, split: str) -> str:
     """Write one split; returns a line about it.
 
     Raises:
-        ConfigError: If the dataset reads its images from files one by one.
+        ConfigError: If there is no such dataset, or it reads its images from files one by one.
     """
-    dataset = DATASETS.build(
-        dict(
-            type=f'mmpretrain.{dataset_type}',
-            data_root=str(folder),
-            split=split,
-            test_mode=split == 'test',
-            pipeline=[],
-        )
-    )
+    import numpy as np
+
+    from mmbss.registry import DATASETS
+
+    settings = dict(data_root=str(folder), split=split, test_mode=split == 'test', pipeline=[])
+    with naming(dataset_type):
+        dataset = DATASETS.build(dict(type=f'mmpretrain.{dataset_type}', **settings))
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     if 'img' not in samples[0]:
         raise ConfigError(
@@ -45,13 +50,8 @@ def write_split(dataset_type: str, folder: Path, split: str) -> str:
 
 
 def main() -> None:
-    """Write both splits."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('type', help='dataset of mmpretrain, such as CIFAR10')
-    parser.add_argument('out', type=Path, help='folder of the download and of the .npz files')
-    args = parser.parse_args()
+    """Read the command line and write both splits."""
+    args = parse_args()
     with readable_errors():
         for split in ('train', 'test'):
             print(write_split(args.type, args.out, split))

@@ -10,22 +10,15 @@ student it trains, so its teacher need not be at hand.
 import argparse
 import os
 import textwrap
+from typing import TYPE_CHECKING
 
-import mmengine
 from mmengine.config import Config
-from mmengine.evaluator import DumpResults
-from mmengine.runner import Runner
 
-from mmbss.distillers.classifiers import plain_classifier
-from mmbss.engine.cli import (
-    add_common_arguments,
-    build_runner,
-    load_config,
-    merge_common_arguments,
-    merge_options,
-)
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+from mmbss.engine.flags import add_common_arguments
+
+if TYPE_CHECKING:  # nothing heavy before the command line is read
+    from mmengine.runner import Runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +40,9 @@ def parse_args() -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
+    from mmbss.distillers.classifiers import plain_classifier
+    from mmbss.engine.cli import merge_common_arguments, merge_options
+
     merge_common_arguments(cfg, args)
     cfg.model = plain_classifier(cfg.model)
     # hooks that steer a distiller have nothing to steer here
@@ -61,7 +57,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     merge_options(cfg, args)
 
 
-def load_strictly(runner: Runner, checkpoint: str) -> None:
+def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     """Load a checkpoint; mmengine alone would leave weights that do not fit as they were drawn.
 
     Raises:
@@ -74,22 +70,33 @@ def load_strictly(runner: Runner, checkpoint: str) -> None:
         raise ConfigError(f'{checkpoint} does not fit the config: {reason}') from error
 
 
-def main() -> None:
+def test(args: argparse.Namespace) -> None:
     """Test."""
+    import mmengine
+    from mmengine.evaluator import DumpResults
+
+    from mmbss.engine.cli import build_runner, load_config
+    from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+
+    cfg = load_config(args.config)
+    merge_args(cfg, args)
+    prepare_cpu_distributed(cfg)
+    checkpoint, cfg.load_from = cfg.load_from, None
+    runner = build_runner(cfg)
+    load_strictly(runner, checkpoint)
+    if args.out and args.out_item == 'pred':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+def main() -> None:
+    """Read the command line and test."""
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with readable_errors():
-        cfg = load_config(args.config)
-        merge_args(cfg, args)
-        prepare_cpu_distributed(cfg)
-        checkpoint, cfg.load_from = cfg.load_from, None
-        runner = build_runner(cfg)
-        load_strictly(runner, checkpoint)
-        if args.out and args.out_item == 'pred':
-            runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-        metrics = runner.test()
-        if args.out and args.out_item == 'metrics':
-            mmengine.dump(metrics, args.out)
+        test(args)
 
 
 if __name__ == '__main__':

@@ -14,20 +14,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmbss.engine.cli import (
-    add_common_arguments,
-    build_runner,
-    load_config,
-    merge_amp,
-    merge_common_arguments,
-    merge_options,
-    section,
-)
-from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
 from mmbss.engine.errors import readable_errors
-from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
-from mmbss.engine.trial import try_training
-from mmbss.engine.work_dir import claimed_work_dir
+from mmbss.engine.flags import add_common_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +45,8 @@ def parse_args() -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
+    from mmbss.engine.cli import merge_amp, merge_common_arguments, merge_options, section
+
     merge_common_arguments(cfg, args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -76,20 +66,31 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     merge_options(cfg, args)
 
 
-def main() -> None:
+def train(args: argparse.Namespace) -> None:
     """Train."""
+    from mmbss.engine.cli import build_runner, load_config
+    from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
+    from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+    from mmbss.engine.trial import try_training
+    from mmbss.engine.work_dir import claimed_work_dir
+
+    cfg = load_config(args.config)
+    merge_args(cfg, args)
+    prepare_cpu_distributed(cfg)
+    add_safety_hooks(cfg)
+    with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
+        choose_checkpoint(cfg)
+        runner = build_runner(cfg)
+        try_training(runner)
+        runner.train()
+
+
+def main() -> None:
+    """Read the command line and train."""
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with readable_errors():
-        cfg = load_config(args.config)
-        merge_args(cfg, args)
-        prepare_cpu_distributed(cfg)
-        add_safety_hooks(cfg)
-        with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
-            choose_checkpoint(cfg)
-            runner = build_runner(cfg)
-            try_training(runner)
-            runner.train()
+        train(args)
 
 
 if __name__ == '__main__':

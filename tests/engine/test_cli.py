@@ -4,11 +4,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmbss.engine.cli import (
-    add_common_arguments,
-    merge_common_arguments,
-    merge_options,
-)
+from mmbss.engine.cli import merge_common_arguments, merge_options
+from mmbss.engine.flags import add_common_arguments
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import re
 import struct
 import tarfile
 import zipfile
+from argparse import Namespace
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from safetensors.torch import save_file
 from mmbss.attacks import SubstituteAttack
 from mmbss.datasets import ArrayDataset
 from mmbss.distillers.logit_cache import LogitCache
-from mmbss.distillers.teacher import load_strictly
+from mmbss.distillers.teacher import load_weights
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.files import read_arrays, read_checkpoint
 from mmbss.engine.repairs import checkpoint_loading
 from mmbss.engine.safe_globals import history_statistic
+from mmbss.report import bias_shift
 from mmbss.report.classifiers import load_classifier
 
 ROOT = Path(__file__).parents[2]
@@ -151,13 +153,15 @@ def loads(make_runner, build_model, resnet_config, load_tool, tmp_path, write_co
         build_model(network)
 
     return dict(
-        teacher=lambda path: load_strictly(build_model(resnet_config()), str(path)),
+        teacher=lambda path: load_weights(build_model(resnet_config()), str(path)),
         load_from=lambda path: make_runner(resnet_config(), load_from=str(path)).train(),
         resume=lambda path: make_runner(resnet_config(), load_from=str(path), resume=True).train(),
         pretrained=pretrained,
         evaluation=lambda path: load_classifier(dict(config=config(), checkpoint=path), 'it'),
-        shift_bias=lambda path: load_tool('shift_bias').load(config(), path),
-        authors=lambda path: load_tool('convert_authors_checkpoint').read_state(path),
+        shift_bias=lambda path: bias_shift.load(config(), path),
+        authors=lambda path: load_tool('convert_authors_checkpoint').convert(
+            Namespace(source=path, config=config(), target=tmp_path / 'converted.pth')
+        ),
     )
 
 
@@ -345,7 +349,7 @@ def test_a_teacher_that_is_not_finite_is_refused(build_model, resnet_config, tmp
     state['head.fc.weight'][3, 1] = torch.nan
     torch.save(state, tmp_path / 'broken.pth')
     with refused(tmp_path, match=r'broken\.pth holds NaN or infinity in head\.fc\.weight'):
-        load_strictly(model, str(tmp_path / 'broken.pth'))
+        load_weights(model, str(tmp_path / 'broken.pth'))
 
 
 # ---------------------------------------------------------------- files of arrays

@@ -6,7 +6,6 @@ Python part of torchvision only, so declaring the two schemas is enough.
 """
 
 import re
-import sys
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ _libraries: list[Any] = []
 
 def repair(torch: Any) -> None:
     """Declare the operators where they are going to be missed."""
-    if torch.version.cuda is not None or 'torchvision' in sys.modules or not is_for_cuda():
+    if torch.version.cuda is not None or not is_for_cuda():
+        return
+    if hasattr(torch.ops.torchvision, 'nms'):  # somebody else has declared them
         return
     library = torch.library.Library('torchvision', 'FRAGMENT')
     library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')

@@ -41,17 +41,12 @@ def test_nothing_is_declared_for_another_build(install, version):
     assert 'operator torchvision::nms does not exist' in broken.stderr
 
 
-def test_nothing_is_declared_with_a_build_of_torch_for_cuda(monkeypatch):
+@pytest.mark.parametrize('cuda', [None, '13.0'])
+def test_nothing_is_declared_where_the_operators_are_or_will_be(monkeypatch, cuda):
     monkeypatch.setattr(torchvision_operators, 'is_for_cuda', lambda: True)
-    monkeypatch.delitem(torchvision_operators.sys.modules, 'torchvision', raising=False)
-    monkeypatch.setattr(torch.version, 'cuda', '13.0')
-    monkeypatch.setattr(torch.library, 'Library', None)
-    torchvision_operators.repair(torch)
-
-
-def test_a_torchvision_that_has_been_imported_is_left_alone(monkeypatch):
-    monkeypatch.setattr(torchvision_operators, 'is_for_cuda', lambda: True)
-    monkeypatch.setitem(torchvision_operators.sys.modules, 'torchvision', object())
+    monkeypatch.setattr(torch.version, 'cuda', cuda)
+    if cuda is None:
+        monkeypatch.setattr(torch.ops.torchvision, 'nms', object(), raising=False)
     monkeypatch.setattr(torch.library, 'Library', None)
     torchvision_operators.repair(torch)
 

@@ -1,0 +1,41 @@
+"""Flags that several tools have; to read them, nothing heavy is imported."""
+
+import argparse
+from typing import Any
+
+from mmengine.config import DictAction
+
+
+class OptionsAction(DictAction):
+    """Reads ``KEY=VALUE`` pairs; says which one is none."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """See :class:`argparse.Action`."""
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string}: {value!r} is no KEY=VALUE, without spaces around =')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every tool with a config and a runner has."""
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument('--amp', action='store_true', help='mixed precision; bfloat16 on a CPU')
+    parser.add_argument('--no-pin-memory', action='store_true', help='for little memory')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, such as train_cfg.max_epochs=10 or '
+        '"param_scheduler.milestones=[5,8]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # old launchers pass the rank as a flag
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
