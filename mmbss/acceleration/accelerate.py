@@ -72,11 +72,12 @@ def accelerate(
         # in double, so that the folded weights are rounded only once
         network = fuse_conv_bn(network.double()).requires_grad_(False)
     if winograd is not None:
-        use_winograd(network, winograd)
+        use_winograd(network, winograd, frozen=True)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(PRECISIONS[precision])
-    _answer_fast(network, original, channels_last)
+    # an attribute of the object, which hides the method of its class
+    network.forward = _Forward(network, original, channels_last)
     return network
 
 
@@ -86,27 +87,34 @@ def is_altered(module: nn.Module, at_input: bool) -> bool:
     return isinstance(module, folded)
 
 
-def _answer_fast(network: nn.Module, original: nn.Module, channels_last: bool) -> None:
-    """Have a network take images of any type and layout, and check its first answer."""
-    answer, unchecked = network.forward, [original]
+class _Forward:
+    """The ``forward`` of an accelerated network, for images of any type and layout.
 
-    def forward(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        dtype = next(network.parameters()).dtype
+    The first answer is compared with that of the original, which is then let go. A class, since a
+    function would go on calling the first network from a copy of it.
+    """
+
+    def __init__(self, network: nn.Module, original: nn.Module, channels_last: bool) -> None:
+        self.network = network
+        self.forward = network.forward
+        self.original: nn.Module | None = original
+        self.channels_last = channels_last
+
+    def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        dtype = next(self.network.parameters()).dtype
         images = inputs.to(dtype)
-        if channels_last:
+        if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         # autocast would mix its own 16 bits with those of the weights
         own_precision: AbstractContextManager = nullcontext()
         if dtype != torch.float32:
             own_precision = torch.autocast(inputs.device.type, enabled=False)
         with own_precision:
-            logits = answer(images, *args, **kwargs)
-        if unchecked:
-            _check_answers(unchecked.pop(), inputs, logits)
+            logits = self.forward(images, *args, **kwargs)
+        if self.original is not None and isinstance(logits, Tensor):
+            _check_answers(self.original, inputs, logits)
+            self.original = None
         return logits
-
-    # an attribute of the object, which hides the method of its class
-    network.forward = forward
 
 
 @torch.no_grad()

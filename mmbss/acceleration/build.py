@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
-from torch.utils import cpp_extension
 
 from mmbss.engine.errors import ConfigError
 
@@ -27,7 +26,7 @@ def load_operator(source: Path) -> None:
     the same time do not meet.
 
     Raises:
-        ValueError: If there is no compiler, or it fails.
+        ConfigError: If there is no compiler, or it fails.
     """
     compiler = os.environ.get('CXX', 'c++')
     library = _folder() / f'{source.stem}-{_fingerprint(source, compiler)}.so'
@@ -47,13 +46,16 @@ def load_operator(source: Path) -> None:
 
 
 def _compile(compiler: str, source: Path, target: Path) -> None:
-    includes = [f'-I{path}' for path in cpp_extension.include_paths()]
-    folders = [f'-L{path}' for path in cpp_extension.library_paths()]
+    # torch.utils.cpp_extension knows these too, but imports all of setuptools
+    home = Path(torch.__file__).parent
     abi = f'-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}'
-    command = [compiler, *FLAGS, abi, *includes, str(source), '-o', str(target), *folders]
+    torch_flags = (abi, f'-I{home}/include', f'-L{home}/lib', '-lc10', '-ltorch_cpu')
     # the compiler is the one the user has chosen
     done = subprocess.run(  # noqa: S603
-        [*command, '-lc10', '-ltorch_cpu'], capture_output=True, text=True, check=False
+        [compiler, *FLAGS, str(source), '-o', str(target), *torch_flags],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise ConfigError(

@@ -156,29 +156,11 @@ void to_frequencies(
       });
 }
 
-// What follows a convolution: + bias + residual, ReLU.
-template <typename T>
-struct Epilogue {
-  const float* bias;
-  const T* residual;
-  bool relu;
-
-  // `at + ahead` will be asked for soon
-  Vec operator()(Vec value, int64_t at, int64_t ahead, int64_t channel) const {
-    if (bias) value += load(bias + channel);
-    if (residual) {
-      __builtin_prefetch(residual + at + ahead);
-      value += load(residual + at);
-    }
-    if (relu) value = value < 0 ? Vec{} : value;
-    return value;
-  }
-};
-
+// Transform the frequencies of some tiles back, add a bias if there is one, and write the images.
 template <int V, int H, typename T>
 void from_frequencies(
     const float* from, int64_t stride, const Tiling<V, H>& tiling, int64_t first, int64_t count,
-    const Epilogue<T>& epilogue, T* image) {
+    const float* bias, T* image) {
   constexpr int SV = V + 2, SH = H + 2;
   const int64_t K = tiling.channels, ahead = V * tiling.width * K;  // the next run's rows
   tiling.for_each_run(
@@ -204,7 +186,7 @@ void from_frequencies(
               for (int i = 0; i < V; ++i) {
                 const int64_t at = corner + (i * tiling.width + j) * K + k;
                 if (i < height && j < width)
-                  write(image + at, ahead, epilogue(column[i], at, ahead, k));
+                  write(image + at, ahead, bias ? column[i] + load(bias + k) : column[i]);
               }
             }
           }

@@ -32,8 +32,8 @@ float* scratch(size_t size) {
 
 template <int V, int H, typename T>
 void convolve(
-    const T* input, const Tiling<V, H>& in, const float* kernels, const Epilogue<T>& epilogue,
-    T* output, const Tiling<V, H>& out) {
+    const T* input, const Tiling<V, H>& in, const float* kernels, const float* bias, T* output,
+    const Tiling<V, H>& out) {
   constexpr int F = (V + 2) * (H + 2);
   const int64_t C = in.channels, K = out.channels;
   const bool in_place = C == K && K <= kWidest;  // less memory to pass over
@@ -58,7 +58,7 @@ void convolve(
         else
           multiply<kSums, kSums / 2>(from, C, 1, by, to, rows, C, K, false);
       }
-      from_frequencies(m, out_stride, out, first, count, epilogue, output);
+      from_frequencies(m, out_stride, out, first, count, bias, output);
     }
     finish_writes();
   });
@@ -104,11 +104,6 @@ at::Tensor in_nhwc(const at::Tensor& tensor, at::ScalarType type) {
   return tensor.to(type).contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-template <typename T>
-const T* pointer(const std::optional<at::Tensor>& tensor) {
-  return tensor ? tensor->const_data_ptr<T>() : nullptr;
-}
-
 // Call what is compiled for that number of frequencies and that type.
 template <typename Run>
 void dispatch(int64_t frequencies, at::ScalarType type, const Run& run) {
@@ -125,21 +120,18 @@ void dispatch(int64_t frequencies, at::ScalarType type, const Run& run) {
 }
 
 at::Tensor winograd_conv(
-    const at::Tensor& input, const at::Tensor& kernels, const std::optional<at::Tensor>& bias,
-    const std::optional<at::Tensor>& residual, bool relu) {
+    const at::Tensor& input, const at::Tensor& kernels, const std::optional<at::Tensor>& bias) {
   const auto type = input.scalar_type();
   const auto x = in_nhwc(input, type), u = kernels.to(at::kFloat).contiguous();
   const int64_t N = x.size(0), H = x.size(2), W = x.size(3), C = u.size(1), K = u.size(2);
   check(x, C, K);
   auto output = at::empty({N, K, H, W}, x.options(), at::MemoryFormat::ChannelsLast);
-  std::optional<at::Tensor> shift, added;
-  if (bias) shift = bias->to(at::kFloat).contiguous();
-  if (residual) added = in_nhwc(*residual, type);
+  at::Tensor added;
+  if (bias) added = bias->to(at::kFloat).contiguous();
   dispatch(u.size(0), type, [&]<int Down, int Across, typename T>() {
-    const Epilogue<T> epilogue{pointer<float>(shift), pointer<T>(added), relu};
     convolve<Down, Across, T>(
-        x.const_data_ptr<T>(), {N, H, W, C}, u.const_data_ptr<float>(), epilogue,
-        output.data_ptr<T>(), {N, H, W, K});
+        x.const_data_ptr<T>(), {N, H, W, C}, u.const_data_ptr<float>(),
+        bias ? added.const_data_ptr<float>() : nullptr, output.data_ptr<T>(), {N, H, W, K});
   });
   return output;
 }
@@ -164,9 +156,7 @@ at::Tensor winograd_weight_gradient(
 }  // namespace mmbss
 
 TORCH_LIBRARY(mmbss, library) {
-  library.def(
-      "winograd_conv(Tensor input, Tensor kernels, Tensor? bias, Tensor? residual, bool relu) "
-      "-> Tensor");
+  library.def("winograd_conv(Tensor input, Tensor kernels, Tensor? bias) -> Tensor");
   library.def(
       "winograd_weight_gradient(Tensor input, Tensor gradient, int frequencies) -> Tensor");
   library.impl("winograd_conv", c10::DispatchKey::CPU, &mmbss::winograd_conv);

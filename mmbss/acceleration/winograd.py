@@ -39,21 +39,11 @@ class WinogradConv2d(nn.Conv2d):
 
     The products are summed in float32, also of bfloat16 inputs. On a GPU, or in another precision,
     it is torch's own convolution.
-
-    Examples:
-        >>> import torch
-        >>> network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, padding=1))
-        >>> images = torch.randn(2, 16, 8, 8)
-        >>> expected = network(images)
-        >>> use_winograd(network, '2x2')  # doctest: +SKIP
-        1
-        >>> torch.allclose(network(images), expected, atol=1e-5)
-        True
     """
 
     #: Outputs of a tile, a key of TILES.
     tile: str
-    #: The transformed kernels of the convolution and of its gradient, if the weight is frozen.
+    #: The transformed kernels of the convolution and of its gradient, if they never change.
     frozen_kernels: tuple[Tensor, Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
@@ -67,19 +57,19 @@ class WinogradConv2d(nn.Conv2d):
         return _Winograd.apply(input, self.weight, self.bias, self.tile, forward, backward)
 
 
-def use_winograd(network: nn.Module, tile: str) -> int:
+def use_winograd(network: nn.Module, tile: str, frozen: bool = False) -> int:
     """Turn the convolutions that allow it into :class:`WinogradConv2d`; returns their number.
 
     Parameters stay what they are, so checkpoints and optimizers do not notice.
 
     Args:
-        network: The network, changed in place. Weights without gradient are transformed now and
-            must not change any more.
+        network: The network, changed in place.
         tile: Outputs of a tile, ``'2x2'``, ``'4x2'`` or ``'4x4'``: the first rounds the least,
             the last is the fastest.
+        frozen: Whether the weights will never change: they are transformed once, now.
 
     Raises:
-        ValueError: If there is no such algorithm, no suitable convolution, or no compiler.
+        ConfigError: If there is no such algorithm, no suitable convolution, or no compiler.
     """
     if tile not in list(TILES):
         raise ConfigError(f'winograd must be one of {list(TILES)}, got {tile!r}')
@@ -94,7 +84,7 @@ def use_winograd(network: nn.Module, tile: str) -> int:
         module.__class__ = WinogradConv2d
         assert isinstance(module, WinogradConv2d)
         module.tile = tile
-        if not module.weight.requires_grad:
+        if frozen:
             module.frozen_kernels = (
                 transform_kernels(module.weight, tile),
                 transform_kernels(_of_gradient(module.weight), tile),
@@ -145,7 +135,7 @@ class _Winograd(torch.autograd.Function):
         ctx.tile = tile
         if forward_kernels is None:
             forward_kernels = transform_kernels(weight, tile)
-        return torch.ops.mmbss.winograd_conv(input, forward_kernels, bias, None, False)
+        return torch.ops.mmbss.winograd_conv(input, forward_kernels, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -154,7 +144,7 @@ class _Winograd(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             if kernels is None:
                 kernels = transform_kernels(_of_gradient(weight), ctx.tile)
-            of_input = torch.ops.mmbss.winograd_conv(gradient, kernels, None, None, False)
+            of_input = torch.ops.mmbss.winograd_conv(gradient, kernels, None)
         if ctx.needs_input_grad[1]:
             down, across = _transforms(ctx.tile)
             count = len(down) * len(across)
@@ -170,15 +160,3 @@ class _Winograd(torch.autograd.Function):
 @cache
 def _load() -> None:
     load_operator(Path(__file__).with_suffix('.cpp'))
-
-    @torch.library.register_fake('mmbss::winograd_conv')
-    def shape_of(
-        input: Tensor, kernels: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool
-    ) -> Tensor:
-        shape = (input.shape[0], kernels.shape[2], *input.shape[2:])
-        return input.new_empty(shape).contiguous(memory_format=torch.channels_last)
-
-    @torch.library.register_fake('mmbss::winograd_weight_gradient')
-    def shape_of_sums(input: Tensor, gradient: Tensor, frequencies: int) -> Tensor:
-        shape = (frequencies, input.shape[1], gradient.shape[1])
-        return input.new_empty(shape, dtype=torch.float32)

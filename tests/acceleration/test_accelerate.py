@@ -3,33 +3,72 @@ import shutil
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from mmbss.acceleration.accelerate import accelerate, check_answers
+from mmbss.acceleration import accelerate, is_altered
 from mmbss.acceleration.winograd import WinogradConv2d
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.engine.errors import ConfigError
 
 compiler = pytest.mark.skipif(shutil.which('c++') is None, reason='there is no C++ compiler')
-FASTER = [
+#: Of a frozen network.
+FROZEN = [
     dict(fuse_bn=True),
     dict(channels_last=True),
     dict(precision='bfloat16'),
+    dict(precision='float16'),
     dict(fuse_bn=True, channels_last=True, precision='bfloat16'),
     pytest.param(dict(winograd='2x2'), marks=compiler),
     pytest.param(dict(fuse_bn=True, channels_last=True, winograd='4x4'), marks=compiler),
     pytest.param(dict(fuse_bn=True, precision='bfloat16', winograd='4x2'), marks=compiler),
 ]
-NOTHING = dict(fuse_bn=False, channels_last=False, precision='float32')
+#: Of one that trains.
+TRAINING = [
+    dict(channels_last=True),
+    pytest.param(dict(winograd='2x2'), marks=compiler),
+    pytest.param(dict(channels_last=True, winograd='4x4'), marks=compiler),
+]
 
 
 @pytest.fixture
 def network(build_model, resnet_config):
-    model = build_model(resnet_config(width=8)).eval()
+    """A frozen classifier whose BatchNorms do something, and some of whose layers fit Winograd."""
+    model = build_model(resnet_config(width=8, in_channels=3)).eval().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 1.5)
     return model
+
+
+@pytest.fixture
+def student(build_model, resnet_config):
+    """A classifier that trains."""
+    return build_model(resnet_config(width=16, in_channels=3)).train()
+
+
+@pytest.fixture
+def images():
+    return torch.randn(8, 3, 8, 8)
+
+
+def layouts(network):
+    """Have every convolution of a network file whether its inputs are in the NHWC layout."""
+    seen = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels > 3:
+            module.register_forward_pre_hook(
+                lambda module, args: seen.append(
+                    args[0].is_contiguous(memory_format=torch.channels_last)
+                )
+            )
+    return seen
+
+
+def winograd_layers(network):
+    return [module for module in network.modules() if isinstance(module, WinogradConv2d)]
 
 
 class Unordered(nn.Module):
@@ -41,106 +80,298 @@ class Unordered(nn.Module):
         self.bn = nn.BatchNorm2d(1)
         self.bn.running_mean.fill_(5.0)
 
-    def forward(self, inputs, mode='tensor'):
+    def forward(self, inputs):
         return self.conv(self.bn(inputs).relu()).flatten(1)
 
 
-@pytest.mark.parametrize('settings', FASTER, ids=str)
-def test_answers_stay_and_the_original_is_not_changed(network, settings):
-    inputs = torch.randn(8, 1, 8, 8)
+# ---------------------------------------------------------------- a frozen network
+
+
+@pytest.mark.parametrize('settings', FROZEN, ids=str)
+def test_a_frozen_network_is_copied_and_its_answers_stay(network, images, settings):
     before = copy.deepcopy(network.state_dict())
-    faster = accelerate(network, **{**NOTHING, **settings})
+    faster = accelerate(network, **settings)
     dtype = next(faster.parameters()).dtype
     with torch.no_grad():
-        logits, expected = faster(inputs.to(dtype)).float(), network(inputs)
-    tolerance = 0.05 if dtype is torch.bfloat16 else 1e-4
-    torch.testing.assert_close(logits, expected, rtol=tolerance, atol=tolerance)
-    check_answers(network, inputs, logits)
+        logits, expected = faster(images), network(images)
+    assert logits.dtype is dtype
+    tolerance = 1e-4 if dtype is torch.float32 else 0.05
+    torch.testing.assert_close(logits.float(), expected, rtol=tolerance, atol=tolerance)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert not winograd_layers(network)
     assert not any(parameter.requires_grad for parameter in faster.parameters())
+    assert not faster.training
 
 
-def test_fused_networks_have_no_batchnorm_left(network):
-    faster = accelerate(network, **{**NOTHING, 'fuse_bn': True})
+@pytest.mark.parametrize('settings', FROZEN, ids=str)
+def test_its_gradients_stay(network, images, settings):
+    faster = accelerate(network, **settings)
+    images.requires_grad_()
+    (expected,) = torch.autograd.grad(network(images)[:, 0].sum(), images)
+    (gradient,) = torch.autograd.grad(faster(images)[:, 0].sum(), images)
+    assert gradient.dtype is torch.float32
+    # at kinks of the ReLU the rounding of 16 bits decides
+    exact = next(faster.parameters()).dtype is torch.float32
+    error = (gradient - expected).norm() / expected.norm()
+    assert error < (1e-4 if exact else 0.3)
+
+
+@pytest.mark.parametrize('settings', [{}, dict(channels_last=False, winograd=None)], ids=str)
+def test_without_settings_it_is_left_alone(network, settings):
+    assert accelerate(network, **settings) is network
+    assert 'forward' not in vars(network)
+
+
+@pytest.mark.parametrize('settings', FROZEN, ids=str)
+def test_names_of_modules_and_weights_stay(network, settings):
+    faster = accelerate(network, **settings)
+    names = [name for name, _ in network.named_modules()]
+    assert [name for name, _ in faster.named_modules()] == names
+    if 'fuse_bn' not in settings:
+        assert faster.state_dict().keys() == network.state_dict().keys()
+
+
+def test_fused_batchnorms_are_gone_and_what_may_differ_is_known(network, images):
+    faster = accelerate(network, fuse_bn=True)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in faster.modules())
+    passed = {}
+
+    def record(model, name):
+        def hook(module, args, output):
+            passed[model, name, True], passed[model, name, False] = args[0], output
+
+        return hook
+
+    for model in (network, faster):
+        for name, module in model.named_modules():
+            module.register_forward_hook(record(model, name))
+        model(images)
+    altered = 0
+    for name, module in faster.named_modules():
+        for at_input in (True, False):
+            value, own = (passed.get((model, name, at_input)) for model in (network, faster))
+            if is_altered(module, at_input):
+                altered += not torch.allclose(own, value, atol=1e-3)
+            elif isinstance(value, torch.Tensor):
+                torch.testing.assert_close(own, value, rtol=1e-3, atol=1e-4)
+    # the input of every BatchNorm, and the output of the convolution before it
+    assert altered == 2 * 7
 
 
-def test_channels_last_holds_the_weights_in_that_layout(network):
-    faster = accelerate(network, **{**NOTHING, 'channels_last': True})
+def test_channels_last_runs_in_that_layout(network, images):
+    faster = accelerate(network, channels_last=True)
     weight = faster.backbone.layer3[0].conv1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
+    seen = layouts(faster)
+    faster(images)
+    assert seen
+    assert all(seen)
 
 
-def test_fusing_layers_that_run_in_another_order_is_noticed():
-    network = Unordered().eval()
-    inputs = torch.randn(8, 1, 4, 4)
-    faster = accelerate(network, **{**NOTHING, 'fuse_bn': True})
-    with pytest.raises(ValueError, match=r'answers differently .*set teacher\.fuse_bn=False'):
-        check_answers(network, inputs, faster(inputs))
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_inputs_of_another_type_are_answered(network, images, dtype, precision):
+    faster = accelerate(network, fuse_bn=True, precision=precision)
+    logits = faster(images.to(dtype))
+    assert logits.dtype is getattr(torch, precision)
+    assert torch.equal(logits, faster(images.to(dtype).to(logits.dtype)))
 
 
-def test_answers_that_are_not_finite_are_noticed(network):
-    inputs = torch.randn(2, 1, 8, 8)
-    with pytest.raises(ValueError, match='answers differently'):
-        check_answers(network, inputs, torch.full((2, 10), torch.nan))
+@pytest.mark.parametrize('amp', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_autocast_does_not_mix_into_weights_of_16_bits(network, images, amp, precision):
+    faster = accelerate(network, precision=precision)
+    expected = faster(images)
+    with torch.autocast('cpu', amp):
+        assert torch.equal(faster(images), expected)
 
 
-def test_rounding_of_logits_near_zero_is_no_difference(network):
-    nn.init.zeros_(network.head.fc.weight)
-    nn.init.zeros_(network.head.fc.bias)
-    inputs = torch.randn(2, 1, 8, 8)
-    check_answers(network, inputs, torch.full((2, 10), 1e-5))
-    with pytest.raises(ValueError, match='answers differently'):
-        check_answers(network, inputs, torch.full((2, 10), 1e-2))
+def test_a_copy_answers_with_its_own_weights(network, images):
+    faster = accelerate(network, fuse_bn=True)
+    expected = faster(images)
+    copied = copy.deepcopy(faster)
+    nn.init.zeros_(copied.head.fc.weight)
+    nn.init.ones_(copied.head.fc.bias)
+    assert torch.equal(copied(images), torch.ones(8, 10))
+    assert torch.equal(faster(images), expected)
 
 
 @compiler
-def test_a_frozen_network_has_its_kernels_transformed_once(network):
-    faster = accelerate(network, **{**NOTHING, 'fuse_bn': True}, winograd='2x2')
-    layers = [module for module in faster.modules() if isinstance(module, WinogradConv2d)]
+def test_it_has_its_kernels_transformed_once(network):
+    layers = winograd_layers(accelerate(network, fuse_bn=True, winograd='2x2'))
     assert layers
     assert all(layer.frozen_kernels is not None for layer in layers)
-    assert not any(isinstance(module, WinogradConv2d) for module in network.modules())
+
+
+# ---------------------------------------------------------------- its first answer
+
+
+def test_the_first_answer_is_compared_with_the_original_which_is_then_let_go(network, images):
+    faster, calls = accelerate(network, fuse_bn=True), []
+    network.register_forward_hook(lambda *args: calls.append(args))
+    for _ in range(2):
+        faster(images)
+    assert len(calls) == 1
+    assert faster.forward.original is None
+
+
+def test_fusing_layers_that_run_in_another_order_is_noticed():
+    faster = accelerate(Unordered().eval().requires_grad_(False), fuse_bn=True)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r'answers differently .*fuse_bn.*precision'):
+            faster(torch.randn(8, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ('value', 'noticed'), [(torch.nan, True), (1e-5, False), (1e-2, True)], ids=str
+)
+def test_what_is_not_finite_is_noticed_and_rounding_near_zero_is_not(
+    network, images, value, noticed
+):
+    nn.init.zeros_(network.head.fc.weight)
+    nn.init.zeros_(network.head.fc.bias)
+    faster = accelerate(network, channels_last=True)
+    nn.init.constant_(faster.head.fc.bias, value)
+    if noticed:
+        with pytest.raises(ConfigError, match='answers differently'):
+            faster(images)
+    else:
+        faster(images)
+
+
+def test_answers_that_are_no_logits_are_left_to_whoever_asked(network, images):
+    network.head.forward = lambda features: (features, features)
+    assert isinstance(accelerate(network, precision='bfloat16')(images), tuple)
+
+
+# ---------------------------------------------------------------- a network that trains
+
+
+@pytest.mark.parametrize('settings', TRAINING, ids=str)
+def test_one_that_trains_is_changed_in_place_and_its_weights_stay(student, settings):
+    before, parameters = copy.deepcopy(student.state_dict()), list(student.parameters())
+    assert accelerate(student, **settings) is student
+    state = student.state_dict()
+    assert list(state) == list(before)
+    assert all(torch.equal(state[key], before[key]) for key in before)
+    assert all(a is b for a, b in zip(parameters, student.parameters(), strict=True))
+    assert len(winograd_layers(student)) == (4 if 'winograd' in settings else 0)
+
+
+@pytest.mark.parametrize('settings', TRAINING, ids=str)
+def test_it_learns_the_same(student, images, settings):
+    faster = accelerate(copy.deepcopy(student), **settings)
+    for network in (student, faster):
+        network(images).square().sum().backward()
+    for mine, its in zip(student.parameters(), faster.parameters(), strict=True):
+        torch.testing.assert_close(its.grad, mine.grad, rtol=1e-3, atol=1e-3)
+    for mine, its in zip(student.buffers(), faster.buffers(), strict=True):
+        torch.testing.assert_close(its, mine)
+
+
+def test_it_runs_in_channels_last(student, images):
+    seen = layouts(accelerate(student, channels_last=True))
+    student(images)
+    assert seen
+    assert all(seen)
+
+
+@pytest.mark.parametrize('settings', [dict(fuse_bn=True), dict(precision='bfloat16')], ids=str)
+def test_what_is_for_a_frozen_network_is_refused(student, settings):
+    with pytest.raises(ConfigError, match='fuse_bn and precision'):
+        accelerate(student, **settings)
+
+
+@pytest.mark.parametrize('settings', TRAINING, ids=str)
+def test_an_average_of_the_weights_answers_with_its_own(student, images, settings):
+    accelerate(student, **settings)
+    average = ExponentialMovingAverage(student, momentum=0.5)
+    with torch.no_grad():
+        student.head.fc.weight.zero_()
+        student.head.fc.bias.fill_(1.0)
+    assert torch.equal(student(images), torch.ones(8, 10))
+    assert not torch.equal(average(images), torch.ones(8, 10))
+    average.update_parameters(student)  # the first only copies
+    assert torch.equal(average(images), torch.ones(8, 10))
+
+
+@compiler
+def test_frozen_layers_of_one_that_trains_may_be_loaded_later(student, images):
+    student.backbone.requires_grad_(False)
+    plain = copy.deepcopy(student)
+    accelerate(student, winograd='2x2')
+    for network in (plain, student):
+        network.load_state_dict({k: 2 * v for k, v in network.state_dict().items()})
+    torch.testing.assert_close(student(images), plain(images), rtol=1e-3, atol=1e-3)
+
+
+def step_in_parallel(rank, network, images):
+    parallel = DistributedDataParallel(network, broadcast_buffers=False)
+    parallel(images[rank]).square().sum().backward()
+    expected = copy.deepcopy(network)
+    gradients = []
+    for part in images:
+        expected.zero_grad()
+        expected(part).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in expected.parameters()])
+    for parameter, *own in zip(network.parameters(), *gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, sum(own) / 2, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('settings', TRAINING, ids=str)
+def test_processes_share_its_gradients(student, in_two_processes, settings):
+    accelerate(student, **settings)
+    in_two_processes(step_in_parallel, student, torch.randn(2, 4, 3, 8, 8))
+
+
+# ---------------------------------------------------------------- refused
 
 
 def test_other_precisions_are_refused(network):
-    with pytest.raises(ValueError, match=r'teacher\.precision must be one of .* got .int8.'):
-        accelerate(network, **{**NOTHING, 'precision': 'int8'})
+    with pytest.raises(ConfigError, match=r'precision must be one of .*int8'):
+        accelerate(network, precision='int8')
+
+
+@compiler
+@pytest.mark.parametrize('which', ['network', 'student'])
+def test_other_tiles_are_refused(which, request):
+    with pytest.raises(ConfigError, match=r'winograd must be one of .*3x3'):
+        accelerate(request.getfixturevalue(which), winograd='3x3')
 
 
 # ---------------------------------------------------------------- in a distiller
 
 
-@pytest.mark.parametrize('settings', FASTER, ids=str)
+@pytest.mark.parametrize('settings', FROZEN, ids=str)
+@pytest.mark.parametrize('channels_last', [False, True])
 def test_bss_runs_with_a_faster_teacher(
-    make_distiller, make_teacher, make_batch, resnet_config, settings
+    make_distiller, make_teacher, make_batch, resnet_config, settings, channels_last
 ):
-    channels_last = settings.get('channels_last', False)
-    settings = {k: v for k, v in settings.items() if k != 'channels_last'}
-    teacher = make_teacher(resnet_config(width=8), favoured=0, **settings)
-    distiller = make_distiller(teacher=teacher, favoured=0, channels_last=channels_last)
+    teacher = make_teacher(resnet_config(width=8), favoured=0, acceleration=settings)
+    own = dict(channels_last=channels_last)
+    distiller = make_distiller(teacher=teacher, favoured=0, acceleration=own)
     losses = distiller.loss(*make_batch([0] * 8))
     assert losses['bss_samples'] == 8
     assert losses['loss_kd'].dtype is torch.float32
     assert all(value.isfinite() for value in losses.values())
-    assert distiller.teacher.unchecked is None, 'the original is let go after the first batch'
 
 
 @compiler
-@pytest.mark.parametrize('reuse', [False, True])
-def test_winograd_gives_the_same_losses_and_gradients(
-    make_distiller, make_teacher, make_batch, resnet_config, boundary_config, reuse
+def test_all_of_it_gives_the_same_losses_and_gradients(
+    make_distiller, make_teacher, make_batch, resnet_config, boundary_config
 ):
     wide = resnet_config(width=16)
     teacher, batch = make_teacher(wide, favoured=0), make_batch([0] * 20)
-    boundary = boundary_config(
-        attack=dict(type='mmbss.BSSAttack', num_steps=1), reuse_clean_pass=reuse
-    )
-    settings = dict(student=wide, favoured=0, channels_last=True, boundary=boundary)
+    boundary = boundary_config(attack=dict(type='mmbss.BSSAttack', num_steps=1))
+    settings = dict(student=wide, favoured=0, boundary=boundary)
     plain = make_distiller(teacher=teacher, **settings)
-    other = make_distiller(teacher=dict(teacher, winograd='2x2'), winograd='4x4', **settings)
-    for network in (other.backbone, other.teacher.network):
-        assert any(isinstance(module, WinogradConv2d) for module in network.modules())
+    other = make_distiller(
+        teacher=dict(teacher, acceleration=dict(fuse_bn=True, channels_last=True, winograd='2x2')),
+        acceleration=dict(channels_last=True, winograd='4x4'),
+        **settings,
+    )
+    assert winograd_layers(other.backbone)
+    assert winograd_layers(other.teacher.network)
     other.load_state_dict(plain.state_dict())
     for distiller in (plain, other):
         torch.manual_seed(0)
@@ -154,48 +385,26 @@ def test_winograd_gives_the_same_losses_and_gradients(
         torch.testing.assert_close(its.grad, mine.grad, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize('whose', ['student', 'teacher'])
-def test_other_tiles_are_refused(make_distiller, make_teacher, whose):
-    settings = (
-        dict(winograd='3x3') if whose == 'student' else dict(teacher=make_teacher(winograd='3x3'))
-    )
-    with pytest.raises(
-        ValueError, match=r"winograd must be one of \['2x2', '4x2', '4x4'\], got '3x3'"
-    ):
-        make_distiller(**settings)
-
-
-def test_channels_last_gives_the_same_losses(make_distiller, make_teacher, make_batch):
-    teacher, batch = make_teacher(favoured=0), make_batch([0] * 8)
-    plain = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller')
-    other = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller', channels_last=True)
-    other.load_state_dict(plain.state_dict())
-    for name, value in plain.loss(*batch).items():
-        torch.testing.assert_close(other.loss(*batch)[name], value, rtol=1e-4, atol=1e-5)
-
-
-def test_a_distiller_in_channels_last_stands_for_its_student(build_model, resnet_config):
+def test_an_accelerated_distiller_stands_for_its_student(build_model, resnet_config):
     config = dict(
         resnet_config(),
         type='mmbss.Distiller',
         teacher={},
         losses={},
-        channels_last=True,
-        winograd='2x2',
+        acceleration=dict(channels_last=True, winograd='2x2'),
     )
     assert build_model(load_model_config(config)).head.num_classes == 10
 
 
-@pytest.mark.parametrize('amp', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
-def test_a_teacher_of_16_bits_answers_in_its_own_under_autocast(
-    make_distiller, make_teacher, make_batch, amp, precision
+def test_a_teacher_of_16_bits_teaches_under_autocast(
+    make_distiller, make_teacher, make_batch, precision
 ):
-    teacher = make_teacher(favoured=0, precision=precision)
+    teacher = make_teacher(favoured=0, acceleration=dict(precision=precision))
     distiller = make_distiller(teacher=teacher, favoured=0)
     inputs, samples = make_batch([0] * 6)
     expected = distiller.teacher(inputs)
-    with torch.autocast('cpu', amp):
+    with torch.autocast('cpu', torch.bfloat16):
         assert torch.equal(distiller.teacher(inputs), expected)
         losses = distiller.loss(inputs, samples)
     assert all(value.isfinite() for value in losses.values())

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 import torch
 
-from mmbss.acceleration.winograd import build
+from mmbss.acceleration import build
 
 SOURCE = """
 #include <ATen/ATen.h>

@@ -2,15 +2,14 @@ import platform
 
 import pytest
 
-from mmbss.acceleration.keep_memory_hook import keep_memory
-from mmbss.hooks import KeepMemoryHook
+from mmbss.acceleration.keep_memory_hook import KeepMemoryHook, keep_memory
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs glibc')
 
 COUNT_FAULTS = """
 import resource
 import torch
-from mmbss.acceleration.keep_memory_hook import keep_memory
+from mmbss.acceleration.keep_memory_hook import KeepMemoryHook, keep_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

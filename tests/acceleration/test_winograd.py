@@ -90,7 +90,7 @@ def test_the_transforms_are_those_of_the_paper(tile):
 
 @every_tile
 def test_bfloat16_is_summed_in_float32(tile):
-    layer = convolution(64, 64, tile=tile).requires_grad_(False)
+    layer = convolution(64, 64, tile=tile)
     images = torch.randn(4, 64, 8, 8).bfloat16()
     output = layer(images)
     assert output.dtype == torch.bfloat16
@@ -114,9 +114,9 @@ def test_autocast_trains_in_bfloat16_with_weights_in_float32(tile):
 
 def test_frozen_kernels_are_transformed_once_and_answer_the_same():
     layer = convolution()
-    frozen = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1))
-    frozen.load_state_dict({f'0.{key}': value for key, value in layer.state_dict().items()})
-    use_winograd(frozen.requires_grad_(False), '2x2')
+    frozen = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1)).requires_grad_(False)
+    frozen[0].load_state_dict(layer.state_dict())
+    use_winograd(frozen, '2x2', frozen=True)
     images = torch.randn(2, 16, 6, 6, requires_grad=True)
     outputs = layer(images), frozen(images)
     assert torch.equal(*outputs)
