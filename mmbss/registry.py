@@ -49,16 +49,18 @@ ATTACKS = Registry('attack', scope='mmbss', locations=['mmbss.attacks'])
 #: Distillers, terms, backbones and data preprocessors.
 MODELS = _Registry(
     'MODELS',
-    *('mmbss.losses', 'mmbss.boundary', 'mmbss.distillers', 'mmbss.backbones', 'mmbss.datasets'),
+    'mmbss.losses',
+    'mmbss.boundary',
+    'mmbss.distillers',
+    'mmbss.backbones',
+    'mmbss.datasets',
 )
 HOOKS = _Registry(
     'HOOKS',
-    *(
-        'mmbss.hooks',
-        'mmbss.engine.hooks',
-        'mmbss.metrics',
-        'mmbss.visualization.boundary_visualization_hook',
-    ),
+    'mmbss.hooks',
+    'mmbss.engine.hooks',
+    'mmbss.metrics',
+    'mmbss.visualization.boundary_visualization_hook',
     'mmbss.acceleration.keep_memory_hook',
 )
 DATASETS = _Registry('DATASETS', 'mmbss.datasets')

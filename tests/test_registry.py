@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 from mmengine.registry import DefaultScope
 from mmpretrain import registry as parents
@@ -8,31 +10,33 @@ from mmbss.attacks import Attack
 from mmbss.losses import DistillationLoss
 
 OWN = [
-    ('MODELS', 'Distiller', mmbss.distillers.Distiller),
-    ('MODELS', 'BSSDistiller', mmbss.distillers.BSSDistiller),
-    ('MODELS', 'KDLoss', mmbss.losses.KDLoss),
-    ('MODELS', 'CIFARResNet', mmbss.backbones.CIFARResNet),
-    ('MODELS', 'MLP', mmbss.backbones.MLP),
-    ('MODELS', 'AugmentingDataPreprocessor', mmbss.datasets.AugmentingDataPreprocessor),
-    ('ATTACKS', 'BSSAttack', mmbss.attacks.BSSAttack),
-    ('HOOKS', 'BSSHook', mmbss.hooks.BSSHook),
-    ('HOOKS', 'ModelMetricHook', mmbss.metrics.ModelMetricHook),
-    ('METRICS', 'BoundarySimilarity', mmbss.metrics.BoundarySimilarity),
-    ('METRICS', 'RobustAccuracy', mmbss.metrics.RobustAccuracy),
-    ('DATASETS', 'Digits', mmbss.datasets.Digits),
-    ('DATASETS', 'ArrayDataset', mmbss.datasets.ArrayDataset),
-    ('OPTIM_WRAPPERS', 'CPUAmpOptimWrapper', mmbss.optim.CPUAmpOptimWrapper),
+    ('MODELS', 'Distiller', 'mmbss.distillers'),
+    ('MODELS', 'BSSDistiller', 'mmbss.distillers'),
+    ('MODELS', 'KDLoss', 'mmbss.losses'),
+    ('MODELS', 'BoundaryLoss', 'mmbss.boundary'),
+    ('MODELS', 'CIFARResNet', 'mmbss.backbones'),
+    ('MODELS', 'MLP', 'mmbss.backbones'),
+    ('MODELS', 'AugmentingDataPreprocessor', 'mmbss.datasets'),
+    ('ATTACKS', 'BSSAttack', 'mmbss.attacks'),
+    ('HOOKS', 'BSSHook', 'mmbss.hooks'),
+    ('HOOKS', 'StepSeedHook', 'mmbss.engine.hooks'),
+    ('HOOKS', 'ModelMetricHook', 'mmbss.metrics'),
+    ('HOOKS', 'BoundaryVisualizationHook', 'mmbss.visualization.boundary_visualization_hook'),
+    ('METRICS', 'BoundarySimilarity', 'mmbss.metrics'),
+    ('METRICS', 'RobustAccuracy', 'mmbss.metrics'),
+    ('DATASETS', 'Digits', 'mmbss.datasets'),
+    ('DATASETS', 'ArrayDataset', 'mmbss.datasets'),
+    ('OPTIM_WRAPPERS', 'CPUAmpOptimWrapper', 'mmbss.engine.cpu_amp_optim_wrapper'),
+    ('RUNNERS', 'FSDPRunner', 'mmbss.engine.fsdp'),
 ]
 CHILDREN = sorted(
-    name
-    for name, value in vars(registry).items()
-    if name.isupper() and name not in ('ATTACKS', 'LOCATIONS')
+    name for name, value in vars(registry).items() if name.isupper() and name != 'ATTACKS'
 )
 
 
-@pytest.mark.parametrize(('name', 'key', 'expected'), OWN)
-def test_own_classes_are_found_in_both_scopes(name, key, expected):
-    own = getattr(registry, name)
+@pytest.mark.parametrize(('name', 'key', 'module'), OWN)
+def test_own_classes_are_found_in_both_scopes(name, key, module):
+    own, expected = getattr(registry, name), getattr(import_module(module), key)
     assert own.get(key) is expected
     assert own.get(f'mmbss.{key}') is expected
     if name != 'ATTACKS':
@@ -49,8 +53,8 @@ def test_every_registry_of_mmpretrain_has_a_child():
 def test_children_fall_back_to_mmpretrain(name):
     own, parent = getattr(registry, name), getattr(parents, name)
     assert own.scope == 'mmbss'
-    assert own.parent is parent
-    assert own.name == parent.name
+    assert own.fallback is parent
+    assert all(own.get(key) is not None for key in list(parent.module_dict)[:3])
 
 
 @pytest.mark.parametrize(
