@@ -17,16 +17,11 @@ pixels of [0, 255].
 """
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
-import mmengine
-
-from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.metrics import evaluate_networks, markdown_table
-from mmbss.report.comparison import read_comparison
-from mmbss.report.evaluation import Network
-from mmbss.report.networks import loader_of_tests
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,7 +66,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def named_students(pairs: list[str], names: list[str] | None) -> dict[str, Network]:
+def named_students(pairs: list[str], names: list[str] | None) -> dict[str, dict[str, Any]]:
     """Config and checkpoint of each student by its name.
 
     Raises:
@@ -93,13 +88,17 @@ def named_students(pairs: list[str], names: list[str] | None) -> dict[str, Netwo
     }
 
 
-def choose_networks(args: argparse.Namespace) -> tuple[Network, dict[str, Network], str]:
+def choose_networks(
+    args: argparse.Namespace,
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], str]:
     """The teacher, its students by name, and a config with their test samples.
 
     Raises:
         MissingFileError: If the work dir holds no run, or a run no checkpoint.
         ConfigError: If flags are missing or exclude each other, or the runs have not one teacher.
     """
+    from mmbss.report.comparison import read_comparison
+
     if args.runs:
         if args.teacher or args.students or args.names:
             raise ConfigError('--runs takes the place of --teacher, --students and --names')
@@ -117,6 +116,11 @@ def main() -> None:
     """Evaluate, print and save."""
     args = parse_args()
     with readable_errors():
+        from mmbss.engine.cli import load_config
+        from mmbss.report.evaluation import evaluate_networks
+        from mmbss.report.metric_tables import markdown_table
+        from mmbss.report.networks import loader_of_tests
+
         teacher, students, config = choose_networks(args)
         data = load_config(args.data_config or config)
         if data.get('test_dataloader') is None:
@@ -138,7 +142,7 @@ def main() -> None:
         print(markdown_table(result))
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            mmengine.dump(result, args.out, indent=2)
+            args.out.write_text(json.dumps(result, indent=2))
             print(f'written to {args.out}')
 
 

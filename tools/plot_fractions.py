@@ -7,48 +7,10 @@ all without one. Runs of one experiment and one share are seeds of a point.
 """
 
 import argparse
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.report.run_logs import read_experiments
-from mmbss.visualization.draw_curves import draw_accuracy_over_fraction
-from mmbss.visualization.style import save_figure, short_names
-
-Accuracies = dict[str, dict[float, list[float]]]
-
-
-def training_fraction(dataset: dict[str, Any]) -> float:
-    """Share of the training set that a dataset config keeps, wrappers of it included."""
-    inner = dataset.get('dataset')
-    fraction = float(dataset.get('fraction', 1.0))
-    return fraction * training_fraction(inner) if isinstance(inner, dict) else fraction
-
-
-def collect(work_dirs: list[Path], metric: str) -> Accuracies:
-    """Last values of the metric by experiment and fraction.
-
-    A teacher that a comparison lists, but that lies elsewhere, is left out.
-
-    Raises:
-        MissingFileError: If a folder holds no run.
-        ConfigError: If all runs were trained on the same share.
-    """
-    values: Accuracies = defaultdict(lambda: defaultdict(list))
-    for work_dir in work_dirs:
-        for experiment in read_experiments(work_dir):
-            for run in experiment.runs:
-                if not run.folder.is_relative_to(work_dir):
-                    continue
-                fraction = training_fraction(run.config.train_dataloader.dataset)
-                values[experiment.name][fraction].append(run.last_value(metric))
-    if len({fraction for own in values.values() for fraction in own}) < 2:
-        raise ConfigError(
-            'all runs were trained on the same share of the training set: give comparisons that '
-            'differ in train_dataloader.dataset.fraction'
-        )
-    return dict(zip(short_names(list(values)), values.values(), strict=True))
+from mmbss.engine.errors import readable_errors
+from mmbss.engine.extras import named_extra
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,11 +29,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Draw."""
     args = parse_args()
-    with readable_errors():
-        figure = draw_accuracy_over_fraction(
-            collect(args.work_dirs, args.metric), f'{args.metric} (%)'
-        )
-        save_figure(figure, args.out)
+    with readable_errors(), named_extra():
+        from mmbss.report.fractions import accuracies_by_fraction
+        from mmbss.visualization.draw_curves import draw_accuracy_over_fraction
+        from mmbss.visualization.style import save_figure
+
+        accuracies = accuracies_by_fraction(args.work_dirs, args.metric)
+        save_figure(draw_accuracy_over_fraction(accuracies, f'{args.metric} (%)'), args.out)
     print(f'written to {args.out}')
 
 

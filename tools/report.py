@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from mmbss.engine.errors import readable_errors
-from mmbss.report.report import ReportOptions, build_report
-from mmbss.visualization.style import save_figure
+from mmbss.engine.extras import named_extra
+from mmbss.report.options import ReportOptions
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,7 +64,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the report."""
     args = parse_args()
-    with readable_errors():
+    with readable_errors(), named_extra():
+        from mmbss.report.report import build_report
+        from mmbss.visualization.style import save_figure
+
         metrics = json.loads(args.metrics.read_text()) if args.metrics else None
         options = ReportOptions(
             metric=args.metric,

@@ -1,17 +1,19 @@
 """A teacher that guesses is noticed before anybody learns from it."""
 
-from typing import Any
+from collections.abc import Sized
+from typing import cast
 
-import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
+from mmbss.datasets.subsets import spread_rows
 from mmbss.distillers import Distiller
-from mmbss.distillers.distiller import class_labels
+from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.trial import unchanged_randomness
+from mmbss.engine.models import unwrap
+from mmbss.engine.randomness import unchanged_randomness
+from mmbss.hooks.clean_batches import clean_batches
 from mmbss.registry import HOOKS
 
 
@@ -45,7 +47,7 @@ class TeacherAccuracyHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Ask the teacher, unless no loss listens to it or the run is a resumed one."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not isinstance(model, Distiller) or self.min_accuracy == 0 or runner.iter > 0:
             return
         with unchanged_randomness():
@@ -72,21 +74,10 @@ def chance_accuracy(classes: int, samples: int) -> float:
 
 def ask_teacher(model: Distiller, source: DataLoader, samples: int) -> tuple[int, int, int]:
     """Right answers, images and classes, on images spread evenly over the training set."""
-    dataset: Any = source.dataset
-    size = len(dataset)
-    # a loader of its own: that of the training may never end, or must not be advanced
-    rows = torch.linspace(0, size - 1, min(samples, size)).round().long().tolist()
-    loader = DataLoader(
-        Subset(dataset, rows),
-        batch_size=64,
-        num_workers=source.num_workers,
-        collate_fn=source.collate_fn,
-    )
+    rows = spread_rows(len(cast(Sized, source.dataset)), samples)
     right, classes = 0, 0
-    for batch in loader:
-        data = model.data_preprocessor(batch, training=True)
-        with torch.no_grad():
-            logits = model.teacher(data['inputs'])
+    for inputs, data_samples in clean_batches(model, source, rows):
+        logits = model.teacher(inputs)
         classes = logits.shape[1]
-        right += int((logits.argmax(dim=1) == class_labels(data['data_samples'])).sum())
+        right += int((logits.argmax(dim=1) == class_labels(data_samples)).sum())
     return right, len(rows), classes

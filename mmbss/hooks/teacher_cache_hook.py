@@ -1,24 +1,20 @@
 """Computes the teacher's logits on the training set once and stores them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmpretrain.structures import DataSample
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmbss.distillers import Distiller
-from mmbss.distillers.distiller import check_finite
 from mmbss.distillers.logit_cache import LogitCache, digest, fingerprints, sample_rows
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import unwrap
+from mmbss.engine.randomness import unchanged_randomness
+from mmbss.hooks.clean_batches import clean_batches
 from mmbss.registry import HOOKS
-
-Batch = tuple[Tensor, list[DataSample]]
 
 
 @HOOKS.register_module()
@@ -45,14 +41,14 @@ class TeacherCacheHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Make the file if there is none, check it and give it to the teacher."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not isinstance(model, Distiller):
             raise ConfigError(
                 f'TeacherCacheHook needs a distiller, but the model is a {type(model).__name__}'
             )
         teacher = digest(model.teacher.network, model.teacher.scale, model.teacher.shift)
         # training goes on with the random numbers it would have without the cache
-        with torch.random.fork_rng(devices=[]):
+        with unchanged_randomness():
             made = is_main_process() and not self.file.is_file()
             if made:
                 compute_cache(model, runner.train_dataloader, teacher).save(self.file)
@@ -67,25 +63,11 @@ class TeacherCacheHook(Hook):
             try:
                 for inputs, data_samples in clean_batches(model, runner.train_dataloader):
                     cache.look_up(inputs, data_samples)
-            except ValueError as error:
+            except ConfigError as error:
                 if made:
                     self.file.unlink()
                 raise ConfigError(f'TeacherCacheHook, {self.file}: {error}') from error
         model.teacher.cache = cache
-
-
-def clean_batches(model: Distiller, source: DataLoader) -> Iterator[Batch]:
-    """All samples of a loader in their order, as they go into the student in training."""
-    loader = DataLoader(
-        source.dataset,
-        batch_size=source.batch_size or 64,
-        num_workers=source.num_workers,
-        collate_fn=source.collate_fn,
-    )
-    for batch in loader:
-        data = model.data_preprocessor(batch, training=True)
-        check_finite(data['inputs'])
-        yield data['inputs'], data['data_samples']
 
 
 def compute_cache(model: Distiller, source: DataLoader, teacher: str) -> LogitCache:

@@ -8,9 +8,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
-from mmbss.engine.config_checks import build_checked
-from mmbss.metrics.functional import kl_divergence, same_decision
-from mmbss.metrics.teacher_metric import TeacherMetric, choose_target_class
+from mmbss.engine.build import build_checked
+from mmbss.metrics.functional import choose_target_class, kl_divergence, same_decision
+from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import ATTACKS, METRICS
 
 

@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmbss.attacks import BSSAttack
+from mmbss.attacks import ClosestAttack
 from mmbss.attacks.functional import Bounds
-from mmbss.boundary.sampling import both_correct, target_probabilities
+from mmbss.boundary.sampling import correct, target_probabilities
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
 
@@ -32,7 +31,7 @@ def boundary_distance(
         (N,) float32: the L2 length in images of values in [0, 1], that is in pixels / 255;
         ``inf`` where no way is found.
     """
-    attack = BSSAttack(step='closest', step_size=1.3, overshoot=0.015, third_class='accept')
+    attack = ClosestAttack(third_class='accept')
     lowest, highest = bounds
     extent = highest - lowest
 
@@ -67,9 +66,6 @@ class BoundaryDistance(TeacherMetric):
     default_prefix = 'boundary_distance'
     fields = ('student', 'teacher')
 
-    def __init__(self, teacher: Any = None, **kwargs: Any) -> None:
-        super().__init__(teacher, **kwargs)
-
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -77,7 +73,7 @@ class BoundaryDistance(TeacherMetric):
         samples = self.teacher.from_student(inputs)
         networks = dict(student=self.student_logits, teacher=self.teacher_logits)
         logits = {role: network(samples) for role, network in networks.items()}
-        tried = both_correct(logits['student'], logits['teacher'], labels)
+        tried = correct(labels, *logits.values())
         if not tried.any():
             return tried, {}
         distances = {

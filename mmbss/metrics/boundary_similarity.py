@@ -9,11 +9,16 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, pixel_size
-from mmbss.boundary.sampling import both_correct
-from mmbss.engine.config_checks import build_checked
+from mmbss.boundary.sampling import correct
+from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError
-from mmbss.metrics.functional import angular_similarity, magnitude_similarity
-from mmbss.metrics.teacher_metric import TARGET_CLASSES, TeacherMetric, choose_target_class
+from mmbss.metrics.functional import (
+    TARGET_CLASSES,
+    angular_similarity,
+    choose_target_class,
+    magnitude_similarity,
+)
+from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import ATTACKS, METRICS
 
 
@@ -109,7 +114,7 @@ class BoundarySimilarity(TeacherMetric):
         """See :meth:`ModelMetric.measure`; about the samples that both classify correctly."""
         samples = self.teacher.from_student(inputs)
         logits = self.teacher_logits(samples)
-        tried = both_correct(self.student_logits(samples), logits, labels)
+        tried = correct(labels, logits, self.student_logits(samples))
         if not tried.any():
             return tried, {}
         base = labels[tried]

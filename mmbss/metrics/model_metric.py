@@ -1,22 +1,22 @@
 """Metrics that ask the model itself, and the hook that hands it to them."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop, ValLoop
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from mmbss.distillers.classifiers import check_single_label_logits
-from mmbss.distillers.distiller import class_labels
+from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import evaluation_mode, unwrap
+from mmbss.engine.randomness import own_randomness
 from mmbss.registry import HOOKS
 
 
@@ -69,7 +69,7 @@ class ModelMetric(BaseMetric):
         Raises:
             ValueError: If the model has no logits.
         """
-        unwrapped: Any = model.module if is_model_wrapper(model) else model
+        unwrapped = unwrap(model)
         check_single_label_logits(unwrapped, 'student')
         self.model = unwrapped
         generator = torch.Generator().manual_seed(self.seed)
@@ -101,7 +101,11 @@ class ModelMetric(BaseMetric):
             inputs, labels = data['inputs'], class_labels(data['data_samples'])
             rows = drawn.to(inputs.device)
             seed = self.seed + int(places[0])
-            with torch.no_grad(), evaluation_mode(self.model), own_random_numbers(inputs, seed):
+            with (
+                torch.no_grad(),
+                evaluation_mode(self.model),
+                own_randomness(seed, inputs.device),
+            ):
                 measured, values = self.measure(
                     inputs[rows], labels[rows], self.uniforms[places[drawn]].to(inputs.device)
                 )
@@ -188,24 +192,3 @@ def attach_metrics(metrics: Iterable[BaseMetric], model: nn.Module, dataset_size
 
 def _attach(runner: Runner, loop: ValLoop | TestLoop) -> None:
     attach_metrics(loop.evaluator.metrics, runner.model, len(loop.dataloader.dataset))
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode and each of its modules back into the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def own_random_numbers(inputs: Tensor, seed: int) -> Iterator[None]:
-    """Draw from ``seed``, and afterwards go on with the random numbers there were before."""
-    devices = [inputs.device] if inputs.is_cuda else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield

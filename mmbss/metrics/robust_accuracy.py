@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import target_probabilities
-from mmbss.engine.config_checks import accepted_keys, build_checked
+from mmbss.engine.build import accepted_keys, build_checked
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.registry import ATTACKS, METRICS

@@ -2,20 +2,15 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
-from mmbss.boundary.sampling import target_probabilities
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
-from mmbss.engine.config_checks import check_keys
+from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
-from mmbss.metrics.functional import classes_at
+from mmbss.engine.randomness import unchanged_randomness
 from mmbss.metrics.model_metric import ModelMetric
-
-#: How the class is chosen toward which a sample is attacked.
-TARGET_CLASSES = ('probability', 'second_most_probable')
 
 
 class TeacherMetric(ModelMetric):
@@ -41,21 +36,20 @@ class TeacherMetric(ModelMetric):
         if isinstance(teacher, dict):
             where = f'{type(self).__name__}.teacher'
             check_keys(teacher, Teacher, where, supplied=('student_preprocessor',))
-        self.teacher_config = teacher if isinstance(teacher, dict) else None
-        self.given_teacher = teacher if isinstance(teacher, Teacher) else None
+        self.given = teacher
 
     def attach(self, model: nn.Module, dataset_size: int) -> None:
         """See :meth:`ModelMetric.attach`; builds the teacher."""
         super().attach(model, dataset_size)
         assert self.model is not None
-        if self.teacher_config is not None and self.given_teacher is None:
+        if isinstance(self.given, dict):
             # its weights are drawn before they are loaded
-            with torch.random.fork_rng(devices=[]):
-                self.given_teacher = Teacher(
-                    **self.teacher_config, student_preprocessor=self.model.data_preprocessor
+            with unchanged_randomness():
+                self.given = Teacher(
+                    **self.given, student_preprocessor=self.model.data_preprocessor
                 )
-        if self.given_teacher is not None:
-            self.teacher = self.given_teacher.to(next(self.model.parameters()).device)
+        if self.given is not None:
+            self.teacher = self.given.to(next(self.model.parameters()).device)
         elif isinstance(self.model, Distiller):
             self.teacher = self.model.teacher
         else:
@@ -63,12 +57,7 @@ class TeacherMetric(ModelMetric):
                 f'{type(self).__name__}: the model is a {type(self.model).__name__}, which has no '
                 'teacher of its own: give teacher=dict(config=..., checkpoint=...)'
             )
-        own, others = num_classes(self.model), num_classes(self.teacher.network)
-        if own is not None and others is not None and own != others:
-            raise ConfigError(
-                f'{type(self).__name__}: the student has {own} classes, the teacher {others}: '
-                'they can be compared only where they have the same classes'
-            )
+        check_same_classes(f'{type(self).__name__}: the student', self.model, self.teacher)
 
     @property
     def bounds(self) -> Bounds:
@@ -84,20 +73,20 @@ class TeacherMetric(ModelMetric):
         return self.logits(self.teacher.to_student(samples))
 
 
-def choose_target_class(logits: Tensor, base: Tensor, by: str, uniforms: Tensor) -> Tensor:
-    """Choose the class toward which each sample is attacked, whatever the batch it comes in.
+def check_same_classes(name: str, student: nn.Module, teacher: Teacher) -> None:
+    """Refuse a student whose number of classes differs from the teacher's, where both say it.
 
     Args:
-        logits: (N, K) of the teacher.
-        base: (N,) int64 base classes.
-        by: ``'probability'``: drawn in proportion to the teacher's probabilities, as in training;
-            ``'second_most_probable'``: the most probable class but the base class.
-        uniforms: (N,) random numbers in [0, 1).
+        name: What to call the student in a message.
+        student: A classifier.
+        teacher: Its teacher.
 
-    Returns:
-        (N,) int64.
+    Raises:
+        ValueError: If they differ.
     """
-    probabilities = target_probabilities(logits, base)
-    if by == 'second_most_probable':
-        return probabilities.argmax(dim=1)
-    return classes_at(probabilities, uniforms)
+    own, others = num_classes(student), num_classes(teacher.network)
+    if own is not None and others is not None and own != others:
+        raise ConfigError(
+            f'{name} has {own} classes, the teacher {others}: they can be compared only where '
+            'they have the same classes'
+        )

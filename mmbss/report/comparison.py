@@ -1,12 +1,12 @@
 """The runs below a work dir as what is compared: a teacher and its students."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmbss.engine.errors import ConfigError
-from mmbss.report.evaluation import Network
+from mmbss.report.classifiers import Network
 from mmbss.report.run_logs import Experiment, LoggedRun, read_experiments
-from mmbss.visualization.style import short_names
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
 TEACHER_KEYS = ('config', 'checkpoint', 'reverse_channels')
@@ -109,3 +109,24 @@ def as_network(run: LoggedRun) -> Network:
         FileNotFoundError: If the run has no checkpoint.
     """
     return dict(config=str(run.config_file), checkpoint=str(run.checkpoint()))
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the last words, divided by ``_``, that all names of several words share.
+
+    Examples:
+        >>> names = ['resnet8_digits', 'kd_resnet14-to-resnet8_digits']
+        >>> short_names([*names, 'bss_resnet14-to-resnet8_digits'])
+        ['resnet8', 'kd', 'bss']
+        >>> short_names(['kd_resnet14_digits', 'kd_resnet20_digits'])
+        ['kd_resnet14', 'kd_resnet20']
+        >>> short_names(['resnet8_digits'])
+        ['resnet8_digits']
+    """
+    words = [name.split('_') for name in names]
+    while len(names) > 1 and len({each[-1] for each in words if len(each) > 1}) == 1:
+        shorter = [each[:-1] if len(each) > 1 else each for each in words]
+        if len(set(map(tuple, shorter))) < len(set(map(tuple, words))):
+            break
+        words = shorter
+    return ['_'.join(each) for each in words]

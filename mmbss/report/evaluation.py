@@ -1,7 +1,6 @@
 """Evaluate a teacher and its students with all metrics at once."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,19 +13,15 @@ from mmpretrain.models import ImageClassifier
 from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Teacher
-from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import evaluation_mode
 from mmbss.metrics.agreement import Agreement
 from mmbss.metrics.boundary_distance import BoundaryDistance
 from mmbss.metrics.boundary_similarity import BoundarySimilarity
 from mmbss.metrics.calibration import CalibrationError
-from mmbss.metrics.model_metric import attach_metrics, evaluation_mode
+from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
-from mmbss.registry import MODELS
-
-#: A config and a checkpoint, by these keys.
-Network = dict[str, Any]
+from mmbss.report.classifiers import Network, load_classifier
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.
 BOUNDARY_ATTACK = dict(type='mmbss.BSSAttack', num_steps=10, step_size=0.3)
@@ -151,23 +146,3 @@ def evaluate_model(
         for batch in loader:
             evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
     return evaluator.evaluate(len(dataset))
-
-
-def load_classifier(network: Network, name: str) -> ImageClassifier:
-    """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
-
-    Raises:
-        MissingFileError: If the config or the checkpoint does not exist.
-        ConfigError: If the checkpoint does not fit.
-    """
-    config, checkpoint = network['config'], network['checkpoint']
-    if not Path(checkpoint).is_file():
-        raise MissingFileError(f'{name}: no checkpoint {str(checkpoint)!r}')
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build(copy.deepcopy(load_model_config(config)))
-    content = read_checkpoint(checkpoint)
-    try:
-        model.load_state_dict(content.get('state_dict', content))
-    except (AttributeError, RuntimeError, TypeError) as error:
-        raise ConfigError(f'{name}: {checkpoint} does not fit {config}: {error}') from error
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()

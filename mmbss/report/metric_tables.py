@@ -1,8 +1,9 @@
-"""Tables of what :func:`mmbss.metrics.evaluate_networks` has measured: cells as text."""
+"""Tables of what :func:`~mmbss.report.evaluation.evaluate_networks` has measured."""
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
+
+from mmbss.report.text import markdown, spread
 
 #: Names and text of the cells of a table, line by line, under its headings.
 Table = tuple[list[str], list[list[str]]]
@@ -29,17 +30,6 @@ OF_CLASS = {
     'MagSim': 'boundary_similarity/mag_sim_of_',
     'AngSim': 'boundary_similarity/ang_sim_of_',
 }
-
-
-def spread(values: Sequence[float], form: str = '.2f') -> str:
-    """Mean and, of several values, standard deviation (n - 1).
-
-    Examples:
-        >>> spread([90.0, 92.0, 91.0]), spread([90.0])
-        ('91.00 ± 1.00', '90.00')
-    """
-    mean = f'{statistics.mean(values):{form}}'
-    return f'{mean} ± {statistics.stdev(values):{form}}' if len(values) > 1 else mean
 
 
 def metric_table(networks: Sequence[dict[str, Any]]) -> Table:
@@ -85,11 +75,9 @@ def notes(networks: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def markdown_table(result: dict[str, Any]) -> str:
-    """Table in Markdown of what :func:`evaluate_networks` returns, with its notes."""
-    head, lines = metric_table(result['networks'])
-    rows = [head, ['---'] + ['---:'] * (len(head) - 1), *lines]
-    text = ''.join(f'| {" | ".join(cells)} |\n' for cells in rows)
-    return text + ''.join(f'\n{note}\n' for note in notes(result['networks']))
+    """Table in Markdown of what ``evaluate_networks`` returns, with its notes."""
+    table = markdown(*metric_table(result['networks']))
+    return table + ''.join(f'\n{note}\n' for note in notes(result['networks']))
 
 
 def _table(

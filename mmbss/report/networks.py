@@ -10,12 +10,13 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
-from mmbss.datasets.subsets import RowSubset
+from mmbss.datasets.subsets import RowSubset, spread_rows
 from mmbss.distillers import Teacher
 from mmbss.distillers.classifiers import num_classes
-from mmbss.distillers.distiller import class_labels
+from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
-from mmbss.report.evaluation import Network, load_classifier
+from mmbss.metrics.teacher_metric import check_same_classes
+from mmbss.report.classifiers import Network, load_classifier
 from mmbss.visualization.boundary_pairs import Answer
 
 
@@ -60,7 +61,7 @@ def load_networks(
         student = load_classifier(network, name)
         guide = Teacher(**teacher, student_preprocessor=student.data_preprocessor)
         guide.to(next(student.parameters()).device)
-        _check_same_classes(name, student, guide.network)
+        check_same_classes(name, student, guide)
         answers[name] = _in_teachers_space(student, guide)
     dataset = loader_of_tests(data_config, num_samples)['dataset']
     # of the students the last one is at hand, and any of them prepares the images
@@ -80,7 +81,7 @@ def load_networks(
 
 
 class SpreadSubset(RowSubset):
-    """So many rows of a dataset, evenly spread over it, since its classes may be in order.
+    """So many rows of a dataset, see :func:`~mmbss.datasets.subsets.spread_rows`.
 
     Args:
         dataset: A dataset of mmpretrain, or its config.
@@ -98,7 +99,7 @@ class SpreadSubset(RowSubset):
         """See :class:`RowSubset`."""
         if not min(self.count, len(labels)):
             raise ConfigError(f'{self.count} of {len(labels)} test samples are none: take more')
-        return np.linspace(0, len(labels) - 1, min(self.count, len(labels))).round().astype(int)
+        return np.array(spread_rows(len(labels), self.count))
 
 
 def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
@@ -120,12 +121,3 @@ def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
 
 def _in_teachers_space(student: nn.Module, guide: Teacher) -> Answer:
     return lambda images: student(guide.to_student(images), mode='tensor').float()
-
-
-def _check_same_classes(name: str, student: nn.Module, teacher: nn.Module) -> None:
-    own, others = num_classes(student), num_classes(teacher)
-    if own is not None and others is not None and own != others:
-        raise ConfigError(
-            f'{name} has {own} classes, its teacher {others}: only networks with the same '
-            'classes can be compared'
-        )

@@ -11,25 +11,23 @@ from mmbss.report.networks import Networks
 from mmbss.report.picture import Picture
 from mmbss.report.planes import CLOSE_ATTACK, plane_pictures
 from mmbss.report.run_logs import Experiment, LoggedRun, Series
+from mmbss.report.tables import Row
 from mmbss.visualization.boundary_pairs import find_boundary_pairs
 from mmbss.visualization.draw_curves import draw_accuracies, draw_curves, draw_margins
 from mmbss.visualization.draw_samples import draw_boundary_samples
 
 Styles = Mapping[str, tuple[str, str]]
-#: Scalars of the attack, which mean nothing in epochs without one.
+#: What a boundary term logs of its attack behind its name; it means nothing in epochs without one.
 ATTACK_SHARES = dict(
-    bss_accepted='Samples the attack accepts',
-    bss_third_class='Samples that end in a third class',
-    bss_not_crossed='Samples that do not cross',
+    accepted='Samples the attack accepts',
+    third_class='Samples that end in a third class',
+    not_crossed='Samples that do not cross',
 )
 
 
-def accuracy_picture(experiments: Sequence[Experiment], metric: str, styles: Styles) -> Picture:
+def accuracy_picture(rows: Sequence[Row], metric: str, styles: Styles) -> Picture:
     """The table of accuracies as a picture."""
-    values = {
-        experiment.name: [run.last_value(metric) for run in experiment.runs]
-        for experiment in experiments
-    }
+    values = {row.name: row.values for row in rows}
     return Picture(
         'accuracy',
         draw_accuracies(values, f'{metric} at the last validation (%)', styles),
@@ -65,15 +63,17 @@ def choose_curves(logged: Iterable[str], metric: str) -> list[Curve]:
         for name in names
         if name.startswith('loss_')
     ]
+    terms = [name.removesuffix('_samples') for name in names if name.endswith('_samples')]
     curves += [
         Curve(
-            name,
-            title,
+            f'{term}_{share}',
+            title if len(terms) == 1 else f'{title}, loss_{term}',
             'share of base samples',
-            partial(scalar[name], while_positive='bss_samples'),
+            partial(scalar[f'{term}_{share}'], while_positive=f'{term}_samples'),
         )
-        for name, title in ATTACK_SHARES.items()
-        if name in scalar
+        for term in terms
+        for share, title in ATTACK_SHARES.items()
+        if f'{term}_{share}' in scalar
     ]
     return curves + [
         Curve(name, f'Weight of loss_{name.removeprefix("weight_")}', 'weight', scalar[name])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmbss.attacks import BSSAttack
+from mmbss.attacks import ClosestAttack
+from mmbss.engine.errors import ConfigError
 from mmbss.report.networks import Networks
 from mmbss.report.picture import Picture
 from mmbss.visualization.boundary_pairs import Answer, BoundaryPairs, most_probable_others
@@ -20,7 +21,7 @@ from mmbss.visualization.planes import (
 )
 
 #: Ends right behind the boundary and close to the base sample.
-CLOSE_ATTACK = BSSAttack(step='closest', step_size=1.3, overshoot=0.015)
+CLOSE_ATTACK = ClosestAttack()
 #: Room around the points of a plane, as a share of their extent, and grid points on a side with
 #: which it is tried.
 PADDINGS = (0.7, 1.0, 1.5, 2.5, 4.0)
@@ -107,7 +108,7 @@ def plane_pictures(
             )
             try:
                 plane = plane_through(*points)
-            except ValueError:  # students that go the teacher's own way
+            except ConfigError:  # students that go the teacher's own way
                 continue
             logits, x, y = decide_on_plane(networks, plane, points, resolution)
             figure = draw_decision_planes(

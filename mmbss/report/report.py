@@ -8,45 +8,18 @@ from typing import Any
 
 import jinja2
 
-from mmbss.metrics import evaluate_networks
+from mmbss.engine.errors import ConfigError
 from mmbss.report.comparison import Comparison, as_network, read_comparison
+from mmbss.report.evaluation import evaluate_networks
 from mmbss.report.metric_tables import class_tables, metric_table, notes
 from mmbss.report.networks import load_networks, loader_of_tests
+from mmbss.report.options import ReportOptions
 from mmbss.report.picture import Picture
-from mmbss.report.pictures import (
-    Styles,
-    accuracy_picture,
-    curve_pictures,
-    network_pictures,
-)
-from mmbss.report.tables import accuracy_table, repeat_commands, versions
+from mmbss.report.pictures import Styles, accuracy_picture, curve_pictures, network_pictures
+from mmbss.report.provenance import repeat_commands, versions
+from mmbss.report.tables import Row, accuracy_rows
 from mmbss.visualization.boundary_pairs import NoBoundaryPairsError
 from mmbss.visualization.style import GREY, line_style, to_svg
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What a report contains.
-
-    Attributes:
-        metric: Validation metric of the table.
-        logs_only: Leave out what needs the networks and the data.
-        num_samples: Test samples that are attacked, for pictures and metrics.
-        num_tested: Test samples that the other metrics are measured on, at most.
-        num_planes: Decision planes.
-        num_pictured: Boundary samples that are drawn.
-        resolution: Grid points on a side of a decision plane.
-        metrics: What ``tools/evaluate_boundary.py`` has written; None computes it.
-    """
-
-    metric: str = 'accuracy/top1'
-    logs_only: bool = False
-    num_samples: int = 200
-    num_tested: int = 2000
-    num_planes: int = 2
-    num_pictured: int = 4
-    resolution: int = 60
-    metrics: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +28,10 @@ class Report:
 
     Attributes:
         title: Name of the run or comparison.
-        rows: Table of accuracies; see :func:`accuracy_table`.
+        rows: Table of accuracies.
         pictures: Pictures by section: ``accuracy``, ``curves``, ``planes``, ``samples``,
             ``margins``; the last three are missing without networks and may be empty.
-        measured: What :func:`mmbss.metrics.evaluate_networks` has found, None without.
+        measured: What :func:`evaluate_networks` has found, None without.
         configs: Complete config of each experiment.
         commands: Command lines that repeat the runs, and the report.
         legend: Name, colour and dashes of each experiment.
@@ -69,7 +42,7 @@ class Report:
     """
 
     title: str
-    rows: list[dict[str, str]]
+    rows: list[Row]
     pictures: dict[str, list[Picture]]
     measured: dict[str, Any] | None
     configs: dict[str, str]
@@ -112,26 +85,27 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         command: How the report was called for.
 
     Raises:
-        FileNotFoundError: If there is no such folder or no run in it, or if a checkpoint, a
-            config of the teacher or the data is missing.
-        ValueError: If the runs have not logged the metric, or the networks do not fit together.
+        ConfigError: If there is no such folder or no run in it, the runs have not logged the
+            metric, a checkpoint, a config of the teacher or the data is missing, or the networks
+            do not fit together.
     """
     comparison = read_comparison(work_dir)
     experiments, students = comparison.experiments, comparison.students
     styles = {each.name: (GREY, '-') for each in experiments}
     styles |= {each.name: line_style(index) for index, each in enumerate(students)}
-    rows = accuracy_table(experiments, options.metric)
+    rows = accuracy_rows(experiments, options.metric)
     pictures = dict(
-        accuracy=[accuracy_picture(experiments, options.metric, styles)],
+        accuracy=[accuracy_picture(rows, options.metric, styles)],
         curves=curve_pictures(experiments, options.metric, styles),
     )
     measured, remarks = None, list[str]()
     if comparison.teachers and not options.logs_only:
         try:
             drawn, measured, remarks = ask_networks(comparison, styles, options)
-        except (FileNotFoundError, ValueError) as error:
-            hint = '; --logs-only leaves out what needs networks and data'
-            raise type(error)(f'{error}{hint}') from error
+        except ConfigError as error:
+            raise ConfigError(
+                f'{error}; --logs-only leaves out what needs networks and data'
+            ) from error
         pictures |= drawn
     of_teacher = [each for each in experiments if each not in students]
     return Report(
@@ -158,8 +132,8 @@ def ask_networks(
     """Pictures of the networks, metrics of all runs, and notes on what is missing.
 
     Raises:
-        FileNotFoundError: If a config, a checkpoint or the data is missing.
-        ValueError: If there are several teachers, or the networks do not fit together.
+        ConfigError: If a config, a checkpoint or the data is missing, there are several teachers,
+            or the networks do not fit together.
     """
     teacher, students = comparison.teacher, comparison.students
     first = {each.name: as_network(each.runs[0]) for each in students}

@@ -4,7 +4,7 @@ import json
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +18,8 @@ from mmbss.engine.errors import ConfigError, MissingFileError
 #: A scalar over the training: its value by epoch, or by iteration.
 Series = dict[float, float]
 LOGS = '*/vis_data/scalars.json'
+#: What ``tools/compare.py`` writes about a run.
+RUN_FILE = 'run.json'
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class LoggedRun:
     @cached_property
     def info(self) -> dict[str, Any]:
         """What ``tools/compare.py`` has written about the run, if it started it."""
-        path = self.folder / 'run.json'
+        path = self.folder / RUN_FILE
         return json.loads(path.read_text()) if path.is_file() else {}
 
     @property
@@ -239,6 +241,10 @@ def read_experiments(work_dir: Path) -> list[Experiment]:
     Raises:
         MissingFileError: If there is no such folder, or it holds no run.
     """
-    runs = [read_run(folder) for folder in find_run_folders(work_dir)]
+    return by_experiment([read_run(folder) for folder in find_run_folders(work_dir)])
+
+
+def by_experiment(runs: Sequence[LoggedRun]) -> list[Experiment]:
+    """Put runs of one name together, in their order."""
     names = dict.fromkeys(run.name for run in runs)
     return [Experiment(name, [run for run in runs if run.name == name]) for name in names]

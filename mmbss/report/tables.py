@@ -1,116 +1,100 @@
-"""Tables of a report: cells as text, ready to be shown."""
+"""The table of accuracies of a comparison."""
 
-import platform
-import shlex
-import shutil
 import statistics
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
-import mmengine
-import mmpretrain
-import torch
-from mmengine.registry import DefaultScope
-
-import mmbss
-from mmbss.distillers.classifiers import load_model_config
-from mmbss.registry import MODELS
-from mmbss.report.metric_tables import spread
-from mmbss.report.run_logs import Experiment, LoggedRun
-
-#: Where there is no commit to name.
-UNKNOWN = 'no git checkout'
+from mmbss.engine.models import count_parameters
+from mmbss.report.classifiers import build_classifier
+from mmbss.report.run_logs import Experiment
+from mmbss.report.text import markdown, spread
 
 
-def count_parameters(run: LoggedRun) -> int:
-    """Trainable parameters of the (student's) network of a run."""
-    config = load_model_config(str(run.config_file))
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return sum(weight.numel() for weight in MODELS.build(config).parameters())
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: one config over its seeds.
+
+    Attributes:
+        name: Name of the experiment.
+        parameters: Parameters of the (student's) network.
+        folder: Folder of the runs.
+        seeds: Seed of each run, None where its config sets none.
+        values: Metric of the last validation of each run, never of its best one.
+        epochs: Epoch, or iteration, of these validations.
+        mean: Of the values.
+        standard_deviation: Of several values (n - 1).
+        ms_per_iteration: Median over the runs of their medians, where they have logged times.
+        seconds: Mean over the runs that tell how long they took.
+    """
+
+    name: str
+    parameters: int
+    folder: str
+    seeds: list[int | None]
+    values: list[float]
+    epochs: list[float]
+    mean: float
+    standard_deviation: float | None
+    ms_per_iteration: float | None
+    seconds: float | None
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """What the table shows, as text."""
+        each = zip(self.seeds, self.values, strict=True)
+        first, last = min(self.epochs), max(self.epochs)
+        return dict(
+            name=self.name,
+            parameters=f'{self.parameters:,}',
+            value=spread(self.values),
+            seeds=', '.join(f'{"unset" if k is None else k}: {value:.2f}' for k, value in each),
+            epochs=f'{last:g}' if first == last else f'{first:g} to {last:g}',
+            time='' if self.ms_per_iteration is None else f'{self.ms_per_iteration:.1f}',
+            seconds='' if self.seconds is None else f'{self.seconds:.0f}',
+            folder=self.folder,
+        )
 
 
-def accuracy_table(experiments: Sequence[Experiment], metric: str) -> list[dict[str, str]]:
-    """A row for each experiment, as ``tools/compare.py`` prints it.
+def accuracy_rows(experiments: Sequence[Experiment], metric: str) -> list[Row]:
+    """A row for each experiment.
 
     Raises:
-        ValueError: If a run has never logged the metric.
+        ConfigError: If a run has never logged the metric.
     """
     rows = []
     for experiment in experiments:
-        values = [run.last_value(metric) for run in experiment.runs]
-        steps = [max(run.val_series(metric)) for run in experiment.runs]
-        times = [time for run in experiment.runs if (time := run.ms_per_iteration()) is not None]
-        seconds = [run.info['seconds'] for run in experiment.runs if 'seconds' in run.info]
-        each = zip(experiment.runs, values, strict=True)
+        runs = experiment.runs
+        values = [run.last_value(metric) for run in runs]
+        times = [time for run in runs if (time := run.ms_per_iteration()) is not None]
+        seconds = [run.info['seconds'] for run in runs if 'seconds' in run.info]
+        folder = runs[0].folder
         rows.append(
-            dict(
+            Row(
                 name=experiment.name,
-                parameters=f'{count_parameters(experiment.runs[0]):,}',
-                value=spread(values),
-                seeds=', '.join(f'{_seed(run)}: {value:.2f}' for run, value in each),
-                last=' to '.join(f'{step:g}' for step in sorted({min(steps), max(steps)})),
-                time=f'{statistics.median(times):.1f}' if times else '',
-                seconds=f'{statistics.mean(seconds):.0f}' if seconds else '',
+                parameters=count_parameters(build_classifier(str(runs[0].config_file))),
+                folder=str(folder if len(runs) == 1 else folder.parent),
+                seeds=[run.seed for run in runs],
+                values=values,
+                epochs=[max(run.val_series(metric)) for run in runs],
+                mean=statistics.mean(values),
+                standard_deviation=statistics.stdev(values) if len(values) > 1 else None,
+                ms_per_iteration=statistics.median(times) if times else None,
+                seconds=statistics.mean(seconds) if seconds else None,
             )
         )
     return rows
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the report is made with."""
-    return dict(
-        python=platform.python_version(),
-        torch=torch.__version__,
-        mmengine=mmengine.__version__,
-        mmpretrain=mmpretrain.__version__,
-        mmbss=mmbss.__version__,
-        commit=git_commit(Path(mmbss.__file__).parent),
+def accuracy_markdown(rows: Sequence[Row], metric: str) -> str:
+    """The table in Markdown."""
+    columns = dict(
+        name='experiment',
+        parameters='parameters',
+        value=f'{metric}, last epoch',
+        seeds='seeds',
+        time='ms / iteration',
+        seconds='s / run',
+        folder='logs',
     )
-
-
-def git_commit(folder: Path) -> str:
-    """Short hash of the checkout that a folder lies in, with a note if files differ from it."""
-    git = shutil.which('git')
-    if git is None:
-        return UNKNOWN
-
-    def ask(*question: str) -> str | None:
-        done = subprocess.run(  # noqa: S603 (fixed arguments)
-            [git, '-C', str(folder), *question], capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = ask('rev-parse', '--short', 'HEAD')
-    if commit is None or ask('ls-files', '__init__.py') != '__init__.py':
-        return UNKNOWN  # an environment inside another project's checkout
-    changed = ask('status', '--porcelain', '--untracked-files=no', '--', '.')
-    return f'{commit} with local changes' if changed else commit
-
-
-def repeat_commands(
-    work_dir: Path, students: Sequence[Experiment], teacher: Sequence[Experiment]
-) -> list[str]:
-    """Command lines that repeat the runs, from the complete configs they were trained with.
-
-    Args:
-        work_dir: Work dir of the runs.
-        students: Experiments to repeat.
-        teacher: The experiment that trained their teacher, if it is part of the comparison.
-    """
-    runs = [run for experiment in students for run in experiment.runs]
-    again = str(work_dir).rstrip('/') + '-again'
-    if len(runs) == 1 and not teacher:
-        command = ['python', 'tools/train.py', str(runs[0].config_file)]
-    else:
-        command = ['python', 'tools/compare.py']
-        command += [str(experiment.runs[0].config_file) for experiment in students]
-        for experiment in teacher:
-            command += ['--teacher', experiment.runs[0].info.get('config', '')]
-        seeds = dict.fromkeys(str(run.seed) for run in runs if run.seed is not None)
-        command += ['--seeds', *seeds] if seeds else []
-    return [shlex.join([*command, '--work-dir', again])]
-
-
-def _seed(run: LoggedRun) -> str:
-    return 'unset' if run.seed is None else str(run.seed)
+    lines = [[row.cells[key] for key in columns] for row in rows]
+    return markdown(list(columns.values()), lines, words=('seeds', 'logs'))

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
+from mmbss.boundary.sampling import correct
+from mmbss.engine.errors import ConfigError
 
 #: (N, C, H, W) images to (N, K) logits.
 Answer = Callable[[Tensor], Tensor]
 
 
-class NoBoundaryPairsError(ValueError):
+class NoBoundaryPairsError(ConfigError):
     """There is no base sample, or none that can be moved onto the boundary."""
 
 
@@ -102,9 +104,7 @@ def find_boundary_pairs(
     """
     with torch.no_grad():
         logits = teacher(samples)
-        right = logits.argmax(dim=1) == labels
-        for student in students:
-            right &= student(samples).argmax(dim=1) == labels
+        right = correct(labels, logits, *(student(samples) for student in students))
     rows = right.nonzero().squeeze(1)
     if not len(rows):
         raise NoBoundaryPairsError(

@@ -1,23 +1,21 @@
 """Pictures of boundary samples while a distiller trains."""
 
-from typing import Any
-
-import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmbss.attacks import BSSAttack
-from mmbss.distillers import BSSDistiller, Distiller
-from mmbss.distillers.distiller import class_labels
+from mmbss.boundary import BoundaryLoss
+from mmbss.datasets.subsets import spread_rows
+from mmbss.distillers import Distiller
+from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
-from mmbss.metrics.model_metric import evaluation_mode, own_random_numbers
+from mmbss.engine.extras import named_extra
+from mmbss.engine.models import evaluation_mode, unwrap
+from mmbss.engine.randomness import own_randomness
 from mmbss.registry import HOOKS
 from mmbss.visualization.boundary_pairs import find_boundary_pairs
-from mmbss.visualization.draw_samples import draw_boundary_samples
-from mmbss.visualization.style import to_rgb
 
 
 @HOOKS.register_module()
@@ -25,10 +23,11 @@ class BoundaryVisualizationHook(Hook):
     """Draws boundary samples of the teacher, and what teacher and student say of them.
 
     The samples are validation images that the teacher classifies correctly, of classes that take
-    turns, moved toward the most probable wrong class by the attack of the training. They are
-    found once, before training, and stay the same, so the pictures show how the student comes to
-    answer them. Each goes to the back ends of the runner's visualizer as ``boundary_samples``,
-    with the number of epochs as its step. Training is as it would be without this hook.
+    turns, moved toward the most probable wrong class by the attack of the first boundary term.
+    They are found once, before training, and stay the same, so the pictures show how the student
+    comes to answer them. Each goes to the back ends of the runner's visualizer as
+    ``boundary_samples``, with the number of epochs as its step. Training is as it would be
+    without this hook.
 
     Args:
         interval: Epochs between two pictures; the last epoch is always drawn.
@@ -56,7 +55,9 @@ class BoundaryVisualizationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the samples."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        with named_extra():  # now, not at the first picture
+            from mmbss.visualization import draw_samples  # noqa: F401
+        model = unwrap(runner.model)
         if not isinstance(model, Distiller):
             raise ConfigError(
                 'BoundaryVisualizationHook draws the boundary of a teacher, but the model is a '
@@ -72,19 +73,18 @@ class BoundaryVisualizationHook(Hook):
                 "visualizer.vis_backends=[dict(type='LocalVisBackend')]"
             )
         dataset = runner.val_loop.dataloader.dataset
-        count = min(self.num_candidates, len(dataset))
-        rows = [dataset[row] for row in torch.linspace(0, len(dataset) - 1, count).int().tolist()]
+        rows = [dataset[row] for row in spread_rows(len(dataset), self.num_candidates)]
         with evaluation_mode(model):
             data = model.data_preprocessor(pseudo_collate(rows), False)
         samples = model.teacher.from_student(data['inputs']).float()
-        attack = model.attack if isinstance(model, BSSDistiller) else BSSAttack()
+        boundaries = [term for term in model.terms.all().values() if isinstance(term, BoundaryLoss)]
         # what an attack draws at random is not to change the training
-        with own_random_numbers(samples, seed=0):
+        with own_randomness(0, samples.device):
             self.pairs = find_boundary_pairs(
                 model.teacher.logits,
                 samples,
                 class_labels(data['data_samples']),
-                attack,
+                boundaries[0].attack if boundaries else BSSAttack(),
                 model.teacher.pixel_bounds,
             )[: self.num_samples]
         names = (getattr(dataset, 'metainfo', None) or {}).get('classes')
@@ -93,10 +93,14 @@ class BoundaryVisualizationHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Draw."""
+        # matplotlib is loaded by those who draw alone
+        from mmbss.visualization.draw_samples import draw_boundary_samples
+        from mmbss.visualization.style import to_rgb
+
         epoch = runner.epoch + 1
         if not is_main_process() or (epoch % self.interval and epoch != runner.max_epochs):
             return
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         teacher = model.teacher
         networks = dict(
             teacher=teacher.logits,

@@ -6,7 +6,6 @@ in one ink, which a dark page replaces by a light one.
 
 import io
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,24 +158,3 @@ def wrapped(name: str, width: int = 26) -> str:
             lines.append('')
         lines[-1] += piece
     return '\n'.join(lines)
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the last words, divided by ``_``, that all names of several words share.
-
-    Examples:
-        >>> names = ['resnet8_digits', 'kd_resnet14-to-resnet8_digits']
-        >>> short_names([*names, 'bss_resnet14-to-resnet8_digits'])
-        ['resnet8', 'kd', 'bss']
-        >>> short_names(['kd_resnet14_digits', 'kd_resnet20_digits'])
-        ['kd_resnet14', 'kd_resnet20']
-        >>> short_names(['resnet8_digits'])
-        ['resnet8_digits']
-    """
-    words = [name.split('_') for name in names]
-    while len(names) > 1 and len({each[-1] for each in words if len(each) > 1}) == 1:
-        shorter = [each[:-1] if len(each) > 1 else each for each in words]
-        if len(set(map(tuple, shorter))) < len(set(map(tuple, words))):
-            break
-        words = shorter
-    return ['_'.join(each) for each in words]

@@ -3,6 +3,7 @@ import torch
 
 from mmbss.attacks import BSSAttack
 from mmbss.boundary.sampling import target_probabilities
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics import Agreement
 
 ATTACK = dict(type='mmbss.BSSAttack')
@@ -72,5 +73,5 @@ def test_without_a_boundary_sample_nothing_is_said(evaluate, digits, digits_teac
 
 
 def test_what_is_no_attack_is_refused(digits_teacher):
-    with pytest.raises(KeyError, match='Bogus'):
+    with pytest.raises(ConfigError, match='Bogus'):
         Agreement(attack=dict(type='mmbss.Bogus'), teacher=digits_teacher)

@@ -5,15 +5,15 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmbss.attacks import BSSAttack
+from mmbss.attacks import NewtonAttack
 from mmbss.boundary.sampling import target_probabilities
 from mmbss.metrics import BoundarySimilarity
 from mmbss.metrics.boundary_similarity import compare_boundaries
-from mmbss.metrics.teacher_metric import choose_target_class
+from mmbss.metrics.functional import choose_target_class
 from mmbss.registry import MODELS
 
 NAME = 'boundary_similarity'
-NEWTON = dict(type='mmbss.BSSAttack', step='newton', step_size=1.0, overshoot=0.01)
+NEWTON = dict(type='mmbss.NewtonAttack', step_size=1.0, overshoot=0.01)
 
 
 def linear(weight, bias=None):
@@ -39,7 +39,7 @@ def test_perturbations_of_linear_networks_are_those_of_the_closed_form():
         samples,
         base,
         1 - base,
-        BSSAttack(step='newton', step_size=1.0, overshoot=0.01),
+        NewtonAttack(step_size=1.0, overshoot=0.01),
         (lowest, -lowest),
     )
     assert len(base) > 5
@@ -63,7 +63,7 @@ def test_a_pair_counts_only_where_the_same_class_is_reached():
     model = linear(torch.tensor([[2.0], [1.9], [0.0]]), torch.tensor([0.0, 0.0, 1.0]))
     between = linear(torch.tensor([[1.0], [0.0], [-1.0]]), torch.tensor([0.0, 0.5, 0.0]))
     samples, base, target = torch.tensor([[2.0]]), torch.tensor([0]), torch.tensor([2])
-    attack = BSSAttack(step='newton', step_size=1.0, overshoot=0.01, third_class='accept')
+    attack = NewtonAttack(step_size=1.0, overshoot=0.01, third_class='accept')
     values = compare_boundaries(model, between, samples, base, target, attack, (-10.0, 10.0))
     assert values['teacher_accepted'].tolist() == [True]
     assert values['student_accepted'].tolist() == [False]

@@ -201,7 +201,7 @@ def test_a_test_is_measured_too(run):
 def test_a_metric_that_does_not_fit_ends_the_run_before_it_starts(run, count_calls):
     runner = run(['similarity'], [HOOK])
     (metric,) = runner.val_loop.evaluator.metrics[1:]
-    metric.teacher_config = dict(metric.teacher_config, checkpoint='gone.pth')
+    metric.given = dict(metric.given, checkpoint='gone.pth')
     steps = count_calls(runner.model, 'train_step')
     with pytest.raises(FileNotFoundError, match=r'no file .gone\.pth'):
         runner.train()

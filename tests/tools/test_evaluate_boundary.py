@@ -19,7 +19,7 @@ def test_a_table_and_all_figures(
 ):
     config, out = digits_teacher['config'], tmp_path / 'folder' / 'figures.json'
     (tmp_path / 'attacks.py').write_text(
-        "boundary = dict(type='mmbss.BSSAttack', step='newton', step_size=0.9)\n"
+        "boundary = dict(type='mmbss.NewtonAttack', step_size=0.9)\n"
         "robustness = dict(fgsm_9=dict(type='mmbss.FGSMAttack', radius=9.0))\n"
     )
     call_tool(
@@ -107,8 +107,8 @@ def test_autoattack_gets_samples_of_its_own(
         (['--num-samples', '0'], 'num_samples must be at least 1'),
         (['--autoattack', '-1'], 'num_samples must be at least 1'),
         (['--runs', 'gone'], '--runs takes the place of --teacher'),
-        (['--attacks', 'gone.py'], r"'gone\.py'"),
-        (['--attacks', 'gone'], r'gone" does not exist'),
+        (['--attacks', 'gone.py'], r'config gone\.py: .*No such file'),
+        (['--attacks', 'gone'], 'config gone: .*should be py'),
     ],
 )
 def test_bad_input_ends_with_one_clear_message(

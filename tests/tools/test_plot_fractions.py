@@ -2,6 +2,8 @@ import shutil
 
 import pytest
 
+from mmbss.report.fractions import accuracies_by_fraction, training_fraction
+
 
 @pytest.fixture
 def comparisons(bss_run, tmp_path):
@@ -17,10 +19,11 @@ def comparisons(bss_run, tmp_path):
     return folders
 
 
-def test_runs_are_sorted_by_their_share_of_the_training_set(load_tool, comparisons, bss_run):
-    tool = load_tool('plot_fractions')
+def test_runs_are_sorted_by_their_share_of_the_training_set(comparisons, bss_run):
     last = bss_run.accuracy[max(bss_run.accuracy)]
-    assert tool.collect(comparisons, 'accuracy/top1') == {'bss': {1.0: [last], 0.1: [last]}}
+    assert accuracies_by_fraction(comparisons, 'accuracy/top1') == {
+        'bss': {1.0: [last], 0.1: [last]}
+    }
 
 
 def test_a_picture_is_written(call_tool, comparisons, tmp_path):
@@ -29,12 +32,11 @@ def test_a_picture_is_written(call_tool, comparisons, tmp_path):
     assert 'training samples used (%)' in out.read_text()
 
 
-def test_shares_of_wrappers_multiply(load_tool):
-    tool = load_tool('plot_fractions')
+def test_shares_of_wrappers_multiply():
     inner = dict(type='StratifiedSubset', fraction=0.5, dataset=dict(type='Digits'))
-    assert tool.training_fraction(dict(type='ClassSubset', dataset=inner)) == 0.5
-    assert tool.training_fraction(dict(inner, dataset=inner)) == 0.25
-    assert tool.training_fraction(dict(type='Digits')) == 1.0
+    assert training_fraction(dict(type='ClassSubset', dataset=inner)) == 0.5
+    assert training_fraction(dict(inner, dataset=inner)) == 0.25
+    assert training_fraction(dict(type='Digits')) == 1.0
 
 
 def test_one_share_alone_is_refused(call_tool, comparisons, tmp_path):

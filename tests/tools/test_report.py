@@ -222,7 +222,7 @@ def test_networks_of_different_classes_are_refused(call_tool, digits_teacher, bs
         if name.startswith('head'):
             checkpoint['state_dict'][name] = weight[:7]
     torch.save(checkpoint, folder / 'epoch_4.pth')
-    with pytest.raises(SystemExit, match=r'^error: edited has 7 classes, its teacher 10'):
+    with pytest.raises(SystemExit, match=r'^error: edited has 7 classes, the teacher 10'):
         call_tool('report', folder)
 
 

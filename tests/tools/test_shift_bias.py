@@ -1,56 +1,10 @@
 import re
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
 BIAS = 'head.fc.bias'
-
-
-@pytest.fixture
-def tool(load_tool):
-    return load_tool('shift_bias')
-
-
-# ---------------------------------------------------------------- the choice
-
-
-@pytest.mark.parametrize('seed', range(20))
-@pytest.mark.parametrize('ties', [False, True])
-def test_no_shift_leaves_fewer_errors(tool, seed, ties):
-    generator = np.random.default_rng(seed)
-    samples, num_classes = generator.integers(1, 12), generator.integers(2, 5)
-    logits = 2 * generator.normal(size=(samples, num_classes))
-    logits = logits.round() if ties else logits
-    labels = generator.integers(0, num_classes, samples)
-    count = generator.integers(1, num_classes)
-    classes = generator.choice(num_classes, count, replace=False).tolist()
-
-    def errors(shift):
-        return tool.count_errors(tool.shift_logits(logits, classes, shift), labels, classes)[0]
-
-    chosen = tool.best_shift(logits, labels, classes)
-    # no other value than a lead can change the decisions, and none of these is a lead
-    others = np.linspace(-15, 15, 3001) + 0.00123
-    assert errors(chosen) <= min(errors(shift) for shift in others)
-
-
-def test_of_equally_good_shifts_the_smallest_is_taken(tool):
-    logits = np.array([[0.0, 4.0], [0.0, 6.0], [5.0, 0.0]])
-    assert tool.best_shift(logits, np.array([0, 1, 0]), [0]) == 5.0
-    assert tool.best_shift(logits, np.array([0, 1, 0]), [1]) == -5.0
-    assert tool.best_shift(logits, np.array([1, 1, 0]), [0]) == -0.5
-    assert tool.best_shift(np.array([[2.0, 0.0]]), np.array([1]), [1]) == 3.0
-
-
-def test_errors_are_counted_in_all_and_on_the_classes(tool):
-    logits = np.eye(4)[[0, 1, 2, 3, 3]]
-    assert tool.count_errors(logits, np.array([0, 1, 3, 3, 2]), [2, 3]) == (2, 2)
-    assert tool.count_errors(logits, np.array([1, 1, 2, 3, 2]), [2]) == (2, 1)
-
-
-# ---------------------------------------------------------------- the program
 
 
 @pytest.fixture
@@ -177,7 +131,7 @@ def test_a_config_without_held_out_images_is_refused(digits_teacher, call_tool):
 
 def test_a_checkpoint_that_is_missing_or_does_not_fit_is_refused(network, call_tool, tmp_path):
     config, checkpoint = network
-    with pytest.raises(SystemExit, match=r"^error: no checkpoint .*gone\.pth'"):
+    with pytest.raises(SystemExit, match=r"^error: .*no checkpoint .*gone\.pth'"):
         call_tool('shift_bias', config, tmp_path / 'gone.pth', '--classes', 3)
     content = torch.load(checkpoint, map_location='cpu')
     content['state_dict'].pop(BIAS)

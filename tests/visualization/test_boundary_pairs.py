@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from mmbss.attacks import BSSAttack
+from mmbss.attacks import BSSAttack, NewtonAttack
 from mmbss.visualization.boundary_pairs import (
     find_boundary_pairs,
     most_probable_others,
     spread_over_classes,
 )
 
-NEWTON = BSSAttack(step='newton', step_size=1.0)
+NEWTON = NewtonAttack(step_size=1.0, overshoot=1e-4)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmbss.visualization import BoundaryVisualizationHook
+from mmbss.visualization.boundary_visualization_hook import BoundaryVisualizationHook
 
 HOOK = dict(type='mmbss.BoundaryVisualizationHook', interval=2, num_samples=2, num_candidates=40)
 

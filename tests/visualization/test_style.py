@@ -10,7 +10,6 @@ from mmbss.visualization.style import (
     line_style,
     new_figure,
     save_figure,
-    short_names,
     to_rgb,
     to_svg,
 )
@@ -81,11 +80,3 @@ def test_lines_can_be_told_apart():
     styles = [line_style(index) for index in range(28)]
     assert len(set(styles)) == 28
     assert all(re.fullmatch('#[0-9a-f]{6}', colour) for colour, _ in styles)
-
-
-def test_names_are_shortened_neither_to_nothing_nor_to_the_same():
-    assert short_names(['a_b', 'b']) == ['a', 'b']
-    assert short_names(['a_b', 'a']) == ['a_b', 'a']
-    assert short_names(['a_c', 'a_d', 'c']) == ['a_c', 'a_d', 'c']
-    assert short_names(['a_b', 'a_b']) == ['a', 'a']
-    assert short_names([]) == []

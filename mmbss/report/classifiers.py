@@ -1,0 +1,52 @@
+"""Classifiers built from a config, and filled from a checkpoint."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.models import ImageClassifier
+
+from mmbss.distillers.classifiers import load_model_config
+from mmbss.engine.errors import MissingFileError
+from mmbss.engine.files import read_checkpoint
+from mmbss.engine.models import load_strictly
+from mmbss.registry import MODELS
+
+#: A config and a checkpoint, by these keys.
+Network = dict[str, Any]
+
+
+def build_classifier(config: str | dict[str, Any]) -> ImageClassifier:
+    """Build the plain classifier of a config, of a distiller the student, with fresh weights.
+
+    Args:
+        config: See :func:`~mmbss.distillers.classifiers.load_model_config`.
+
+    Raises:
+        MissingFileError: If there is no such config.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(copy.deepcopy(load_model_config(config)))
+
+
+def load_classifier(network: Network, name: str) -> ImageClassifier:
+    """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
+
+    Args:
+        network: ``config`` and ``checkpoint``.
+        name: What to call it in a message.
+
+    Raises:
+        MissingFileError: If the config or the checkpoint does not exist.
+        ConfigError: If the checkpoint does not fit.
+    """
+    config, checkpoint = network['config'], network['checkpoint']
+    if not Path(checkpoint).is_file():
+        raise MissingFileError(f'{name}: no checkpoint {str(checkpoint)!r}')
+    model = build_classifier(config)
+    content = read_checkpoint(checkpoint)
+    state = content.get('state_dict', content)
+    load_strictly(model, state, f'{name}: {checkpoint} does not fit {config}')
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()

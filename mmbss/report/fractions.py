@@ -1,0 +1,44 @@
+"""Accuracies by the share of the training set that runs were trained on."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from mmbss.engine.errors import ConfigError
+from mmbss.report.comparison import short_names
+from mmbss.report.run_logs import read_experiments
+
+#: Last values of a metric by experiment and fraction of the training set.
+Accuracies = dict[str, dict[float, list[float]]]
+
+
+def training_fraction(dataset: dict[str, Any]) -> float:
+    """Share of the training set that a dataset config keeps, wrappers of it included."""
+    inner = dataset.get('dataset')
+    fraction = float(dataset.get('fraction', 1.0))
+    return fraction * training_fraction(inner) if isinstance(inner, dict) else fraction
+
+
+def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:
+    """Last values of the metric by experiment and fraction.
+
+    A teacher that a comparison lists, but that lies elsewhere, is left out.
+
+    Raises:
+        MissingFileError: If a folder holds no run.
+        ConfigError: If all runs were trained on the same share.
+    """
+    values: Accuracies = defaultdict(lambda: defaultdict(list))
+    for work_dir in work_dirs:
+        for experiment in read_experiments(work_dir):
+            for run in experiment.runs:
+                if not run.folder.is_relative_to(work_dir):
+                    continue
+                fraction = training_fraction(run.config.train_dataloader.dataset)
+                values[experiment.name][fraction].append(run.last_value(metric))
+    if len({fraction for own in values.values() for fraction in own}) < 2:
+        raise ConfigError(
+            'all runs were trained on the same share of the training set: give comparisons that '
+            'differ in train_dataloader.dataset.fraction'
+        )
+    return dict(zip(short_names(list(values)), values.values(), strict=True))

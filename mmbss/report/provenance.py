@@ -1,0 +1,73 @@
+"""What a report was made with, and the commands that repeat it."""
+
+import platform
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmengine
+import mmpretrain
+import torch
+
+from mmbss.report.run_logs import Experiment
+from mmbss.version import __version__
+
+#: Where there is no commit to name.
+UNKNOWN = 'no git checkout'
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the report is made with."""
+    return dict(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        mmengine=mmengine.__version__,
+        mmpretrain=mmpretrain.__version__,
+        mmbss=__version__,
+        commit=git_commit(Path(__file__).parents[1]),
+    )
+
+
+def git_commit(folder: Path) -> str:
+    """Short hash of the checkout that a folder lies in, with a note if files differ from it."""
+    git = shutil.which('git')
+    if git is None:
+        return UNKNOWN
+
+    def ask(*question: str) -> str | None:
+        done = subprocess.run(  # noqa: S603 (fixed arguments)
+            [git, '-C', str(folder), *question], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask('rev-parse', '--short', 'HEAD')
+    if commit is None or ask('ls-files', '__init__.py') != '__init__.py':
+        return UNKNOWN  # an environment inside another project's checkout
+    changed = ask('status', '--porcelain', '--untracked-files=no', '--', '.')
+    return f'{commit} with local changes' if changed else commit
+
+
+def repeat_commands(
+    work_dir: Path, students: Sequence[Experiment], teacher: Sequence[Experiment]
+) -> list[str]:
+    """Command lines that repeat the runs, from the complete configs they were trained with.
+
+    Args:
+        work_dir: Work dir of the runs.
+        students: Experiments to repeat.
+        teacher: The experiment that trained their teacher, if it is part of the comparison.
+    """
+    runs = [run for experiment in students for run in experiment.runs]
+    again = str(work_dir).rstrip('/') + '-again'
+    if len(runs) == 1 and not teacher:
+        command = ['python', 'tools/train.py', str(runs[0].config_file)]
+    else:
+        command = ['python', 'tools/compare.py']
+        command += [str(experiment.runs[0].config_file) for experiment in students]
+        for experiment in teacher:
+            command += ['--teacher', experiment.runs[0].info.get('config', '')]
+        seeds = dict.fromkeys(str(run.seed) for run in runs if run.seed is not None)
+        command += ['--seeds', *seeds] if seeds else []
+    return [shlex.join([*command, '--work-dir', again])]

@@ -1,0 +1,35 @@
+"""Numbers and tables as text."""
+
+import statistics
+from collections.abc import Collection, Iterable, Sequence
+
+
+def spread(values: Sequence[float], form: str = '.2f') -> str:
+    """Mean and, of several values, standard deviation (n - 1).
+
+    Args:
+        values: At least one.
+        form: Format of the mean; that of the deviation without its sign.
+
+    Examples:
+        >>> spread([90.0, 92.0, 91.0]), spread([90.0]), spread([1, 2], '+.1f')
+        ('91.00 ± 1.00', '90.00', '+1.5 ± 0.7')
+    """
+    mean = f'{statistics.mean(values):{form}}'
+    if len(values) == 1:
+        return mean
+    return f'{mean} ± {statistics.stdev(values):{form.lstrip("+")}}'
+
+
+def markdown(
+    head: Sequence[str], lines: Iterable[Sequence[str]], words: Collection[str] = ()
+) -> str:
+    """A table in Markdown.
+
+    Args:
+        head: Headings.
+        lines: Cells, line by line.
+        words: Headings of columns that hold words, beside the first; numbers stand on the right.
+    """
+    sides = ['---' if name in {head[0], *words} else '---:' for name in head]
+    return ''.join(f'| {" | ".join(cells)} |\n' for cells in (head, sides, *lines))
