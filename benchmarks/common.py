@@ -25,14 +25,17 @@ def batches(cfg: Config, size: int) -> Iterator[dict[str, Any]]:
         )
 
 
-def build(cfg: Config, settings: dict[str, Any]) -> nn.Module:
-    """The distiller of the config, with the given settings."""
+def build(cfg: Config, acceleration: dict[str, dict[str, Any]] | None = None) -> nn.Module:
+    """The distiller of the config.
+
+    Args:
+        cfg: The config.
+        acceleration: That of the ``'student'`` and of the ``'teacher'``, instead of the config's.
+    """
     model = load_distiller(cfg)
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            model[key].update(value)
-        else:
-            model[key] = value
+    if acceleration is not None:
+        model['acceleration'] = acceleration.get('student', {})
+        model['teacher']['acceleration'] = acceleration.get('teacher', {})
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(model).train()
 
@@ -50,7 +53,7 @@ def set_weights(model: nn.Module, alpha: float, beta: float) -> None:
 
 def warmed_up(cfg: Config, stream: Iterator[dict[str, Any]], steps: int) -> dict[str, Any]:
     """Weights of a student after some steps of KD."""
-    model = build(cfg, dict())
+    model = build(cfg)
     model.init_weights()
     set_weights(model, 4.0, 0.0)
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))

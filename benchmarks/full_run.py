@@ -1,11 +1,11 @@
 r"""Run a whole distillation as fast as the machine can, and write where the time went.
 
     python benchmarks/full_run.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
-        --amp --out work_dirs/full_run.json --cfg-options model.compile=True
+        --amp --out work_dirs/full_run.json
 
 The run is that of tools/train.py, validated and saved after the last epoch only. The file gets
 the seconds of each phase and the accuracy of the last epoch. It is meant for a GPU; to try it on
-a CPU, add to --cfg-options: train_dataloader.dataset.fraction=0.02 train_cfg.max_epochs=4.
+a CPU, add --cfg-options train_dataloader.dataset.fraction=0.02 train_cfg.max_epochs=4.
 """
 
 import argparse
@@ -21,14 +21,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.engine.cli import (
-    build_runner,
-    merge_amp,
-    merge_common_arguments,
-    merge_options,
-)
+from mmbss.engine.cli import build_runner, merge_amp, merge_common_arguments, merge_options
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.flags import add_common_arguments
+from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
 
@@ -58,7 +54,7 @@ class PhaseTimerHook(Hook):
         """File the epoch."""
         if runner.epoch == 0:
             phase = 'first epoch'
-        elif runner.model.terms['loss_bss'].loss_weight > 0:
+        elif unwrap(runner.model).terms['loss_bss'].loss_weight > 0:
             phase = 'other epochs with attacks'
         else:
             phase = 'epochs without attacks'

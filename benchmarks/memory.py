@@ -31,7 +31,7 @@ def take_steps(config: str, beta: float, steps: int, give_back: bool) -> dict[st
     cfg = Config.fromfile(config)
     if not give_back:
         keep_memory()
-    model = build(cfg, dict())
+    model = build(cfg)
     model.init_weights()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
     stream = batches(cfg, cfg.train_dataloader.batch_size)

@@ -71,7 +71,7 @@ def watch_step(model: nn.Module, wrapper: OptimWrapper, batch_size: int) -> Phas
         ),
     )
     phases.watch(model, 'ask_teacher', 'teacher forward, clean')
-    phases.watch(model.attack, 'run', 'attack')
+    phases.watch(model.terms['loss_bss'].attack, 'run', 'attack')
     phases.watch(wrapper, 'backward', 'backward')
     phases.watch(wrapper, 'step', 'optimizer')
     return phases
@@ -97,7 +97,7 @@ def main() -> None:
     size = cfg.train_dataloader.batch_size
     stream = batches(cfg, size)
     state = warmed_up(cfg, stream, args.warm_up_steps)
-    model = build(cfg, dict())
+    model = build(cfg)
     keep_memory()
     model.load_state_dict(state)
     set_weights(model, alpha=4.0, beta=2.0)

@@ -1,4 +1,4 @@
-r"""Time a training step: the published algorithm transcribed simply, against BSSDistiller.
+r"""Time a training step: the published algorithm transcribed simply, against mmbss.
 
     python benchmarks/training_step.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
         --threads 1 2 --out work_dirs/training_step.json
@@ -18,7 +18,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -39,54 +39,32 @@ from mmbss.registry import MODELS
 
 @dataclass(frozen=True)
 class Options:
-    """The speed options of a contender; those without bfloat16 keep float32."""
+    """What makes a contender fast: arguments of ``accelerate``, and what the whole process does."""
 
-    fuse_bn: bool = False
-    precision: str = 'float32'
-    channels_last: bool = False
+    teacher: dict[str, Any] = field(default_factory=dict)
+    student: dict[str, Any] = field(default_factory=dict)
     keep_memory: bool = False
-    reuse_clean_pass: bool = False
     amp: bool = False
-    compile_teacher: bool = False
-    winograd_teacher: str | None = None
-    winograd_student: str | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """What they change in the config of the distiller."""
-        return dict(
-            teacher=dict(
-                fuse_bn=self.fuse_bn,
-                precision=self.precision,
-                compile=self.compile_teacher,
-                winograd=self.winograd_teacher,
-            ),
-            boundary=dict(reuse_clean_pass=self.reuse_clean_pass),
-            channels_last=self.channels_last,
-            winograd=self.winograd_student,
-        )
 
 
-FLOAT32 = Options(fuse_bn=True, channels_last=True, keep_memory=True)
-BFLOAT16 = replace(FLOAT32, precision='bfloat16', amp=True)
+NHWC = dict(channels_last=True)
+FLOAT32 = dict(fuse_bn=True, channels_last=True)
+BFLOAT16 = dict(FLOAT32, precision='bfloat16')
 
 CONTENDERS = {
     'mmbss': Options(),
-    'fused teacher': Options(fuse_bn=True),
-    'fused teacher, channels last': Options(fuse_bn=True, channels_last=True),
-    '... memory kept': FLOAT32,
-    '... memory kept, clean pass reused': replace(FLOAT32, reuse_clean_pass=True),
-    '... memory kept, clean pass reused, Winograd': replace(
-        FLOAT32, reuse_clean_pass=True, winograd_teacher='4x2', winograd_student='4x4'
+    'fused teacher': Options(dict(fuse_bn=True)),
+    'fused teacher, channels last': Options(FLOAT32, NHWC),
+    '... memory kept': Options(FLOAT32, NHWC, keep_memory=True),
+    '... memory kept, Winograd': Options(
+        dict(FLOAT32, winograd='4x2'), dict(NHWC, winograd='4x4'), keep_memory=True
     ),
-    '... memory kept, bfloat16, clean pass reused': replace(BFLOAT16, reuse_clean_pass=True),
-    '... memory kept, bfloat16, clean pass reused, teacher compiled': replace(
-        BFLOAT16, reuse_clean_pass=True, compile_teacher=True
-    ),
-    '... memory kept, bfloat16, clean pass reused, Winograd': replace(
-        BFLOAT16, reuse_clean_pass=True, winograd_teacher='4x4'
+    '... memory kept, bfloat16': Options(BFLOAT16, NHWC, keep_memory=True, amp=True),
+    '... memory kept, bfloat16, Winograd': Options(
+        dict(BFLOAT16, winograd='4x4'), NHWC, keep_memory=True, amp=True
     ),
 }
-#: Turns that are not counted: networks are traced and compiled, memory is got.
+#: Turns that are not counted: operators are compiled, memory is got.
 WARM_UP_TURNS = 3
 LEARNING_RATE = 1e-3
 
@@ -104,7 +82,7 @@ def reference_steps(cfg: Config, state: dict[str, Any], args: argparse.Namespace
         student = MODELS.build(plain_classifier(load_distiller(cfg)))
     student.load_state_dict(state)
     student.train()
-    teacher = build(cfg, Options().settings()).teacher.network  # as it was trained
+    teacher = build(cfg, {}).teacher.network  # as it was trained
     teacher.requires_grad_(True)
     steps: list[Step] = []
     for beta in (args.beta, 0.0):
@@ -122,7 +100,7 @@ def distiller_steps(
         keep_memory()
     steps: list[Step] = []
     for beta in (args.beta, 0.0):
-        model = build(cfg, options.settings())
+        model = build(cfg, dict(teacher=options.teacher, student=options.student))
         model.load_state_dict(state)
         set_weights(model, args.alpha, beta)
         wrapper = (CPUAmpOptimWrapper if options.amp else OptimWrapper)(optimizer(model))
