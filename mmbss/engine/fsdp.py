@@ -14,9 +14,8 @@ from mmengine.runner._flexible_runner import FlexibleRunner
 from mmengine.utils import apply_to
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from mmbss.distillers import BSSDistiller, Distiller
 from mmbss.engine.errors import ConfigError
-from mmbss.hooks import MaxNormHook
+from mmbss.engine.models import unwrap
 from mmbss.registry import RUNNERS
 
 
@@ -64,6 +63,10 @@ class FSDPRunner(FlexibleRunner):
     students, written as the checkpoint hook says, from which every runner can go on. Set
     ``runner_type='mmbss.FSDPRunner'`` and start with several processes.
 
+    Whatever needs the undivided weights says so, and is refused: a hook by an attribute
+    ``needs_whole_weights = True``, a distiller by a method ``needs_whole_weights()`` that lists the
+    entries of the config in question.
+
     Args:
         model: As for ``FlexibleRunner``.
         strategy: Arguments of :class:`PlainFSDPStrategy`.
@@ -71,7 +74,7 @@ class FSDPRunner(FlexibleRunner):
         **runner: Arguments of ``FlexibleRunner``.
 
     Raises:
-        ValueError: If there is one process alone, or something needs the undivided weights.
+        ConfigError: If there is one process alone, or something needs the undivided weights.
     """
 
     model: Any
@@ -97,24 +100,27 @@ class FSDPRunner(FlexibleRunner):
 
     def _check_divisible(self, model_wrapper: dict[str, Any]) -> None:
         settings = self.optim_wrapper if isinstance(self.optim_wrapper, dict) else {}
-        whole = {
-            'optim_wrapper.clip_grad.max_norm': 'max_norm' in (settings.get('clip_grad') or {}),
-            'optim_wrapper.accumulative_counts': settings.get('accumulative_counts', 1) > 1,
-            'EMAHook': any(isinstance(hook, EMAHook) for hook in self.hooks),
-            'MaxNormHook': any(isinstance(hook, MaxNormHook) for hook in self.hooks),
-        }
-        if isinstance(self.model, Distiller):
-            names = self.model.distillation_losses.with_weights()
-            whole |= {f'model.losses.{name}': True for name in names}
-        for name in (name for name, is_there in whole.items() if is_there):
+        whole = []
+        if 'max_norm' in (settings.get('clip_grad') or {}):
+            whole.append('optim_wrapper.clip_grad.max_norm')
+        if settings.get('accumulative_counts', 1) > 1:
+            whole.append('optim_wrapper.accumulative_counts')
+        for hook in self.hooks:
+            if isinstance(hook, EMAHook) or getattr(hook, 'needs_whole_weights', False):
+                whole.append(type(hook).__name__)
+        student = unwrap(self.model)
+        is_distiller = hasattr(student, 'needs_whole_weights')
+        if is_distiller:
+            whole += student.needs_whole_weights()
+        if whole:
             raise ConfigError(
-                f'{name} needs the undivided weights or gradients, of which mmbss.FSDPRunner '
-                'leaves each process a part: remove it, or remove runner_type'
+                f'{", ".join(whole)}: each needs the undivided weights or gradients, of which '
+                'mmbss.FSDPRunner leaves each process a part: remove it, or remove runner_type'
             )
-        if isinstance(self.model, BSSDistiller) and model_wrapper.get('auto_wrap_policy'):
+        if is_distiller and model_wrapper.get('auto_wrap_policy'):
             raise ConfigError(
                 'strategy.model_wrapper.auto_wrap_policy: its units wait for those of the other '
-                'processes, which may have no boundary sample to learn: remove it'
+                'processes, whose student may have no boundary sample to learn: remove it'
             )
 
     def save_checkpoint(

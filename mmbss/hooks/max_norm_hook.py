@@ -38,11 +38,12 @@ class MaxNormHook(Hook):
         max_norm: The bound, positive. Hinton et al. bound the squared norm by 15, so 3.87.
 
     Raises:
-        ValueError: If the bound is not positive, and before training if the model has no such
+        ConfigError: If the bound is not positive, and before training if the model has no such
             layer.
     """
 
     priority = 'VERY_HIGH'  # before a moving average of the weights is taken
+    needs_whole_weights = True  # FSDP leaves each process a part of a row
 
     def __init__(self, max_norm: float = 15**0.5) -> None:
         if not max_norm > 0:

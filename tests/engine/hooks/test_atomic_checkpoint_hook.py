@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.hooks import AtomicCheckpointHook
+from mmbss.engine.hooks import AtomicCheckpointHook
 from mmbss.registry import HOOKS
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmbss.engine.hooks import FiniteLossHook
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteLossError
-from mmbss.hooks import FiniteLossHook
 from mmbss.registry import HOOKS
 
 
