@@ -126,7 +126,8 @@ def boundary(**changes):
     settings = dict(
         attack=dict(type='mmbss.BSSAttack', num_steps=4, step_size=0.5),
         num_base_samples=8,
-        loss=dict(type='mmbss.KDLoss', temperature=3.0, loss_weight=2.0),
+        loss=dict(type='mmbss.KDLoss', temperature=3.0),
+        loss_weight=2.0,
     )
     return dict(settings, **changes)
 

@@ -25,7 +25,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mmbss.attacks import BSSAttack
+from mmbss.attacks import ClosestAttack
+from mmbss.boundary import BoundarySamples, find_boundary_samples
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.losses import KDLoss
 from mmbss.visualization.style import (
@@ -74,32 +75,18 @@ def train(network: nn.Module, loss: Callable[[], Tensor]) -> nn.Module:
     return network.eval()
 
 
-@dataclass(frozen=True)
-class Moves:
-    """Boundary samples of the teacher and where they come from.
-
-    Attributes:
-        start: (M, 2) base samples.
-        end: (M, 2) boundary samples.
-        logits: (M, 2) of the teacher at the end.
-        base: (M,) int64 base classes.
-    """
-
-    start: Tensor
-    end: Tensor
-    logits: Tensor
-    base: Tensor
-
-
-def move_to_boundary(teacher: nn.Module, samples: Tensor, labels: Tensor) -> Moves:
-    """Attack those samples that the teacher classifies correctly, and keep what is accepted."""
-    right = teacher(samples).argmax(dim=1) == labels
-    start, base = samples[right], labels[right]
+def samples_at_boundary(teacher: nn.Module, samples: Tensor, labels: Tensor) -> BoundarySamples:
+    """Move those samples that the teacher classifies correctly onto its boundary."""
     lowest, highest = torch.tensor(WINDOW).unbind(dim=1)
-    attack = BSSAttack(step='closest', step_size=1.3, overshoot=0.015)
-    result = attack(teacher, start, base, 1 - base, (lowest, highest))
-    kept = result.success
-    return Moves(start[kept], result.samples[kept], result.logits[kept], base[kept])
+    return find_boundary_samples(
+        teacher,
+        samples,
+        labels,
+        ClosestAttack(),
+        base_samples='all',
+        target_class='second_most_probable',
+        bounds=(lowest, highest),
+    )
 
 
 def train_student(method: str, teacher: nn.Module, samples: Tensor, labels: Tensor) -> nn.Module:
@@ -108,7 +95,7 @@ def train_student(method: str, teacher: nn.Module, samples: Tensor, labels: Tens
     distillation = KDLoss(temperature=3.0)
     with torch.no_grad():
         answers = teacher(samples)
-    moves = move_to_boundary(teacher, samples, labels)
+    found = samples_at_boundary(teacher, samples, labels)
 
     def loss() -> Tensor:
         logits = student(samples)
@@ -116,7 +103,7 @@ def train_student(method: str, teacher: nn.Module, samples: Tensor, labels: Tens
         if method != 'labels':
             total = total + distillation(logits, answers, labels)
         if method == 'KD + BSS':
-            total = total + distillation(student(moves.end), moves.logits, moves.base)
+            total = total + distillation(student(found.inputs), found.teacher_logits, found.labels)
         return total
 
     return train(student, loss)
@@ -129,13 +116,13 @@ class Outcome:
     Attributes:
         samples: (N, 2) that the students learn from.
         labels: (N,) int64.
-        moves: Boundary samples of the teacher.
+        found: Boundary samples of the teacher.
         grids: (R, R) lead of class 1 over class 0 by network, ``'teacher'`` and the methods.
     """
 
     samples: Tensor
     labels: Tensor
-    moves: Moves
+    found: BoundarySamples
     grids: dict[str, Tensor]
 
     def agreement(self, method: str) -> float:
@@ -169,7 +156,7 @@ def run(seed: int) -> Outcome:
     return Outcome(
         samples,
         labels,
-        move_to_boundary(teacher, samples, labels),
+        samples_at_boundary(teacher, samples, labels),
         {
             name: lead_on_grid(network)
             for name, network in dict(teacher=teacher, **students).items()
@@ -201,14 +188,15 @@ def draw(outcome: Outcome) -> Figure:
     axes[0].set_ylabel('input 2')
     draw_samples(axes[0], outcome.samples, outcome.labels)
     draw_samples(axes[1], outcome.samples, outcome.labels)
-    moves = outcome.moves
-    draw_samples(axes[2], moves.start, moves.base)
+    found = outcome.found
+    start = outcome.samples[found.rows]
+    draw_samples(axes[2], start, found.labels)
     arrows: dict[str, Any] = dict(
         angles='xy', scale_units='xy', scale=1.0, width=0.005, headwidth=4, color=INK
     )
-    axes[2].quiver(*moves.start.T, *(moves.end - moves.start).T, **arrows)
+    axes[2].quiver(*start.T, *(found.inputs - start).T, **arrows)
     for axis in axes[2:]:
-        axis.plot(*moves.end.T, 'D', color='white', mec=BLACK, ms=4, mew=1.0)
+        axis.plot(*found.inputs.T, 'D', color='white', mec=BLACK, ms=4, mew=1.0)
     return figure
 
 

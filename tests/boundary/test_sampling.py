@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmbss.boundary.sampling import (
-    both_correct,
     choose_target_classes,
+    correct,
     disagreement,
     draw_target_classes,
     select_base_samples,
@@ -88,13 +88,14 @@ def test_scores_are_float32_whatever_the_logits_are(dtype):
     assert draw_target_classes(teacher, labels).dtype is torch.int64
 
 
-def test_candidates_are_those_that_both_classify_correctly():
+def test_candidates_are_those_that_all_who_are_asked_classify_correctly():
     right, wrong = [2.0, 1.0], [1.0, 2.0]
     student = torch.tensor([right, right, wrong, wrong])
     teacher = torch.tensor([right, wrong, right, wrong])
     labels = torch.zeros(4, dtype=torch.int64)
-    assert both_correct(student, teacher, labels).tolist() == [True, False, False, False]
-    assert select_base_samples(student, teacher, labels, 4).tolist() == [0]
+    assert correct(labels, student, teacher).tolist() == [True, False, False, False]
+    assert select_base_samples(teacher, labels, 4, student_logits=student).tolist() == [0]
+    assert select_base_samples(teacher, labels, 4, 'all').tolist() == [0, 2]
 
 
 def test_the_candidates_of_largest_disagreement_are_chosen():
@@ -105,7 +106,7 @@ def test_the_candidates_of_largest_disagreement_are_chosen():
     candidates = [i for i in range(40) if student[i].argmax() == labels[i]]
     assert len(candidates) > 5
     expected = sorted(candidates, key=lambda i: -scores[i])[:5]
-    chosen = select_base_samples(student, teacher, labels, 5)
+    chosen = select_base_samples(teacher, labels, 5, student_logits=student)
     assert sorted(chosen.tolist()) == sorted(expected)
 
 
@@ -114,7 +115,7 @@ def test_all_candidates_are_chosen_where_there_are_few(count):
     teacher = torch.eye(3).repeat(2, 1)
     labels = teacher.argmax(dim=1)
     labels[count:] = (labels[count:] + 1) % 3
-    chosen = select_base_samples(teacher, teacher, labels, 4)
+    chosen = select_base_samples(teacher, labels, 4, student_logits=teacher)
     assert chosen.tolist() == list(range(count))
     assert chosen.dtype is torch.int64
     assert draw_target_classes(teacher[chosen], labels[chosen]).shape == (count,)
@@ -122,7 +123,7 @@ def test_all_candidates_are_chosen_where_there_are_few(count):
 
 def test_empty_batch_has_no_base_sample():
     logits, labels = torch.zeros(0, 10), torch.zeros(0, dtype=torch.int64)
-    assert select_base_samples(logits, logits, labels, 4).shape == (0,)
+    assert select_base_samples(logits, labels, 4, student_logits=logits).shape == (0,)
     assert disagreement(logits, logits, labels).shape == (0,)
     assert target_probabilities(logits, labels).shape == (0, 10)
     assert draw_target_classes(logits, labels).shape == (0,)
@@ -160,7 +161,7 @@ def test_at_random_each_candidate_is_as_likely():
     labels = torch.zeros(6, dtype=torch.int64)
     counts = torch.zeros(6)
     for _ in range(2000):
-        chosen = select_base_samples(teacher, teacher, labels, 2, by='random')
+        chosen = select_base_samples(teacher, labels, 2, by='random', student_logits=teacher)
         assert len(set(chosen.tolist())) == 2
         counts[chosen] += 1
     # two of five candidates; five standard deviations
@@ -172,7 +173,7 @@ def test_all_candidates_are_chosen_whatever_the_number():
     teacher = torch.randn(40, 10)
     labels = teacher.argmax(dim=1)
     labels[::2] = (labels[::2] + 1) % 10
-    chosen = select_base_samples(teacher, teacher, labels, 3, by='all')
+    chosen = select_base_samples(teacher, labels, 3, by='all', student_logits=teacher)
     assert chosen.tolist() == list(range(1, 40, 2))
 
 

@@ -1,119 +1,143 @@
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
 import torch
 
-from mmbss.attacks import BSSAttack
+from mmbss.attacks import NewtonAttack
+from mmbss.boundary import find_boundary_samples
 from mmbss.boundary.sampling import target_probabilities
-from mmbss.boundary.search import BoundarySearch
 
 CLASSES = 5
 
 
 @pytest.fixture
 def teacher():
-    """A linear teacher whose inputs are twice the student's."""
+    """A linear teacher, a plain function."""
     weight = torch.randn(CLASSES, 12)
-    return SimpleNamespace(
-        logits=lambda inputs: inputs.flatten(1) @ weight.T,
-        from_student=lambda inputs: 2 * inputs,
-        to_student=lambda inputs: inputs / 2,
-        pixel_bounds=(torch.tensor(-50.0), torch.tensor(50.0)),
-    )
+    return lambda inputs: inputs.flatten(1) @ weight.T
 
 
 @pytest.fixture
 def batch(teacher):
-    """Inputs, logits of student and teacher, labels; both are right on two thirds at most."""
+    """Inputs, labels and logits; both networks are right on two thirds of the samples at most."""
     inputs = torch.randn(24, 3, 2, 2)
-    teacher_logits = teacher.logits(teacher.from_student(inputs))
+    teacher_logits = teacher(inputs)
     labels = teacher_logits.argmax(dim=1)
     student_logits = teacher_logits + 0.1 * torch.randn(24, CLASSES)
     labels[:4] = (labels[:4] + 1) % CLASSES
     student_logits[20:] = -student_logits[20:]
-    return inputs, student_logits, teacher_logits, labels
+    return dict(
+        inputs=inputs, labels=labels, teacher_logits=teacher_logits, student_logits=student_logits
+    )
+
+
+class Recording(NewtonAttack):
+    """Remembers what it was given."""
+
+    def __init__(self, num_steps=30):
+        super().__init__(num_steps=num_steps, step_size=1.0, overshoot=0.01)
+        self.calls = []
+
+    def run(self, model, samples, base, target, bounds):
+        self.calls.append((samples, base, target, bounds))
+        return super().run(model, samples, base, target, bounds)
 
 
 def search(**changes):
     settings = dict(
-        attack=BSSAttack(num_steps=30, step='newton', step_size=1.0, overshoot=0.01),
-        base_samples='disagreement',
-        num_base_samples=6,
-        target_class='probability',
-        min_target_probability=0.0,
-        train_on='all',
-        bounds=None,
+        attack=Recording(), base_samples='disagreement', num_base_samples=6, train_on='all'
     )
-    return BoundarySearch(**{**settings, **changes})
+    return partial(find_boundary_samples, **{**settings, **changes})
 
 
-def test_samples_come_back_in_the_students_units_with_the_teachers_logits(teacher, batch):
-    found = search()(teacher, *batch)
+def test_samples_come_back_with_the_teachers_logits(teacher, batch):
+    found = search()(teacher, **batch)
     assert len(found.inputs) == 6
     assert found.weights is None
-    logits = teacher.logits(teacher.from_student(found.inputs))
-    torch.testing.assert_close(logits, found.teacher_logits)
-    assert found.statistics['bss_samples'] == 6
+    torch.testing.assert_close(teacher(found.inputs), found.teacher_logits)
+    assert torch.equal(found.labels, batch['labels'][found.rows])
+    assert not torch.equal(found.inputs, batch['inputs'][found.rows])
+    assert found.statistics['samples'] == 6
+
+
+def test_the_teacher_is_asked_where_its_logits_are_not_known(teacher, batch):
+    expected = search(base_samples='all')(teacher, **batch)
+    del batch['teacher_logits']
+    torch.manual_seed(0)
+    found = search(base_samples='all', target_class='second_most_probable')(teacher, **batch)
+    assert torch.equal(found.rows, expected.rows)
+
+
+def test_without_a_student_the_teacher_alone_has_to_be_right(teacher, batch):
+    del batch['student_logits']
+    found = search(base_samples='all')(teacher, **batch)
+    assert found.rows.tolist() == list(range(4, 24))
+    assert len(search(base_samples='random')(teacher, **batch).rows) == 6
+    with pytest.raises(ValueError, match="needs the student's answers"):
+        search()(teacher, **batch)
 
 
 @pytest.mark.parametrize(
     ('base_samples', 'count'), [('disagreement', 6), ('random', 6), ('all', 16)]
 )
 def test_base_samples_are_as_many_as_asked(teacher, batch, base_samples, count):
-    found = search(base_samples=base_samples)(teacher, *batch)
-    assert found.statistics['bss_samples'] == len(found.inputs) == count
+    found = search(base_samples=base_samples)(teacher, **batch)
+    assert found.statistics['samples'] == len(found.inputs) == count
+    assert ((found.rows >= 4) & (found.rows < 20)).all()
+
+
+def test_the_bounds_reach_the_attack(teacher, batch):
+    attack = Recording()
+    found = search(attack=attack, bounds=(-0.5, 0.5))(teacher, **batch)
+    assert attack.calls[0][-1] == (-0.5, 0.5)
+    assert found.inputs.abs().max() == 0.5
+
+
+def test_no_gradient_comes_back(teacher, batch):
+    batch['inputs'].requires_grad_()
+    found = search()(teacher, **batch)
+    assert not found.inputs.requires_grad
+    assert not found.teacher_logits.requires_grad
 
 
 def test_all_classes_are_attacked_with_their_probabilities(teacher, batch):
-    inputs, _, teacher_logits, labels = batch
-    calls = []
-    attack = BSSAttack(num_steps=30, step='newton', step_size=1.0, overshoot=0.01)
-
-    def recorded(model, samples, base, target, bounds):
-        calls.append((samples, base, target))
-        return BSSAttack.run(attack, model, samples, base, target, bounds)
-
-    attack.run = recorded
-    found = search(attack=attack, base_samples='all', target_class='all')(teacher, *batch)
-    ((samples, base, target),) = calls
-    expected = []
+    attack = Recording()
+    found = search(attack=attack, base_samples='all', target_class='all')(teacher, **batch)
+    ((samples, base, target, _),) = attack.calls
+    labels, expected = batch['labels'], []
     for row in range(4, 20):
-        probabilities = target_probabilities(teacher_logits[row, None], labels[row, None])[0]
-        for k in range(CLASSES):
-            if k != labels[row]:
-                expected.append((row, k, probabilities[k]))
+        logits = batch['teacher_logits'][row, None]
+        probabilities = target_probabilities(logits, labels[row, None])[0]
+        expected += [(row, k, probabilities[k]) for k in range(CLASSES) if k != labels[row]]
     assert len(samples) == len(found.inputs) == len(expected) == 16 * (CLASSES - 1)
     rows, classes, weights = map(list, zip(*expected, strict=True))
-    assert torch.equal(samples, 2 * inputs[rows])
+    assert torch.equal(samples, batch['inputs'][rows])
     assert torch.equal(base, labels[rows])
     assert target.tolist() == classes
+    assert found.rows.tolist() == rows
     torch.testing.assert_close(found.weights, torch.stack(weights))
     torch.testing.assert_close(found.weights.sum(), torch.tensor(16.0))
-    assert found.statistics['bss_samples'] == 16
+    assert found.statistics['samples'] == 16
 
 
 def test_weights_follow_the_samples_that_are_kept(teacher, batch):
-    attack = BSSAttack(num_steps=1, step='newton', step_size=1.0, overshoot=0.01)
-    settings = dict(attack=attack, base_samples='all', target_class='all')
-    whole = search(**settings)(teacher, *batch)
-    accepted = search(**settings, train_on='accepted')(teacher, *batch)
+    settings = dict(attack=Recording(num_steps=1), base_samples='all', target_class='all')
+    whole = search(**settings)(teacher, **batch)
+    accepted = search(**settings, train_on='accepted')(teacher, **batch)
     assert 0 < len(accepted.inputs) < len(whole.inputs), 'the case must hold rejected samples'
-    assert torch.equal(accepted.weights, whole.weights[kept_of(whole, accepted)])
-    assert accepted.statistics == whole.statistics
-
-
-def kept_of(whole, part):
-    """Rows of the one that the other has kept."""
-    return [
-        next(i for i, sample in enumerate(whole.inputs) if torch.equal(sample, kept))
-        for kept in part.inputs
+    kept = [
+        next(i for i, sample in enumerate(whole.inputs) if torch.equal(sample, one))
+        for one in accepted.inputs
     ]
+    assert torch.equal(accepted.weights, whole.weights[kept])
+    assert torch.equal(accepted.rows, whole.rows[kept])
+    assert accepted.statistics == whole.statistics
 
 
 def test_improbable_classes_are_left_out(teacher, batch):
     settings = dict(base_samples='all', target_class='all')
-    whole = search(**settings)(teacher, *batch)
-    some = search(**settings, min_target_probability=0.2)(teacher, *batch)
+    whole = search(**settings)(teacher, **batch)
+    some = search(**settings, min_target_probability=0.2)(teacher, **batch)
     assert 0 < len(some.inputs) < len(whole.inputs)
     assert torch.equal(some.weights, whole.weights[whole.weights > 0.2])
 
@@ -121,62 +145,37 @@ def test_improbable_classes_are_left_out(teacher, batch):
 @pytest.mark.parametrize('target_class', ['probability', 'uniform', 'second_most_probable', 'all'])
 @pytest.mark.parametrize('count', [0, 1])
 def test_few_candidates_are_no_trouble(teacher, batch, target_class, count):
-    inputs, student_logits, teacher_logits, labels = batch
-    labels = torch.where(torch.arange(24) < 4 + count, labels, (labels + 1) % CLASSES)
-    found = search(target_class=target_class)(
-        teacher, inputs, student_logits, teacher_logits, labels
-    )
-    assert found.statistics['bss_samples'] == count
+    labels = batch['labels']
+    batch['labels'] = torch.where(torch.arange(24) < 4 + count, labels, (labels + 1) % CLASSES)
+    found = search(target_class=target_class)(teacher, **batch)
+    assert found.statistics['samples'] == count
     assert len(found.inputs) == count * (CLASSES - 1 if target_class == 'all' else 1)
-    assert found.inputs.shape[1:] == inputs.shape[1:]
+    assert found.inputs.shape[1:] == (3, 2, 2)
     assert found.teacher_logits.shape == (len(found.inputs), CLASSES)
 
 
 def test_a_threshold_that_no_class_reaches_leaves_nothing(teacher, batch):
-    inputs, student_logits, _, labels = batch
-    flat = torch.zeros(24, CLASSES).scatter(1, labels.unsqueeze(1), 5.0)
-    found = search(target_class='all', min_target_probability=0.5)(
-        teacher, inputs, student_logits, flat, labels
-    )
+    labels = batch['labels'].unsqueeze(1)
+    batch['teacher_logits'] = torch.zeros(24, CLASSES).scatter(1, labels, 5.0)
+    found = search(target_class='all', min_target_probability=0.5)(teacher, **batch)
     assert len(found.inputs) == 0
-    assert found.statistics['bss_samples'] == 6
+    assert found.statistics['samples'] == 6
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (
-            dict(base_samples='some'),
-            "base_samples must be 'disagreement', 'random' or 'all', got 'some'",
-        ),
-        (
-            dict(target_class='second'),
-            "target_class must be 'probability', 'uniform', 'second_most_probable' or 'all', "
-            "got 'second'",
-        ),
+        (dict(base_samples='some'), "base_samples must be 'disagreement', 'random' or 'all'"),
+        (dict(target_class='second'), 'target_class must be'),
         (dict(train_on='rejected'), "train_on must be 'accepted' or 'all', got 'rejected'"),
         (dict(num_base_samples=0), 'num_base_samples must be at least 1, got 0'),
         (
             dict(target_class='all', min_target_probability=1.0),
-            'min_target_probability must be at least 0 and below 1, got 1.0',
+            'min_target_probability must be at least 0 and below 1',
         ),
-        (
-            dict(min_target_probability=0.1),
-            "min_target_probability is for target_class='all', but .* is 'probability'",
-        ),
-        (dict(bounds=(1.0, -1.0)), r'bounds must be \(lowest, highest\), got \(1.0, -1.0\)'),
+        (dict(min_target_probability=0.1), "is for target_class='all'"),
     ],
 )
-def test_values_out_of_range_are_refused(changes, message):
+def test_values_out_of_range_are_refused(teacher, batch, changes, message):
     with pytest.raises(ValueError, match=message):
-        search(**changes)
-
-
-def test_samples_stay_within_the_bounds_where_the_other_normalisation_rounds(teacher, batch):
-    teacher.from_student = lambda inputs: 2 * inputs * (1 + 1e-6)
-    attacked = []
-    attack = BSSAttack(num_steps=1, step_size=1e-9)
-    attack.run = lambda *args: attacked.append(args[1]) or BSSAttack.run(attack, *args)
-    inputs, *logits, labels = batch
-    search(attack=attack)(teacher, torch.full_like(inputs, 25.0), *logits, labels)
-    assert attacked[0].max() == 50
+        search(**changes)(teacher, **batch)

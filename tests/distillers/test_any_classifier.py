@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 import torch
 from boundary_checks import all_attacked, check_training_step
@@ -39,31 +37,6 @@ def test_any_teacher_takes_a_batch_without_base_samples(
     losses = distiller.loss(*make_batch([0] * 4, channels=3, size=32))
     assert losses['bss_samples'] == 0
     assert losses['loss_bss'] == 0
-
-
-@pytest.mark.skipif(shutil.which('c++') is None, reason='torch.compile needs a C++ compiler')
-@pytest.mark.parametrize('whose', ['both', "the teacher's"])
-def test_compiled_backbones_give_the_same_losses_and_keys(
-    make_distiller, make_teacher, make_batch, whose
-):
-    teacher = make_teacher(favoured=0)
-    plain = make_distiller(teacher=teacher, favoured=0, type='mmbss.Distiller')
-    if whose == 'both':
-        settings = dict(teacher=teacher, compile=True)
-    else:
-        settings = dict(teacher=dict(teacher, compile=True))
-    compiled = make_distiller(favoured=0, type='mmbss.Distiller', **settings)
-    is_compiled = [
-        network._compiled_call_impl is not None
-        for network in (compiled.backbone, compiled.teacher.network.backbone)
-    ]
-    assert is_compiled == [whose == 'both', True]
-    assert list(compiled.state_dict()) == list(plain.state_dict())
-    compiled.load_state_dict(plain.state_dict())
-    batch = make_batch([0] * 8)
-    expected, losses = plain.loss(*batch), compiled.loss(*batch)
-    for name, value in expected.items():
-        assert losses[name].item() == pytest.approx(value.item(), rel=1e-4)
 
 
 def test_a_distilled_student_can_teach(make_distiller, make_teacher, resnet_config, tmp_path):

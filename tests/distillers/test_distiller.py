@@ -6,7 +6,8 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 
 from mmbss.distillers import Distiller
-from mmbss.losses import DistillationLoss, KDLoss, kd_loss
+from mmbss.engine.errors import ConfigError
+from mmbss.losses import DistillationLoss, KDLoss, Term, kd_loss
 from mmbss.registry import MODELS
 
 
@@ -76,10 +77,11 @@ def test_with_weight_0_the_teacher_is_not_asked(make_kd, make_batch, count_calls
     batch = make_batch(range(10))
     distiller.loss(*batch)
     assert len(questions) == 1
-    distiller.distillation_losses['loss_kd'].loss_weight = 0.0
+    distiller.terms['loss_kd'].loss_weight = 0.0
     losses = distiller.loss(*batch)
     assert len(questions) == 1
-    assert set(losses) == {'loss_cls'}
+    assert set(losses) == {'loss_cls', 'loss_kd'}
+    assert losses['loss_kd'] == 0
 
 
 def test_without_losses_it_is_plain_training(make_kd, make_batch):
@@ -105,7 +107,7 @@ def test_mixed_labels_reach_the_loss_as_the_larger_share(make_kd, make_batch):
             return student_logits.sum()
 
     distiller = make_kd()
-    distiller.distillation_losses['loss_kd'] = SeesLabels()
+    distiller.terms['loss_kd'] = SeesLabels()
     inputs, samples = make_batch(range(2))
     samples[0].set_gt_score(torch.eye(10)[3] * 0.7 + torch.eye(10)[1] * 0.3)
     samples[1].set_gt_score(torch.eye(10)[8] * 0.6 + torch.eye(10)[2] * 0.4)
@@ -147,14 +149,14 @@ def test_an_image_that_is_not_finite_is_refused_with_its_row(make_kd, make_batch
         distiller.loss(inputs, samples)
 
 
-@pytest.mark.parametrize('name', ['kd', 'distill', 'loss_cls', 'loss_bss'])
+@pytest.mark.parametrize('name', ['kd', 'distill', 'loss_cls'])
 def test_wrong_loss_name_is_refused(make_kd, name):
     with pytest.raises(ValueError, match=f'losses: \'{name}\' must start with "loss_"'):
         make_kd(losses={name: dict(type='mmbss.KDLoss')})
 
 
 def test_what_is_no_distillation_loss_is_refused(make_kd):
-    with pytest.raises(ValueError, match='CrossEntropyLoss is no distillation loss'):
+    with pytest.raises(ValueError, match='CrossEntropyLoss is no term'):
         make_kd(losses=dict(loss_kd=dict(type='mmpretrain.CrossEntropyLoss')))
 
 
@@ -233,3 +235,69 @@ def test_is_an_image_classifier(make_kd):
 
     assert isinstance(make_kd(), ImageClassifier)
     assert MODELS.get('mmbss.Distiller') is Distiller
+
+
+def test_terms_see_the_logits_as_deployed_and_not_those_with_a_margin(
+    make_kd, make_batch, resnet_config
+):
+    student = resnet_config()
+    student['head'] = dict(
+        type='ArcFaceClsHead',
+        num_classes=10,
+        in_channels=8,
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+    )
+    distiller = make_kd(student)
+    inputs, samples = make_batch(range(10))
+    losses = distiller.loss(inputs, samples)
+    features = distiller.extract_feat(inputs)
+    deployed = distiller.head(features)
+    with_margin = distiller.head(features, torch.arange(10))
+    expected, wrong = (
+        4.0 * kd_loss(logits, distiller.teacher(inputs), 3.0) for logits in (deployed, with_margin)
+    )
+    torch.testing.assert_close(losses['loss_kd'], expected)
+    assert not torch.isclose(expected, wrong, rtol=0.05)
+    torch.testing.assert_close(
+        losses['loss_cls'], torch.nn.functional.cross_entropy(with_margin, torch.arange(10))
+    )
+
+
+def test_a_term_may_need_logits_features_and_further_answers(make_kd, make_batch):
+    seen = []
+
+    class Everything(Term):
+        statistics = ('count',)
+
+        def __init__(self):
+            super().__init__()
+            self.layers = dict(student=['backbone.layer2'], teacher=['backbone.layer3'])
+
+        def compute(self, batch):
+            seen.append(batch)
+            further = batch.ask_student(batch.inputs[:4])
+            loss = batch.student_logits.sum() + further.features['backbone.layer2'].sum()
+            return loss, dict(count=further.logits.new_tensor(4.0))
+
+    distiller = make_kd()
+    distiller.terms['loss_all'] = Everything()
+    inputs, samples = make_batch(range(10))
+    losses = distiller.loss(inputs, samples)
+    (batch,) = seen
+    assert losses['all_count'] == 4
+    assert batch.labels.tolist() == list(range(10))
+    assert batch.student_features['backbone.layer2'].shape[0] == 10
+    assert torch.equal(batch.teacher_logits, distiller.teacher(inputs))
+    assert list(batch.teacher_features) == ['backbone.layer3']
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert all(parameter.grad is not None for parameter in distiller.backbone.layer1.parameters())
+
+
+def test_terms_are_tried_also_where_their_weight_is_0(make_kd, make_batch):
+    hint = dict(type='mmbss.HintLoss', student='backbone.layer1', teacher='backbone.layer3')
+    distiller = make_kd(losses=dict(loss_hint=dict(hint, loss_weight=0.0))).eval()
+    before = {name: value.clone() for name, value in distiller.state_dict().items()}
+    with pytest.raises(ConfigError, match='student_channels=2 and teacher_channels=8'):
+        distiller.try_terms(*make_batch(range(2)))
+    make_kd().eval().try_terms(*make_batch(range(2)))
+    assert all(torch.equal(value, before[name]) for name, value in distiller.state_dict().items())

@@ -6,34 +6,35 @@ import pytest
 import torch
 from torch import nn
 
-from mmbss.distillers.features import FeatureRecorder, find_module, recorded_outputs
+from mmbss.distillers.features import FeatureRecorder, deployed_outputs, find_module
 
 
-def test_every_call_is_recorded_with_its_graph():
-    layer = nn.Linear(2, 3)
-    inputs = torch.randn(4, 2)
-    with recorded_outputs(layer) as outputs:
-        first, second = layer(inputs), layer(2 * inputs)
+class Margin(nn.Linear):
+    """A head whose answer is another one where it is told the labels, as that of ArcFace."""
+
+    def forward(self, features, target=None):
+        return super().forward(features) - (0 if target is None else 1)
+
+
+def test_answers_without_labels_are_collected_with_their_graph():
+    head, inputs = Margin(2, 3), torch.randn(4, 2)
+    with deployed_outputs(head) as outputs:
+        first, second = head(inputs), head(2 * inputs)
+        head(inputs, torch.zeros(4))
+        head(inputs, target=torch.zeros(4))
+    head(inputs)
+    assert len(outputs) == 2
     assert outputs[0] is first
     assert outputs[1] is second
     outputs[1].sum().backward()
-    assert layer.weight.grad is not None
+    assert head.weight.grad is not None
 
 
-def test_calls_after_the_context_are_not_recorded():
-    layer = nn.Linear(2, 3)
-    with recorded_outputs(layer) as outputs:
-        pass
-    layer(torch.zeros(1, 2))
-    assert outputs == []
-    assert not layer._forward_hooks
-
-
-def test_the_hook_is_removed_after_an_error():
-    layer = nn.Linear(2, 3)
-    with pytest.raises(RuntimeError), recorded_outputs(layer):
-        layer(torch.zeros(1, 5))
-    assert not layer._forward_hooks
+def test_the_hook_is_removed_also_after_an_error():
+    head = Margin(2, 3)
+    with pytest.raises(RuntimeError), deployed_outputs(head):
+        head(torch.zeros(1, 5))
+    assert not head._forward_hooks
 
 
 # ---------------------------------------------------------------- the recorder

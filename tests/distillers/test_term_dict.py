@@ -5,7 +5,7 @@ import torch
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from torch import nn
 
-from mmbss.distillers.loss_dict import LossDict
+from mmbss.distillers.term_dict import TermDict
 from mmbss.losses import HintLoss, KDLoss
 
 
@@ -15,7 +15,7 @@ class Model(nn.Module):
     def __init__(self, channels=3):
         super().__init__()
         self.layer = nn.Linear(2, 2)
-        self.losses = LossDict(dict(loss_kd=KDLoss(), loss_hint=HintLoss('a', 'b', 2, channels)))
+        self.losses = TermDict(dict(loss_kd=KDLoss(), loss_hint=HintLoss('a', 'b', 2, channels)))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_weights_are_those_of_losses_that_have_some(model):
     weights = model.losses.weights()
     assert model.losses.with_weights() == list(weights) == ['loss_hint']
     assert list(weights['loss_hint']) == ['regressor.weight', 'regressor.bias']
-    assert LossDict(dict(loss_kd=KDLoss())).weights() == {}
+    assert TermDict(dict(loss_kd=KDLoss())).weights() == {}
 
 
 def test_weights_are_loaded(model):
@@ -89,12 +89,16 @@ def test_weights_of_other_losses_are_refused(model):
         Model(channels=5).losses.load_weights(model.losses.weights())
 
 
-def test_idle_losses_have_gradients_of_zero(model):
-    assert model.losses.idle_terms() == {}
+def test_idle_terms_are_logged_as_0_with_gradients_of_0(model):
+    like = torch.ones(2)
+    assert model.losses.idle(like) == {}
+    assert list(model.losses.active()) == ['loss_kd', 'loss_hint']
     for loss in model.losses.values():
         loss.loss_weight = 0.0
-    terms = model.losses.idle_terms()
-    assert list(terms) == ['loss_hint'], 'the other has no parameters'
-    assert terms['loss_hint'].item() == 0
-    terms['loss_hint'].backward()
+        loss.statistics = ('count',)
+    assert model.losses.active() == {}
+    log = model.losses.idle(like)
+    assert list(log) == ['loss_kd', 'kd_count', 'loss_hint', 'hint_count']
+    assert all(value.item() == 0 for value in log.values())
+    log['loss_hint'].backward()
     assert all(not parameter.grad.any() for parameter in model.losses.parameters())

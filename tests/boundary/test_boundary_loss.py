@@ -10,14 +10,14 @@ from mmbss.losses import kd_loss
 def capture_attack(distiller, monkeypatch):
     """Record what the attack is given and what it gives."""
     calls = []
-    run = distiller.attack.run
+    run = distiller.terms['loss_bss'].attack.run
 
     def recorded(model, samples, base, target, bounds):
         result = run(model, samples, base, target, bounds)
         calls.append((samples, base, target, bounds, result))
         return result
 
-    monkeypatch.setattr(distiller.attack, 'run', recorded)
+    monkeypatch.setattr(distiller.terms['loss_bss'].attack, 'run', recorded)
     return calls
 
 
@@ -154,8 +154,11 @@ def test_all_target_classes_are_weighted_by_their_probability(trained_pair, monk
         dict(target_class='second_most_probable'),
         dict(target_class='all', min_target_probability=0.05),
         dict(train_on='all', loss=dict(type='mmbss.DKDLoss')),
-        dict(batch_norm='frozen_statistics', loss=dict(type='mmbss.DISTLoss')),
-        dict(batch_norm='joint', loss=dict(type='mmbss.KDLoss', standardise_logits=True)),
+        dict(loss=dict(type='mmbss.DISTLoss')),
+        dict(
+            candidates='teacher_correct',
+            loss=dict(type='mmbss.KDLoss', standardise_logits=True),
+        ),
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())).split('-{')[0],
 )
@@ -179,12 +182,12 @@ def test_each_choice_trains(bss_settings, tmp_path, boundary_config, make_runner
 
 def test_with_weight_0_no_attack_runs(make_distiller, make_batch, count_calls):
     distiller = make_distiller(favoured=0)
-    attacks = count_calls(distiller.attack, 'run')
+    attacks = count_calls(distiller.terms['loss_bss'].attack, 'run')
     questions = count_calls(distiller.teacher, 'logits')
     batch = make_batch([0] * 8)
     distiller.loss(*batch)
     assert len(attacks) == 1
-    distiller.boundary_loss.loss_weight = 0.0
+    distiller.terms['loss_bss'].loss_weight = 0.0
     questions.clear()
     losses = distiller.loss(*batch)
     assert len(attacks) == 1
@@ -289,3 +292,23 @@ def test_works_in_a_training_step_after_which_no_graph_is_alive(make_distiller, 
         log = distiller.train_step(data, optimizer)
         assert set(log) == {'loss', 'loss_cls', 'loss_kd', 'loss_bss', *STATISTICS}
         assert not any(log[name].requires_grad for name in STATISTICS)
+
+
+def test_samples_stay_within_the_bounds_where_the_other_normalisation_rounds(
+    make_distiller, make_teacher, make_batch, monkeypatch, resnet_config
+):
+    student = resnet_config(data_preprocessor=dict(mean=[100.0], std=[50.0]))
+    config = resnet_config(data_preprocessor=dict(mean=[0.0], std=[255.0]))
+    distiller = make_distiller(
+        student, make_teacher(config, favoured=0), favoured=0, boundary=all_attacked(num_steps=1)
+    )
+    calls = capture_attack(distiller, monkeypatch)
+    inputs, samples = make_batch([0] * 8)
+    distiller.loss(inputs.clamp(-2.0, 3.1) * (1 + 1e-6), samples)
+    assert calls[0][0].min() >= 0
+    assert calls[0][0].max() <= 1
+
+
+def test_bounds_in_the_wrong_order_are_refused(make_distiller):
+    with pytest.raises(ValueError, match=r'bounds must be \(lowest, highest\)'):
+        make_distiller(boundary=dict(all_attacked(), bounds=(1.0, -1.0)))

@@ -14,7 +14,8 @@ def all_attacked(**attack):
     return dict(
         attack=dict(type='mmbss.BSSAttack', **attack),
         num_base_samples=8,
-        loss=dict(type='mmbss.KDLoss', temperature=3.0, loss_weight=2.0),
+        loss=dict(type='mmbss.KDLoss', temperature=3.0),
+        loss_weight=2.0,
         train_on='all',
     )
 
