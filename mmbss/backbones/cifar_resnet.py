@@ -59,7 +59,7 @@ class CIFARResNet(BaseBackbone):
         init_cfg: Initialisation; He's for convolutions by default.
 
     Raises:
-        ValueError: If the depth is not 6n+2.
+        ConfigError: If the depth is not 6n+2.
 
     Examples:
         >>> import torch

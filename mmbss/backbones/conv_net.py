@@ -23,7 +23,7 @@ class ConvNet(BaseBackbone):
         init_cfg: Initialisation, torch's own by default.
 
     Raises:
-        ValueError: If the images are too small.
+        ConfigError: If the images are too small.
 
     Examples:
         >>> import torch

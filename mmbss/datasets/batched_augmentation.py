@@ -50,7 +50,7 @@ class AugmentingDataPreprocessor(ClsDataPreprocessor):
         **kwargs: Arguments of mmpretrain's ``ClsDataPreprocessor``.
 
     Raises:
-        ValueError: If a parameter is out of its range.
+        ConfigError: If a parameter is out of its range.
     """
 
     def __init__(self, crop_padding: int = 0, flip_probability: float = 0.0, **kwargs: Any) -> None:

@@ -43,7 +43,7 @@ class Digits(ArrayDataset):
         **kwargs: Arguments of :class:`ArrayDataset` other than ``data_file``.
 
     Raises:
-        ValueError: If there is no such split.
+        ConfigError: If there is no such split.
 
     Examples:
         >>> len(Digits('train')), len(Digits('test'))

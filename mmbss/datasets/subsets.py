@@ -22,7 +22,7 @@ def stratified_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
         Sorted int64 row numbers.
 
     Raises:
-        ValueError: If the fraction is out of its range or leaves a class without a sample.
+        ConfigError: If the fraction is out of its range or leaves a class without a sample.
 
     Examples:
         >>> stratified_rows(np.array([0, 0, 1, 1, 1, 1]), 0.5, seed=0).size
@@ -110,7 +110,7 @@ class StratifiedSubset(RowSubset):
         seed: Which samples are kept depends on this alone, not on the seed of the training.
 
     Raises:
-        ValueError: If the fraction is out of its range or leaves a class without a sample.
+        ConfigError: If the fraction is out of its range or leaves a class without a sample.
     """
 
     def __init__(self, dataset: Any, fraction: float = 1.0, seed: int = 0) -> None:
@@ -133,7 +133,7 @@ class ClassSubset(RowSubset):
         drop: Class numbers to drop; exactly one of the two is given.
 
     Raises:
-        ValueError: If both or none are given, the dataset lacks one of the classes, or no
+        ConfigError: If both or none are given, the dataset lacks one of the classes, or no
             sample is left.
     """
 

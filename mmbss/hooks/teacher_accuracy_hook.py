@@ -30,7 +30,7 @@ class TeacherAccuracyHook(Hook):
             a guess reaches once in a million times; 0 accepts every teacher.
 
     Raises:
-        ValueError: If an argument is out of range; before training if the teacher guesses.
+        ConfigError: If an argument is out of range; before training if the teacher guesses.
     """
 
     def __init__(self, num_samples: int = 512, min_accuracy: float | None = None) -> None:

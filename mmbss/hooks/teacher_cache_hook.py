@@ -30,7 +30,7 @@ class TeacherCacheHook(Hook):
         file: Path of the ``.npz`` file, read without pickle.
 
     Raises:
-        ValueError: Before training, if the model is no distiller, the file belongs to another
+        ConfigError: Before training, if the model is no distiller, the file belongs to another
             teacher or other data, or the inputs are augmented.
     """
 

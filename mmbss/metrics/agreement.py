@@ -8,8 +8,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
+from mmbss.boundary.sampling import target_probabilities
 from mmbss.engine.build import build_checked
-from mmbss.metrics.functional import choose_target_class, kl_divergence, same_decision
+from mmbss.metrics.functional import classes_at, kl_divergence, same_decision
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import ATTACKS, METRICS
 
@@ -33,7 +34,7 @@ class Agreement(TeacherMetric):
             ``boundary_agreement``) and other arguments of :class:`ModelMetric`.
 
     Raises:
-        ValueError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
+        ConfigError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
     """
 
     fields = ('agree', 'kl')
@@ -59,7 +60,7 @@ class Agreement(TeacherMetric):
             measured = logits.argmax(dim=1) == labels
         if self.attack is not None and measured.any():
             base = labels[measured]
-            target = choose_target_class(logits[measured], base, 'probability', uniforms[measured])
+            target = classes_at(target_probabilities(logits[measured], base), uniforms[measured])
             result = self.attack(self.teacher_logits, samples[measured], base, target, self.bounds)
             samples, logits = result.samples[result.success], result.logits[result.success]
             measured[measured.clone()] = result.success

@@ -60,7 +60,7 @@ class BoundaryDistance(TeacherMetric):
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
     Raises:
-        ValueError: As :class:`TeacherMetric` does.
+        ConfigError: As :class:`TeacherMetric` does.
     """
 
     default_prefix = 'boundary_distance'

@@ -9,15 +9,9 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, pixel_size
-from mmbss.boundary.sampling import correct
+from mmbss.boundary.sampling import correct, target_probabilities
 from mmbss.engine.build import build_checked
-from mmbss.engine.errors import ConfigError
-from mmbss.metrics.functional import (
-    TARGET_CLASSES,
-    angular_similarity,
-    choose_target_class,
-    magnitude_similarity,
-)
+from mmbss.metrics.functional import angular_similarity, classes_at, magnitude_similarity
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import ATTACKS, METRICS
 
@@ -64,10 +58,10 @@ class BoundarySimilarity(TeacherMetric):
     """MagSim and AngSim: similarity of a student's decision boundary with its teacher's.
 
     Each sample that both networks classify correctly is moved onto the boundary of either
-    network, by the same attack toward the same class. Of the pairs that are accepted on both
-    sides, the lengths (``mag_sim``, 1 where all are equal) and the directions (``ang_sim``, the
-    cosine) of the two perturbations are compared in pixels. Without such a pair both are left
-    out, with a warning.
+    network, by the same attack toward the same class, drawn by the teacher's probabilities as in
+    training. Of the pairs that are accepted on both sides, the lengths (``mag_sim``, 1 where all
+    are equal) and the directions (``ang_sim``, the cosine) of the two perturbations are compared
+    in pixels. Without such a pair both are left out, with a warning.
 
     Also in the result: the number of ``pairs`` that are compared, of ``pairs_tried``, and of
     ``pairs_one_sided``, which are dropped since only one network's sample is accepted.
@@ -75,15 +69,12 @@ class BoundarySimilarity(TeacherMetric):
     Args:
         attack: Config of the attack. Default None: that of the paper.
         teacher: See :class:`TeacherMetric`.
-        target_class: ``'probability'``: a class drawn by the teacher's probabilities, as in
-            training; ``'second_most_probable'``: the teacher's most probable class but the base
-            class.
         per_class: Whether to give both also for the samples of each class, as
             ``mag_sim_of_<class>`` and ``ang_sim_of_<class>``.
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
     Raises:
-        ValueError: If an argument is out of its range, and as :class:`TeacherMetric` does.
+        ConfigError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
     """
 
     default_prefix = 'boundary_similarity'
@@ -93,19 +84,12 @@ class BoundarySimilarity(TeacherMetric):
         self,
         attack: dict[str, Any] | None = None,
         teacher: Any = None,
-        target_class: str = 'probability',
         per_class: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(teacher, **kwargs)
         attack = attack or dict(type='mmbss.BSSAttack')
         self.attack: Attack = build_checked(ATTACKS, attack, 'BoundarySimilarity.attack')
-        if target_class not in TARGET_CLASSES:
-            raise ConfigError(
-                f'BoundarySimilarity: target_class must be one of {list(TARGET_CLASSES)}, got '
-                f'{target_class!r}'
-            )
-        self.target_class = target_class
         self.per_class = per_class
 
     def measure(
@@ -118,7 +102,7 @@ class BoundarySimilarity(TeacherMetric):
         if not tried.any():
             return tried, {}
         base = labels[tried]
-        target = choose_target_class(logits[tried], base, self.target_class, uniforms[tried])
+        target = classes_at(target_probabilities(logits[tried], base), uniforms[tried])
         values = compare_boundaries(
             self.teacher_logits,
             self.student_logits,

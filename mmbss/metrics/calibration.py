@@ -22,7 +22,7 @@ class CalibrationError(BaseMetric):
         **kwargs: ``prefix``, ``collect_device`` and ``collect_dir`` of mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: If ``num_bins`` is not positive.
+        ConfigError: If ``num_bins`` is not positive.
     """
 
     default_prefix = 'calibration'

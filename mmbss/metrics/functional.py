@@ -1,4 +1,4 @@
-"""Pure tensor functions of the metrics: similarity, agreement, calibration, target classes.
+"""Pure tensor functions of the metrics: similarity, agreement, calibration, draws.
 
 Shapes: perturbations are (N, ...), logits (N, K). Everything is computed in float32.
 """
@@ -6,11 +6,6 @@ Shapes: perturbations are (N, ...), logits (N, K). Everything is computed in flo
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from mmbss.boundary.sampling import target_probabilities
-
-#: How the class is chosen toward which a sample is attacked.
-TARGET_CLASSES = ('probability', 'second_most_probable')
 
 
 def magnitude_similarity(first: Tensor, second: Tensor) -> Tensor:
@@ -126,25 +121,6 @@ def classes_at(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     cumulative = probabilities.double().cumsum(dim=1)
     passed = cumulative <= uniforms.to(cumulative).unsqueeze(1) * cumulative[:, -1:]
     return passed.sum(dim=1)
-
-
-def choose_target_class(logits: Tensor, base: Tensor, by: str, uniforms: Tensor) -> Tensor:
-    """Choose the class toward which each sample is attacked, whatever the batch it comes in.
-
-    Args:
-        logits: (N, K) of the teacher.
-        base: (N,) int64 base classes.
-        by: ``'probability'``: drawn in proportion to the teacher's probabilities, as in training;
-            ``'second_most_probable'``: the most probable class but the base class.
-        uniforms: (N,) random numbers in [0, 1).
-
-    Returns:
-        (N,) int64.
-    """
-    probabilities = target_probabilities(logits, base)
-    if by == 'second_most_probable':
-        return probabilities.argmax(dim=1)
-    return classes_at(probabilities, uniforms)
 
 
 def _flat(perturbation: Tensor) -> Tensor:

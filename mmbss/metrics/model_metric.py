@@ -40,7 +40,7 @@ class ModelMetric(BaseMetric):
         **kwargs: ``prefix``, ``collect_device`` and ``collect_dir`` of mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: If ``num_samples`` is not positive, and during evaluation if nobody has
+        ConfigError: If ``num_samples`` is not positive, and during evaluation if nobody has
             handed over the model.
     """
 
@@ -67,7 +67,7 @@ class ModelMetric(BaseMetric):
             dataset_size: Number of samples of the whole dataset.
 
         Raises:
-            ValueError: If the model has no logits.
+            ConfigError: If the model has no logits.
         """
         unwrapped = unwrap(model)
         check_single_label_logits(unwrapped, 'student')

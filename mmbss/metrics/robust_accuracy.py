@@ -30,7 +30,7 @@ class RobustAccuracy(ModelMetric):
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
     Raises:
-        ValueError: If there is no attack, or one is no config of an attack or called ``clean``.
+        ConfigError: If there is no attack, or one is no config of an attack or called ``clean``.
 
     Examples:
         In a config, with ``default_hooks=dict(model_metrics=dict(type='mmbss.ModelMetricHook'))``::
@@ -85,7 +85,7 @@ def build_untargeted(config: dict[str, Any], where: str) -> Attack:
     """Build an attack, by default one without a target class where it can do without.
 
     Raises:
-        ValueError: If ``config`` is no config of an attack.
+        ConfigError: If ``config`` is no config of an attack.
     """
     kind = config.get('type') if isinstance(config, dict) else None
     kind = ATTACKS.get(kind) if isinstance(kind, str) else kind

@@ -26,8 +26,8 @@ class TeacherMetric(ModelMetric):
         **kwargs: Arguments of :class:`ModelMetric`.
 
     Raises:
-        FileNotFoundError: Before training, if the teacher's config or checkpoint does not exist.
-        ValueError: If an argument is unknown, and before training if there is no teacher or it
+        MissingFileError: Before training, if the teacher's config or checkpoint does not exist.
+        ConfigError: If an argument is unknown, and before training if there is no teacher or it
             does not fit.
     """
 
@@ -82,7 +82,7 @@ def check_same_classes(name: str, student: nn.Module, teacher: Teacher) -> None:
         teacher: Its teacher.
 
     Raises:
-        ValueError: If they differ.
+        ConfigError: If they differ.
     """
     own, others = num_classes(student), num_classes(teacher.network)
     if own is not None and others is not None and own != others:

@@ -43,7 +43,7 @@ class Comparison:
         """The teacher that all distilled students share.
 
         Raises:
-            ValueError: If there is none, or if there are several.
+            ConfigError: If there is none, or if there are several.
         """
         teachers = self.teachers
         if len(teachers) != 1:
@@ -69,7 +69,7 @@ class Comparison:
         """The networks of all runs of the students, by names of their own.
 
         Raises:
-            FileNotFoundError: If a run has no checkpoint.
+            MissingFileError: If a run has no checkpoint.
         """
         return {
             f'{each.name}, {run.folder.name}': dict(as_network(run), experiment=each.name)
@@ -82,8 +82,8 @@ def read_comparison(work_dir: Path) -> Comparison:
     """Read the runs below the work dir of ``tools/train.py`` or ``tools/compare.py``.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or it holds no run.
-        ValueError: If no run has been validated.
+        MissingFileError: If there is no such folder, or it holds no run.
+        ConfigError: If no run has been validated.
     """
     found = read_experiments(work_dir)
     waiting = [str(run.folder) for each in found for run in each.runs if not run.val_records]
@@ -106,7 +106,7 @@ def as_network(run: LoggedRun) -> Network:
     """Config and checkpoint of a run's student.
 
     Raises:
-        FileNotFoundError: If the run has no checkpoint.
+        MissingFileError: If the run has no checkpoint.
     """
     return dict(config=str(run.config_file), checkpoint=str(run.checkpoint()))
 

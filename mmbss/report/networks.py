@@ -53,8 +53,8 @@ def load_networks(
         num_samples: How many, evenly spread over the dataset.
 
     Raises:
-        FileNotFoundError: If a config, a checkpoint or the data does not exist.
-        ValueError: If a checkpoint does not fit, or the classes differ.
+        MissingFileError: If a config, a checkpoint or the data does not exist.
+        ConfigError: If a checkpoint does not fit, or the classes differ.
     """
     answers: dict[str, Answer] = {}
     for name, network in students.items():
@@ -88,7 +88,7 @@ class SpreadSubset(RowSubset):
         count: How many at most.
 
     Raises:
-        ValueError: If there is none.
+        ConfigError: If there is none.
     """
 
     def __init__(self, dataset: Any, count: int) -> None:
@@ -110,7 +110,7 @@ def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
         count: Samples at most, evenly spread over the dataset.
 
     Raises:
-        ValueError: If the config has no test samples.
+        ConfigError: If the config has no test samples.
     """
     loader = config.get('test_dataloader') or config.get('val_dataloader')
     if loader is None:

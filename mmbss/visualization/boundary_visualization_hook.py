@@ -35,7 +35,7 @@ class BoundaryVisualizationHook(Hook):
         num_candidates: Validation images among which they are sought.
 
     Raises:
-        ValueError: If an argument is not positive, and before training if the model is no
+        ConfigError: If an argument is not positive, and before training if the model is no
             distiller, there is no validation set or back end, or no sample can be moved.
     """
 

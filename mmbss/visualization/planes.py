@@ -34,7 +34,7 @@ def plane_through(origin: Tensor, second: Tensor, third: Tensor) -> Plane:
         third: The same shape; at (x, y) with y > 0.
 
     Raises:
-        ValueError: If the three lie on a line.
+        ConfigError: If the three lie on a line.
 
     Examples:
         >>> import torch

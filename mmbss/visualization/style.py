@@ -91,7 +91,7 @@ def to_svg(figure: Figure, theme: str = 'auto') -> str:
         theme: ``'light'`` or ``'dark'`` page, or ``'auto'``, which follows the reader's setting.
 
     Raises:
-        ValueError: If there is no such theme.
+        ConfigError: If there is no such theme.
     """
     if theme not in THEMES:
         raise ConfigError(f'theme must be one of {THEMES}, got {theme!r}')
@@ -131,7 +131,7 @@ def save_figure(figure: Figure, path: Path, theme: str = 'light') -> None:
     """Write a figure to a file; SVG in any theme, PNG and PDF on white paper.
 
     Raises:
-        ValueError: If the name of the file ends otherwise.
+        ConfigError: If the name of the file ends otherwise.
     """
     if path.suffix not in SUFFIXES:
         raise ConfigError(f'{path}: a picture ends in {", ".join(SUFFIXES)}')

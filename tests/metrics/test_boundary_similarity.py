@@ -6,10 +6,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmbss.attacks import NewtonAttack
-from mmbss.boundary.sampling import target_probabilities
 from mmbss.metrics import BoundarySimilarity
 from mmbss.metrics.boundary_similarity import compare_boundaries
-from mmbss.metrics.functional import choose_target_class
 from mmbss.registry import MODELS
 
 NAME = 'boundary_similarity'
@@ -69,24 +67,6 @@ def test_a_pair_counts_only_where_the_same_class_is_reached():
     assert values['student_accepted'].tolist() == [False]
 
 
-# ---------------------------------------------------------------- target classes
-
-
-def test_target_classes_follow_the_teacher_whatever_the_batch():
-    logits, base = torch.randn(400, 6), torch.randint(6, (400,))
-    logits.scatter_(1, base.unsqueeze(1), 9.0)
-    uniforms = torch.rand(400)
-    drawn = choose_target_class(logits, base, 'probability', uniforms)
-    assert (drawn != base).all()
-    for row in (0, 7, 399):
-        one = choose_target_class(logits[[row]], base[[row]], 'probability', uniforms[[row]])
-        assert one == drawn[row]
-    expected = target_probabilities(logits, base).sum(dim=0)
-    assert torch.allclose(drawn.bincount(minlength=6).float(), expected, atol=30)
-    second = choose_target_class(logits, base, 'second_most_probable', uniforms)
-    assert torch.equal(second, logits.topk(2).indices[:, 1])
-
-
 # ---------------------------------------------------------------- the metric
 
 
@@ -103,7 +83,7 @@ def test_a_network_is_like_itself(evaluate, digits_teacher, student):
     assert metrics[f'{NAME}/pairs_one_sided'] == 0
 
 
-def by_hand(metric, student, digits, target_class):
+def by_hand(metric, student, digits):
     """Values of each pair, one sample at a time."""
     teacher, inputs = (
         metric.teacher,
@@ -119,11 +99,8 @@ def by_hand(metric, student, digits, target_class):
         tried += 1
         probabilities = logits[0][0].softmax(dim=0)
         probabilities[label] = 0
-        if target_class == 'second_most_probable':
-            target = probabilities.argmax().view(1)
-        else:
-            threshold = metric.uniforms[place] * probabilities.sum()
-            target = torch.tensor([(probabilities.cumsum(0) <= threshold).sum()])
+        threshold = metric.uniforms[place] * probabilities.sum()
+        target = torch.tensor([(probabilities.cumsum(0) <= threshold).sum()])
         found = [
             metric.attack(network, image, label, target, teacher.pixel_bounds)
             for network in (teacher.logits, lambda x: student(x, mode='tensor'))
@@ -137,14 +114,13 @@ def by_hand(metric, student, digits, target_class):
     return pairs, tried, one_sided
 
 
-@pytest.mark.parametrize('target_class', ['probability', 'second_most_probable'])
 def test_the_metric_is_the_mean_over_pairs_found_one_by_one(
-    target_class, evaluate, student, digits, digits_teacher
+    evaluate, student, digits, digits_teacher
 ):
-    metric = BoundarySimilarity(teacher=digits_teacher, target_class=target_class, per_class=True)
+    metric = BoundarySimilarity(teacher=digits_teacher, per_class=True)
     metrics = evaluate(metric)
     metric.attach(student, len(digits[1]))
-    pairs, tried, one_sided = by_hand(metric, student, digits, target_class)
+    pairs, tried, one_sided = by_hand(metric, student, digits)
     assert 20 < len(pairs) < tried
     assert one_sided > 0
     assert metrics[f'{NAME}/pairs'] == len(pairs)
@@ -236,7 +212,6 @@ def test_other_classes_are_refused(student, make_teacher, resnet_config):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(target_class='all'), "target_class must be one of .*'probability'"),
         (dict(attack=dict(type='mmbss.BSSAttack', step_sice=1)), "did you mean 'step_size'"),
         (dict(attack=dict(num_steps=10)), 'BoundarySimilarity.attack must be a dict with a type'),
         (dict(teacher=dict(config='a.py')), "BoundarySimilarity.teacher lacks 'checkpoint'"),

@@ -2,6 +2,7 @@ import base64
 import json
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -281,3 +282,13 @@ def test_runs_that_wait_for_their_first_validation_are_named(call_tool, bss_run,
 def test_an_unknown_metric_is_refused_with_the_known_ones(call_tool, bss_run):
     with pytest.raises(SystemExit, match=r'^error: .*no accuracy/top5.*accuracy/top1'):
         call_tool('report', bss_run.folder, '--metric', 'accuracy/top5')
+
+
+def test_a_missing_package_is_named_with_its_extra(bss_run, root, forked):
+    def hide():
+        sys.modules['jinja2'] = None
+
+    completed = forked(root / 'tools' / 'report.py', bss_run.folder, check=False, before=hide)
+    (line,) = completed.stderr.splitlines()
+    assert line.startswith('error: jinja2')
+    assert "pip install 'mmbss[report]'" in line

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmbss.engine.errors import ConfigError
 from mmbss.visualization.boundary_visualization_hook import BoundaryVisualizationHook
 
 HOOK = dict(type='mmbss.BoundaryVisualizationHook', interval=2, num_samples=2, num_candidates=40)
@@ -70,3 +72,14 @@ def test_what_it_needs_is_checked_before_training(make_runner, make_distiller, r
 def test_a_visualizer_without_back_end_is_refused(train):
     with pytest.raises(ValueError, match='the visualizer has no back end'):
         train('mute', HOOK, visualizer=dict(type='UniversalVisualizer', vis_backends=[]))
+
+
+def test_a_missing_matplotlib_ends_the_run_before_it_starts(
+    make_runner, resnet_config, monkeypatch
+):
+    runner = make_runner(resnet_config())
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    monkeypatch.delitem(sys.modules, 'mmbss.visualization.draw_samples', raising=False)
+    monkeypatch.delattr('mmbss.visualization.draw_samples', raising=False)
+    with pytest.raises(ConfigError, match=r"matplotlib .*pip install 'mmbss\[report\]'"):
+        BoundaryVisualizationHook().before_train(runner)
