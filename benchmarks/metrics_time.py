@@ -19,9 +19,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.evaluation import Accuracy
 
-from mmbss.metrics import evaluate_model
 from mmbss.registry import METRICS
-from mmbss.report.evaluation import BOUNDARY_ATTACK, load_classifier
+from mmbss.report.evaluation import BOUNDARY_ATTACK, evaluate_model, load_classifier
 
 
 def metric_configs(teacher: dict[str, str]) -> dict[str, dict[str, Any]]:
