@@ -12,8 +12,8 @@ class NewtonAttack(BSSAttack):
     A step is ``x <- x - eta (L + eps) grad L / ||grad L||_2^2``, with the norm squared as in
     DeepFool (Moosavi-Dezfooli et al., arXiv 1511.04599): on the linearised margin it ends at
     ``(1 - eta) L - eta eps`` whatever the slope, where the published step ends the farther behind
-    the boundary the steeper the margin. The rest is as in :class:`BSSAttack`. With the defaults,
-    which damp the step, a sample usually needs two.
+    the boundary the steeper the margin. The rest is as in :class:`BSSAttack`. The defaults damp the
+    step: the boundary is approached from inside and crossed by no more than a little.
 
     Args:
         num_steps: Most gradients evaluated for a sample.

@@ -19,6 +19,24 @@ def network():
 
 
 @pytest.fixture
+def images():
+    """16 inputs of the small network, without bounds."""
+    return torch.randn(16, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def linear_model():
+    """Makes a model that maps (N, D) inputs to their products with K rows of weights."""
+
+    def make(weight):
+        model = nn.Linear(len(weight[0]), len(weight), bias=False)
+        model.weight.data = torch.tensor(weight)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
 def channel_bounds():
     """Bounds that differ between the channels: a pixel is 0.02, 0.01 and 0.002."""
     return LOWEST, HIGHEST

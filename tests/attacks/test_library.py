@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmbss.attacks import BSSAttack, LibraryAttack
+from mmbss.attacks import LibraryAttack, NewtonAttack
 from mmbss.attacks.library import LIBRARIES, ImageClassifier
 from mmbss.registry import ATTACKS
 
@@ -44,7 +44,7 @@ def test_smallest_perturbations(name, foolbox, network, attacked, channel_bounds
     assert (result.steps > 0).all()
     if attack.targeted:
         assert torch.equal(result.target, target)
-    published = BSSAttack(step='newton', step_size=1.0, third_class='accept')
+    published = NewtonAttack(step_size=1.0, overshoot=1e-4, third_class='accept')
     reference = published(network, samples, base, target, channel_bounds)
     lengths = [(r.samples - samples).flatten(1).norm(dim=1).mean() for r in (result, reference)]
     assert 0 < lengths[0] < 2 * lengths[1]

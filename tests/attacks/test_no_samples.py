@@ -6,9 +6,11 @@ from torch import nn
 
 from mmbss.attacks import (
     BSSAttack,
+    ClosestAttack,
     FGSMAttack,
     GradientEstimationAttack,
     JSMAAttack,
+    NewtonAttack,
     PGDAttack,
     RandomNoiseAttack,
 )
@@ -30,7 +32,7 @@ class RefusesNoSamples(nn.Module):
 @pytest.mark.parametrize(
     'attack',
     [
-        *(BSSAttack(step=step) for step in ('published', 'newton', 'closest')),
+        *(BSSAttack(), NewtonAttack(), ClosestAttack()),
         JSMAAttack(gamma=1.0),
         JSMAAttack(gamma=1.0, output='softmax'),
         FGSMAttack(),

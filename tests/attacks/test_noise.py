@@ -52,7 +52,7 @@ def test_sample_that_the_wrapped_attack_leaves_alone_stays(network, attacked, ch
 
 
 def test_noise_that_happens_to_cross_the_boundary_is_accepted():
-    attack = RandomNoiseAttack(dict(type='BSSAttack', step='newton', overshoot=1.0))
+    attack = RandomNoiseAttack(dict(type='NewtonAttack', step_size=0.3, overshoot=1.0))
     samples = torch.tensor([[1.0, 0.99]]).repeat(200, 1)
     base = torch.zeros(200, dtype=torch.int64)
     result = attack(torch.clone, samples, base, base + 1)
@@ -101,7 +101,7 @@ def test_the_wrapped_attack_is_told_the_bounds(monkeypatch):
 
 
 def test_noise_that_crosses_into_a_third_class_is_rejected():
-    attack = RandomNoiseAttack(dict(type='BSSAttack', step='newton', overshoot=1.0))
+    attack = RandomNoiseAttack(dict(type='NewtonAttack', step_size=0.3, overshoot=1.0))
     samples = torch.tensor([[1.0, 0.99, 0.99]]).repeat(100, 1)
     base = torch.zeros(100, dtype=torch.int64)
     result = attack(torch.clone, samples, base, base + 1)
