@@ -1,6 +1,6 @@
 # make demo: set everything up, distil on the handwritten digits and write work_dirs/demo/report.html
 # make test: set everything up and run the tests
-# make lint: check style and types
+# make lint: check style, types, which room imports which, and the oldest Python that will do
 # make lock: write the hashes of what constraints.txt pins
 # make audit: look the pins up in a database of known vulnerabilities
 # make mutation: change the attacks and losses in small ways and see whether the tests notice
@@ -12,6 +12,8 @@ PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check
 INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --only-binary :all: --no-deps
 COMPILE := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock'
+# long() is a method of tensors here, not the class of Python 2
+VERMIN := $(BIN)/vermin --quiet --no-tips --violations --exclude long -t=3.11-
 
 .PHONY: demo test lint format lock audit mutation clean
 
@@ -32,6 +34,8 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(VERMIN) mmbss tools benchmarks tests setup.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix

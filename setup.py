@@ -23,7 +23,11 @@ setup(
     license='Apache-2.0',
     license_files=['LICENSE'],
     keywords='knowledge distillation, decision boundary, adversarial, mmpretrain, openmmlab',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
+    classifiers=[
+        'Programming Language :: Python :: 3.11',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
     packages=find_packages(include=['mmbss', 'mmbss.*']),
     # mmbss/.mim holds links to the folders and files at the top of the repository
     package_data={
@@ -41,6 +45,7 @@ setup(
     # share import names, and whichever the user has must not be joined by a second copy.
     install_requires=requirements('runtime'),
     extras_require={
-        name: requirements(name) for name in ('openmmlab', 'onedl', 'tensorboard', 'attacks')
+        name: requirements(name)
+        for name in ('openmmlab', 'onedl', 'digits', 'report', 'tensorboard', 'attacks')
     },
 )

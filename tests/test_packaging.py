@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mmbss.engine.extras import EXTRAS
+
 STACK = ('mmcv', 'mmengine', 'mmpretrain', 'onedl')
 SOURCES = ['mmbss', 'configs', 'tools', 'requirements']
 
@@ -80,8 +82,10 @@ def test_the_wheel_requires_no_openmmlab_package_of_its_own(wheel):
     headers = HeaderParser().parsestr(archive.read(name).decode())
     requirements = [Requirement(line) for line in headers.get_all('Requires-Dist')]
     always = {each.name for each in requirements if each.marker is None}
-    assert always == {'jinja2', 'matplotlib', 'numpy', 'scikit-learn', 'torch', 'torchvision'}
+    assert always == {'filelock', 'numpy', 'safetensors', 'torch', 'torchvision', 'wrapt'}
     assert any(each.name.startswith(STACK) for each in requirements)
+    assert set(EXTRAS.values()) <= set(headers.get_all('Provides-Extra'))
+    assert headers['Requires-Python'] == '>=3.11'
     assert headers['License'] == 'Apache-2.0' or 'Apache' in str(headers['License-Expression'])
 
 
@@ -122,7 +126,7 @@ def read_pins(path):
 
 def test_constraints_pin_one_version_of_everything_that_is_required(root):
     pins = read_pins(root / 'constraints.txt')
-    for name in ('runtime', 'openmmlab', 'tensorboard', 'attacks', 'dev'):
+    for name in ('runtime', 'openmmlab', 'digits', 'report', 'tensorboard', 'attacks', 'dev'):
         for line in (root / 'requirements' / f'{name}.txt').read_text().split():
             required = Requirement(line)
             version, _ = pins[canonicalize_name(required.name)]
@@ -150,7 +154,8 @@ def test_the_locks_hold_what_constraints_pin_and_a_hash_of_each(root):
 def test_the_requirements_at_the_top_are_those_of_the_package(root):
     lines = (root / 'requirements.txt').read_text().splitlines()
     files = {line.split()[1] for line in lines if line.startswith('-r')}
-    assert {'requirements/runtime.txt', 'requirements/openmmlab.txt'} <= files
+    needed = ('runtime', 'openmmlab', 'digits', 'report')
+    assert {f'requirements/{name}.txt' for name in needed} <= files
     assert all((root / file).is_file() for file in files)
 
 

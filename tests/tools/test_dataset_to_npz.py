@@ -55,5 +55,5 @@ def test_a_dataset_of_files_is_refused(dataset, call_tool, tmp_path):
 
 
 def test_an_unknown_dataset_is_named(call_tool, tmp_path):
-    with pytest.raises(SystemExit, match='^error: NoSuchData: .* is not in'):
+    with pytest.raises(SystemExit, match=r'^error: NoSuchData: .* is not in'):
         call_tool('dataset_to_npz', 'NoSuchData', tmp_path)
