@@ -199,7 +199,11 @@ def test_another_teacher_is_noticed(start, teacher, make_teacher, resnet_config,
     start()
     written = file.read_bytes()
     own = dict(resnet_config(), data_preprocessor=dict(mean=[0.0], std=[1.0]))
-    for other in (make_teacher(), dict(teacher, config=own), dict(teacher, acceleration=dict(fuse_bn=True))):
+    for other in (
+        make_teacher(),
+        dict(teacher, config=own),
+        dict(teacher, acceleration=dict(fuse_bn=True)),
+    ):
         with pytest.raises(ValueError, match='holds the logits of another teacher'):
             start(teacher=other)
     assert file.read_bytes() == written

@@ -8,7 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmbss.attacks import BSSAttack
 from mmbss.engine.errors import ConfigError
+from mmbss.visualization import boundary_visualization_hook
 from mmbss.visualization.boundary_visualization_hook import BoundaryVisualizationHook
 
 HOOK = dict(type='mmbss.BoundaryVisualizationHook', interval=2, num_samples=2, num_candidates=40)
@@ -51,6 +53,18 @@ def test_pictures_reach_every_back_end_and_training_stays_as_it_is(train, tmp_pa
     assert losses(drawn) == losses(plain)
     for name, value in plain.model.state_dict().items():
         assert torch.equal(drawn.model.state_dict()[name], value)
+
+
+def test_the_attack_is_that_of_the_boundary_term(bss_settings, count_calls, tmp_path):
+    settings = bss_settings(tmp_path, experiment_name=tmp_path.name)
+    runner = Runner.from_cfg(Config(settings))
+    attacks = count_calls(boundary_visualization_hook, 'find_boundary_pairs')
+    hook = BoundaryVisualizationHook(num_candidates=40)
+    hook.before_train(runner)
+    assert attacks[0][3] is runner.model.terms['loss_bss'].attack
+    runner.model.terms.clear()
+    hook.before_train(runner)
+    assert type(attacks[1][3]) is BSSAttack
 
 
 @pytest.mark.parametrize('name', ['interval', 'num_samples', 'num_candidates'])
