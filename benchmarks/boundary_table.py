@@ -29,7 +29,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 import mmbss  # noqa: F401  registers the models and repairs the platform
-from mmbss.attacks import AttackResult, BSSAttack, LibraryAttack
+from mmbss.attacks import BSSAttack, ClosestAttack, LibraryAttack, NewtonAttack
 from mmbss.attacks.functional import highest_other_logit, in_base_class, in_target_class
 from mmbss.attacks.library import ImageClassifier
 from mmbss.boundary.sampling import target_probabilities
@@ -37,16 +37,13 @@ from mmbss.distillers import Teacher
 from mmbss.engine.errors import readable_errors
 from mmbss.registry import MODELS
 
-CLOSEST = dict(step='closest', step_size=1.3, overshoot=0.015)
-BSS_ATTACKS: dict[str, dict[str, Any]] = {
-    'published step': dict(),
-    'damped Newton': dict(step='newton', step_size=0.85, overshoot=0.05),
-    'damped Newton, third class avoided': dict(
-        step='newton', step_size=0.85, overshoot=0.05, third_class='avoid'
-    ),
-    'closest': CLOSEST,
-    'closest, third class accepted': CLOSEST | dict(third_class='accept'),
-    'closest, third class avoided': CLOSEST | dict(third_class='avoid'),
+BSS_ATTACKS: dict[str, BSSAttack] = {
+    'published step': BSSAttack(),
+    'damped Newton': NewtonAttack(),
+    'damped Newton, third class avoided': NewtonAttack(third_class='avoid'),
+    'closest': ClosestAttack(),
+    'closest, third class accepted': ClosestAttack(third_class='accept'),
+    'closest, third class avoided': ClosestAttack(third_class='avoid'),
 }
 FAST_ATTACKS = ('published step', 'closest', 'closest, third class accepted')
 #: Marks the rows whose attack gets the teacher fused and channels-last.
@@ -89,15 +86,15 @@ class CountingModel(nn.Module):
         self.backwards += len(gradient)
 
 
-def build_teacher(config: str, checkpoint: str, **settings: Any) -> Teacher:
-    """The teacher, with settings of its speed, and the data preprocessor of its own config."""
+def build_teacher(config: str, checkpoint: str, **acceleration: Any) -> Teacher:
+    """The teacher, in a faster form if asked for, with the data preprocessor of its own config."""
     preprocessor = Config.fromfile(config).data_preprocessor
     preprocessor.setdefault('type', 'mmpretrain.ClsDataPreprocessor')
     return Teacher(
         config=config,
         checkpoint=checkpoint,
         student_preprocessor=MODELS.build(preprocessor),
-        **settings,
+        acceleration=acceleration,
     )
 
 
@@ -142,7 +139,7 @@ def choose_targets(kind: str, logits: Tensor, base: Tensor) -> Tensor:
 def run_library(
     attack: LibraryAttack, model: nn.Module, samples: Tensor, base: Tensor, bounds: Any
 ) -> Tensor:
-    """What an attack of foolbox finds, without the passes that judge it: (N, C, H, W)."""
+    """What an attack of foolbox finds, without the passes that check it: (N, C, H, W)."""
     lowest, highest = bounds
     scale = highest - lowest
     classifier = ImageClassifier(lambda images: model(lowest + scale * images))
@@ -181,8 +178,7 @@ def run_all(
     """Run every attack in turn, ``repeats`` times over: the rows of the table."""
     plain, fast = CountingModel(teacher.logits), CountingModel(fast_teacher.logits)
     bounds = teacher.pixel_bounds
-    bss = {name: BSSAttack(**options) for name, options in BSS_ATTACKS.items()}
-    bss |= {name + FAST: bss[name] for name in FAST_ATTACKS}
+    bss = BSS_ATTACKS | {name + FAST: BSS_ATTACKS[name] for name in FAST_ATTACKS}
     times: dict[str, list[float]] = {name: [] for name in (*bss, *library)}
     table: dict[str, dict[str, float]] = {}
     for _ in range(repeats):
@@ -191,7 +187,7 @@ def run_all(
             model.forwards = model.backwards = 0
             start = time.perf_counter()
             if name in bss:
-                outcome: AttackResult = bss[name](model, samples, base, target, bounds)
+                outcome = bss[name](model, samples, base, target, bounds)
                 found, reached = outcome.samples, outcome.target
             else:
                 found = run_library(library[name], model, samples, base, bounds)

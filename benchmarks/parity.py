@@ -66,9 +66,9 @@ def main() -> None:
     print('|---|---|---:|---:|---:|---:|')
     for kind in KINDS:
         print(row('the transcription', kind, published[kind], published, exactly), flush=True)
-    for name, settings in TEACHERS.items():
+    for name, acceleration in TEACHERS.items():
         with readable_errors():
-            teacher = build_teacher(args.teacher_config, args.checkpoint, **settings)
+            teacher = build_teacher(args.teacher_config, args.checkpoint, **acceleration)
         for kind, target in targets.items():
             ours = BSSAttack()(teacher.logits, images, base, target, BOUNDS).samples
             print(row(name, kind, ours, published, exactly), flush=True)

@@ -90,3 +90,20 @@ def test_defaults_are_the_published_settings():
 
 def test_ends_of_the_ranges_are_allowed():
     assert BSSAttack(num_steps=1, overshoot=0.0).overshoot == 0
+
+
+def test_after_the_last_gradient_one_pass_without_a_graph_follows():
+    passes = []
+
+    def model(inputs):
+        passes.append((len(inputs), inputs.requires_grad))
+        return inputs.clone()
+
+    # two of three are to leave, or none
+    near, far = [1.01, 1.0, 0.0], [9.0, 0.0, 0.0]
+    for samples in ([near, near, far], [far]):
+        passes.clear()
+        samples = torch.tensor(samples)
+        base = torch.zeros(len(samples), dtype=torch.int64)
+        BSSAttack(num_steps=1, overshoot=0.1)(model, samples, base, base + 1)
+        assert passes == [(len(samples), True), (len(samples), False)]

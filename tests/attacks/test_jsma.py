@@ -190,3 +190,17 @@ def test_a_third_class_that_wins_is_no_success_and_no_target():
     assert result.logits.argmax(dim=1).tolist() == [2]
     assert result.success.tolist() == [False]
     assert result.target.tolist() == [1]
+
+
+def test_after_the_last_pair_no_graph_is_built():
+    graphs = []
+
+    def model(inputs):
+        graphs.append(inputs.requires_grad)
+        return torch.stack([9 - inputs.sum(dim=1), inputs.sum(dim=1)], dim=1)
+
+    result = JSMAAttack(gamma=0.5)(
+        model, torch.zeros(1, 4), torch.tensor([0]), torch.tensor([1]), (0.0, 1.0)
+    )
+    assert graphs == [True, False]
+    assert result.samples.sum().item() == 2
