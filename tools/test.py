@@ -75,14 +75,15 @@ def test(args: argparse.Namespace) -> None:
     import mmengine
     from mmengine.evaluator import DumpResults
 
-    from mmbss.engine.cli import build_runner, load_config
+    from mmbss.engine.cli import load_config
+    from mmbss.engine.config_checks import build_runner
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
 
     cfg = load_config(args.config)
     merge_args(cfg, args)
     prepare_cpu_distributed(cfg)
     checkpoint, cfg.load_from = cfg.load_from, None
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, training=False)
     load_strictly(runner, checkpoint)
     if args.out and args.out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

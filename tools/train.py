@@ -68,7 +68,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train."""
-    from mmbss.engine.cli import build_runner, load_config
+    from mmbss.engine.cli import load_config
+    from mmbss.engine.config_checks import build_runner
     from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.trial import try_training

@@ -8,7 +8,7 @@ import inspect
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.registry import DefaultScope, Registry
@@ -17,7 +17,8 @@ from torch import Tensor
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-SCALARS = (bool, int, float, str, type(None))
+#: What a config file can spell, but for dicts; and tensors, for which nothing else stands.
+PLAIN = (bool, int, float, str, type(None), list, tuple, Tensor)
 
 
 class Arguments(NamedTuple):
@@ -26,13 +27,11 @@ class Arguments(NamedTuple):
     Attributes:
         known: Each by name.
         required: Names of those without a default.
-        types: Classes of the values that one may have, where the signature tells them.
         is_complete: Whether there are no others; False where the code does not tell.
     """
 
     known: dict[str, inspect.Parameter]
     required: list[str]
-    types: dict[str, tuple[type, ...]]
     is_complete: bool
 
 
@@ -47,27 +46,24 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         ...     def __init__(self, size: int, scale: float = 1.0) -> None: ...
         >>> class Named(Base):
         ...     def __init__(self, name: str, **kwargs) -> None: ...
-        >>> find_arguments(Named).types
-        {'name': (<class 'str'>,), 'size': (<class 'int'>,), 'scale': (<class 'float'>,)}
+        >>> list(find_arguments(Named).known), find_arguments(Named).is_complete
+        (['name', 'size', 'scale'], True)
     """
     layers: list[Any] = [function]
     if isinstance(function, type):
         layers = [vars(kind)['__init__'] for kind in function.__mro__ if '__init__' in vars(kind)]
-    found, is_handed_on = Arguments({}, [], {}, False), True
+    found, is_handed_on = Arguments({}, [], False), True
     for layer in layers:
         if layer is object.__init__:
             # whoever has a __new__ of its own may take more
-            return found._replace(is_complete=vars(function).get('__new__') is None)
-        try:
-            parameters = inspect.signature(layer).parameters.values()
-        except (TypeError, ValueError):
+            return found._replace(is_complete=is_handed_on and '__new__' not in vars(function))
+        parameters = _parameters(layer)
+        if parameters is None:
             break
-        is_ours, hints = layer.__module__.startswith('mmbss'), _type_hints(layer)
+        is_ours = layer.__module__.startswith('mmbss')
         for each in parameters:
             if each.kind in NAMED and each.name not in {*found.known, 'self'}:
                 found.known[each.name] = each
-                if classes := _classes(hints.get(each.name), each.default):
-                    found.types[each.name] = classes
                 if each.default is each.empty and (is_ours or layer is layers[0]):
                     found.required.append(each.name)
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
@@ -81,27 +77,28 @@ def accepted_keys(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return find_arguments(function).known
 
 
-def _type_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except (AttributeError, NameError, TypeError):
-        return {}
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """With their annotations as classes where these are known; None of what has no signature."""
+    for evaluated in (True, False):
+        try:
+            return list(inspect.signature(function, eval_str=evaluated).parameters.values())
+        except Exception:  # an annotation may raise anything  # noqa: S112
+            continue
+    return None
 
 
-def _classes(hint: Any, default: Any) -> tuple[type, ...]:
+def _classes(hint: Any, default: Any = None) -> tuple[type, ...]:
     """Classes that an annotation, or else a default, allows; empty for any."""
-    if hint is Any:
-        return ()
-    if hint is None:
+    if hint is inspect.Parameter.empty:
         return (type(default),) if isinstance(default, (bool, int, float)) else ()
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        parts = [_classes(part, inspect.Parameter.empty) for part in typing.get_args(hint)]
+        parts = [_classes(part) for part in typing.get_args(hint)]
         return sum(parts, ()) if all(parts) else ()
-    kind = typing.get_origin(hint) or hint
-    return (kind,) if inspect.isclass(kind) else ()
+    kind = type(None) if hint is None else typing.get_origin(hint) or hint
+    return (kind,) if isinstance(kind, type) and kind is not Any else ()
 
 
-def fits(value: Any, classes: Collection[type], strictly: bool = True) -> bool:
+def fits(value: Any, classes: tuple[type, ...], strictly: bool = True) -> bool:
     """Whether a value from a config may go where these classes are expected.
 
     Lenient where code is: a dict may stand for what is built from it, any sequence for another,
@@ -109,27 +106,44 @@ def fits(value: Any, classes: Collection[type], strictly: bool = True) -> bool:
 
     Args:
         value: The value.
-        classes: What :attr:`Arguments.types` says.
+        classes: Of which it should be one; none stand for any.
         strictly: Whether to refuse what only a careless annotation leaves out: None, and fractions
             and sequences in the place of a whole number.
     """
-    if isinstance(value, tuple(classes)) or not isinstance(value, (*SCALARS, dict, list, tuple)):
+    if not classes or isinstance(value, classes) or not isinstance(value, (*PLAIN, dict)):
         return True
+    numbers = {bool, int, float} & {*classes}
     if value is None:
         return not strictly
-    is_numeric = bool({int, float, bool} & set(classes))
-    if isinstance(value, (int, float)) and is_numeric:
-        return float in classes or not strictly or float(value).is_integer()
     if isinstance(value, (list, tuple)):
-        return bool({list, tuple} & set(classes)) or (
-            not strictly and (is_numeric or dict in classes)
+        return bool({list, tuple} & {*classes} or (not strictly and numbers | {dict} & {*classes}))
+    if isinstance(value, (int, float)) and numbers:
+        return float in numbers or not strictly or float(value).is_integer()
+    return not {*classes} <= {*PLAIN, *(() if isinstance(value, dict) else (dict,))}
+
+
+def check_known(given: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Refuse keys that nobody reads.
+
+    Raises:
+        ConfigError: With each of them, the closest known one, all known ones and the values.
+
+    Examples:
+        >>> check_known(dict(temprature=3), ['temperature', 'loss_weight'], 'KDLoss')
+        Traceback (most recent call last):
+        mmbss.engine.errors.ConfigError: KDLoss has no key 'temprature', did you mean ...
+    """
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ConfigError(
+            f'{where} has no key '
+            + ', no key '.join(f'{key!r}{suggest(key, known)}' for key in unknown)
+            + f' It takes: {", ".join(sorted(known)) or "nothing"}; got '
+            + ', '.join(f'{key}={reprlib.repr(given[key])}' for key in unknown)
         )
-    if isinstance(value, dict):
-        return not all(kind in (*SCALARS, list, tuple) for kind in classes)
-    return not all(kind in (*SCALARS, list, tuple, dict, Tensor) for kind in classes)
 
 
-def suggest(name: Any, known: Iterable[str]) -> str:
+def suggest(name: Any, known: Collection[str]) -> str:
     """Ask whether the closest known name was meant; a semicolon where none is close.
 
     Examples:
@@ -138,26 +152,6 @@ def suggest(name: Any, known: Iterable[str]) -> str:
     """
     closest = difflib.get_close_matches(str(name), known, n=1)
     return f', did you mean {closest[0]!r}?' if closest else ';'
-
-
-def check_known(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Refuse keys that nobody reads.
-
-    Raises:
-        ConfigError: With each of them, the closest known one, all known ones and the value.
-
-    Examples:
-        >>> check_known(dict(temprature=3), ['temperature', 'loss_weight'], 'KDLoss')
-        Traceback (most recent call last):
-        mmbss.engine.errors.ConfigError: KDLoss has no key 'temprature', did you mean ...
-    """
-    known = sorted(known)
-    refuse(
-        f'{where} has no key {key!r}{suggest(key, known)} It takes: '
-        f'{", ".join(known) or "nothing"}; got {key}={reprlib.repr(value)}'
-        for key, value in given.items()
-        if key not in known
-    )
 
 
 def check_keys(
@@ -175,28 +169,30 @@ def check_keys(
         supplied: Arguments that are filled in where the config does not name them.
 
     Raises:
-        ConfigError: With each key that is unknown or missing, or whose value is of a wrong type.
+        ConfigError: With the keys that are unknown or missing, and each value of a wrong type.
     """
-    known, required, types_, is_complete = find_arguments(function)
+    known, required, is_complete = find_arguments(function)
     # the annotations of other libraries often leave out what their code takes
     strictly = function.__module__.startswith(('mmbss', 'mmengine.runner'))
     unknown = {key: value for key, value in config.items() if key not in known}
-    if not is_complete:  # those that nearly have a known name
-        unknown = {
-            key: value
-            for key, value in unknown.items()
-            if difflib.get_close_matches(str(key), known, n=1, cutoff=0.9)
-        }
+    if not is_complete:
+        unknown = {key: unknown[key] for key in unknown if _are_alike(key, known, 0.9)}
     missing = [name for name in required if name not in {*config, *supplied}]
+    missing = [name for name in missing if not _are_alike(name, unknown, 0.6)]
     problems = problems_of(check_known, unknown, known, where)
     if missing:
         problems.append(f'{where} lacks {", ".join(map(repr, missing))}: add it')
-    for key, value in config.items():
-        classes = types_.get(key, ())
-        if classes and not fits(value, classes, strictly) and value != known[key].default:
+    for key in (key for key in config if key in known):
+        value, default = config[key], known[key].default
+        classes = _classes(known[key].annotation, default)
+        if not fits(value, classes, strictly) and value != default:
             names = ' or '.join(kind.__name__.replace('NoneType', 'None') for kind in classes)
             problems.append(f'{where}: {key} must be {names}, got {reprlib.repr(value)}')
     refuse(problems)
+
+
+def _are_alike(name: Any, others: Collection[str], cutoff: float) -> bool:
+    return bool(difflib.get_close_matches(str(name), others, n=1, cutoff=cutoff))
 
 
 def find_kind(registry: Registry, config: Any, where: str) -> Any:
@@ -211,17 +207,14 @@ def find_kind(registry: Registry, config: Any, where: str) -> Any:
     kind = registry.get(name) if isinstance(name, str) else name
     if callable(kind):
         return kind
-    names: dict[str, str] = {}
-    level: Any = registry
+    names, level = [], registry
     while level is not None:
         scope = '' if level.scope in ('mmengine', 'mmpretrain') else f'{level.scope}.'
-        names |= {key: f'{scope}{key}' for key in level.module_dict}
+        names += [f'{scope}{key}' for key in level.module_dict]
         level = getattr(level, 'fallback', level.parent)
-    closest = difflib.get_close_matches(str(name).split('.')[-1], names, n=1)
     raise ConfigError(
-        f'{where}.type={name!r} is not in the {registry.name} registry'
-        f'{suggest(names[closest[0]], [names[closest[0]]]) if closest else ";"} A module of your '
-        'own must be in custom_imports'
+        f'{where}.type={name!r} is not in the {registry.name} registry{suggest(name, names)} A '
+        'module of your own must be in custom_imports'
     )
 
 

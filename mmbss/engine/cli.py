@@ -6,12 +6,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
 
 from mmbss.engine.build import check_known
-from mmbss.engine.config_checks import TOP_LEVEL, check_config, check_outdated
+from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
 from mmbss.engine.errors import ConfigError, one_line
-from mmbss.registry import RUNNERS
 
 
 class CircularBaseError(ValueError):
@@ -129,9 +127,3 @@ def merge_options(cfg: Config, args: argparse.Namespace) -> None:
         # torch refuses workers that persist where there are none
         if isinstance(cfg.get(name), dict) and not cfg[name].get('num_workers'):
             cfg[name].persistent_workers = False
-
-
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner that the config asks for."""
-    check_config(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -45,13 +46,15 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        sys.exit('\n'.join(f'error: {one_line(line)}' for line in lines_of(error)))
+        sys.exit('\n'.join(f'error: {line}' for line in lines_of(error)))
 
 
-def lines_of(error: ConfigError) -> list[str]:
-    """Each mistake that an error names, also where a data worker has raised it."""
+def lines_of(error: BaseException) -> list[str]:
+    """A line for each mistake that an error names, also where a data worker has raised it."""
+    if not isinstance(error, ConfigError):
+        return [textwrap.shorten(f'{type(error).__name__}: {one_line(error)}', 600)]
     of_worker = OF_WORKER.match(str(error))
-    return [of_worker[1]] if of_worker else [str(line) for line in error.args]
+    return [one_line(line) for line in ([of_worker[1]] if of_worker else error.args)]
 
 
 def one_line(text: object) -> str:
@@ -105,7 +108,7 @@ def naming(part: str) -> Iterator[None]:
     except Exception as error:
         if not is_of_input(error):
             raise
-        raise ConfigError(f'{part}: {type(error).__name__}: {one_line(error)}') from error
+        raise ConfigError(*(f'{part}: {line}' for line in lines_of(error))) from error
 
 
 def refuse(problems: Iterable[str]) -> None:

@@ -66,19 +66,21 @@ def read_samples(model: Any, loader: Any) -> Any:
     Raises:
         ConfigError: If they cannot be read, or put into one batch.
     """
-    advice = 'correct its paths or pipeline, or the data_preprocessor'
     try:
         samples = [loader.dataset[index] for index in range(min(2, len(loader.dataset)))]
-        batch = loader.collate_fn(samples)
-        if isinstance(batch, dict) and 'inputs' not in batch:
-            advice = "add dict(type='PackInputs') at the end of its pipeline"
-        return model.data_preprocessor(batch, training=True)
+        if isinstance(samples[0], dict) and 'inputs' not in samples[0]:
+            raise ConfigError(
+                'train_dataloader.dataset.pipeline hands no inputs to the model, but '
+                f"{', '.join(samples[0])}: add dict(type='PackInputs') at its end"
+            )
+        return model.data_preprocessor(loader.collate_fn(samples), training=True)
     except Exception as error:  # transforms and collate functions raise anything
-        if not is_of_input(error):
+        if isinstance(error, ConfigError) or not is_of_input(error):
             raise
         raise ConfigError(
             'train_dataloader.dataset: its first two samples make no batch '
-            f'({type(error).__name__}: {one_line(error)}): {advice}'
+            f'({type(error).__name__}: {one_line(error)}): correct its paths or pipeline, or the '
+            'data_preprocessor'
         ) from error
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmbss.engine.cli import build_runner
+from mmbss.engine.config_checks import build_runner
 from mmbss.engine.trial import try_training
 
 # no BatchNorm, whose statistics are those of a process

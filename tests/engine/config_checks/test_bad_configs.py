@@ -65,13 +65,13 @@ MISSPELT_KEYS = [
     Bad(f'{OPTIMIZER}.momentun', 0.9, "did you mean 'momentum'"),
     Bad(f'{OPTIMIZER}.weight_decy', 0.9, "did you mean 'weight_decay'"),
     Bad(f'{SCHEDULE}.milestone', [2], "did you mean 'milestones'"),
-    Bad(f'{SCHEDULE}.gama', 0.1, "did you mean 'gamma'"),
+    Bad(f'{SCHEDULE}.gama', 0.1, 'unexpected keyword', shown=SCHEDULE),
     Bad(f'{CHECKPOINT}.max_keep_ckpt', 1, "did you mean 'max_keep_ckpts'"),
     Bad('default_hooks.logger.intervall', 5, "did you mean 'interval'"),
-    Bad('custom_hooks.0.schedule', {}, "did you mean 'schedules'"),
+    Bad('default_hooks.bss.schedule', {}, "did you mean 'schedules'"),
     Bad('val_evaluator.top_k', (1,), "did you mean 'topk'"),
     Bad('visualizer.backends', [], "did you mean 'vis_backends'"),
-    Bad('randomness.sed', 1, "did you mean 'seed'"),
+    Bad('randomness.sed', 1, 'unexpected keyword', shown='set_randomness'),
     Bad('data_preprocessor.means', [0.0], "did you mean 'mean'"),
     Bad('data_preprocessor.crop_pading', 1, "did you mean 'crop_padding'"),
     Bad('model.backbon', dict(type='VGG'), "did you mean 'backbone'"),
@@ -105,7 +105,7 @@ UNKNOWN_TYPES = [
     Bad('optim_wrapper.type', 'OptimWraper', "did you mean 'OptimWrapper'"),
     Bad(f'{OPTIMIZER}.type', 'SDG', "did you mean 'SGD'"),
     Bad(f'{SCHEDULE}.type', 'MultistepLR', "did you mean 'MultiStepLR'"),
-    Bad('custom_hooks.0.type', 'mmbss.BSHook', "did you mean 'mmbss.BSSHook'"),
+    Bad('default_hooks.bss.type', 'mmbss.BSHook', "did you mean 'mmbss.BSSHook'"),
     Bad('default_hooks.logger.type', 'LogHook', 'is not in the hook registry'),
     Bad('val_evaluator.type', 'Acuracy', "did you mean 'Accuracy'"),
     Bad('visualizer.type', 'UniversalVisualiser', "did you mean 'UniversalVisualizer'"),
@@ -115,15 +115,15 @@ UNKNOWN_TYPES = [
 
 MISSING = [
     Bad('model', GONE, "lacks 'model'"),
-    Bad('train_cfg', GONE, 'give all of them'),
-    Bad('train_dataloader', None, 'give all of them'),
-    Bad('val_evaluator', None, 'give all of them'),
-    Bad('optim_wrapper', None, 'give all of them'),
+    Bad('train_cfg', GONE, 'should be either all None or not None'),
+    Bad('train_dataloader', None, 'should be either all None or not None'),
+    Bad('val_evaluator', None, 'should be either all None or not None'),
+    Bad('optim_wrapper', None, 'should be either all None or not None'),
     Bad('train_cfg.by_epoch', GONE, 'by_epoch=True (with max_epochs)'),
     Bad('train_cfg.max_epochs', GONE, "lacks 'max_epochs'"),
-    Bad('train_dataloader.batch_size', GONE, 'add one'),
-    Bad('train_dataloader.sampler', GONE, 'add a dict with a type'),
-    Bad('val_dataloader.dataset', GONE, 'add a dict with a type'),
+    Bad('train_dataloader.batch_size', GONE, 'add it'),
+    Bad('train_dataloader.sampler', GONE, 'add it'),
+    Bad('val_dataloader.dataset', GONE, 'add it'),
     Bad(f'{DATA}.type', GONE, 'must be a dict with a type', shown="'split'"),
     Bad(f'{DATA}.split', GONE, "lacks 'split'"),
     Bad('optim_wrapper.optimizer', GONE, "lacks 'optimizer': add it"),
@@ -135,18 +135,18 @@ MISSING = [
     Bad('model.teacher', GONE, "lacks 'teacher'"),
     Bad('model.teacher.checkpoint', GONE, "lacks 'checkpoint'"),
     Bad(f'{BOUNDARY}.attack', GONE, "lacks 'attack'"),
-    Bad(f'{SCHEDULE}.type', GONE, 'must be a dict with a type', shown='milestones'),
-    Bad('custom_hooks.0.schedules.loss_kd.end', GONE, "missing: ['end']"),
+    Bad(f'{SCHEDULE}.type', GONE, 'must be a dict with a type', shown='gamma'),
+    Bad('default_hooks.bss.schedules.loss_kd.end', GONE, "missing: ['end']"),
 ]
 
 WRONG_TYPES = [
-    Bad(f'{BOUNDARY}.reuse_clean_pass', 'often', 'must be bool'),
-    Bad('train_cfg.max_epochs', 'ten', 'must be a whole number'),
-    Bad('train_cfg.max_epochs', 2.5, 'must be a whole number'),
+    Bad('model.teacher.acceleration', dict(fuse_bn='often'), 'must be bool', 'fuse_bn', 'often'),
+    Bad('train_cfg.max_epochs', 'ten', 'must be int'),
+    Bad('train_cfg.max_epochs', 2.5, 'must be int'),
     Bad('train_cfg', [3], 'must be', shown='3'),
-    Bad('train_cfg.by_epoch', 'yes', 'must be one of True, False'),
+    Bad('train_cfg.by_epoch', 'yes', 'by_epoch=True (with max_epochs)'),
     Bad('train_dataloader', [dict(batch_size=8)], 'must be', shown='batch_size'),
-    Bad('train_dataloader.batch_size', '32', 'must be a whole number'),
+    Bad('train_dataloader.batch_size', '32', 'positive integer', shown='32'),
     Bad('train_dataloader.num_workers', 1.5, 'must be a whole number'),
     Bad('train_dataloader.sampler.shuffle', 'yes', 'must be bool'),
     Bad(f'{DATA}', 'train.npz', 'must be a dict with a type'),
@@ -163,27 +163,27 @@ WRONG_TYPES = [
     Bad('model.losses.loss_kd.temperature', 'hot', 'must be float'),
     Bad(f'{BOUNDARY}.num_base_samples', 'many', 'must be int'),
     Bad(f'{BOUNDARY}.attack.num_steps', 2.5, 'must be int'),
-    Bad('data_preprocessor.std', ['a'], 'numbers above 0'),
-    Bad('randomness.seed', 'random', 'must be None or a whole number'),
+    Bad('data_preprocessor.std', ['a'], 'ValueError', 'data_preprocessor', 'str'),
+    Bad('randomness.seed', 'random', 'int64', 'randomness', 'TypeError'),
     Bad('val_evaluator.topk', 'all', 'must be'),
 ]
 
 IMPOSSIBLE = [
     Bad('train_cfg.max_epochs', 0, 'at least 1'),
     Bad('train_cfg.val_interval', 0, 'at least 1'),
-    Bad('train_dataloader.batch_size', -4, 'at least 1'),
-    Bad('val_dataloader.batch_size', 0, 'at least 1'),
+    Bad('train_dataloader.batch_size', -4, 'positive integer'),
+    Bad('val_dataloader.batch_size', 0, 'positive integer'),
     Bad('train_dataloader.num_workers', -1, 'at least 0'),
     Bad(f'{DATA}.split', 'validation', "must be 'train' or 'test'"),
-    Bad(f'{DATA}.pipeline', [], 'ends with one that packs'),
+    Bad(f'{DATA}.pipeline', [], "add dict(type='PackInputs') at its end", shown='gt_label'),
     Bad(f'{DATA}.indices', 0, 'take a smaller one', key='batch_size', shown='32'),
     Bad(f'{OPTIMIZER}.lr', -0.1, 'above 0'),
     Bad(f'{OPTIMIZER}.lr', float('nan'), 'above 0'),
     Bad(f'{OPTIMIZER}.momentum', 1.9, 'below 1'),
-    Bad(f'{OPTIMIZER}.weight_decay', -1e-4, 'at least 0'),
-    Bad('optim_wrapper.accumulative_counts', 0, 'at least 1'),
+    Bad(f'{OPTIMIZER}.weight_decay', -1e-4, 'Invalid'),
+    Bad('optim_wrapper.accumulative_counts', 0, 'at least', shown='equal to 1'),
     Bad('optim_wrapper.clip_grad', dict(max_norm=0), 'above 0', 'max_norm', '=0'),
-    Bad('optim_wrapper.clip_grad', dict(type='cut'), "'norm', 'value'", 'clip_grad', "'cut'"),
+    Bad('optim_wrapper.clip_grad', dict(type='cut'), '"norm" or "value"', 'clip_grad', 'cut'),
     Bad(f'{SCHEDULE}.milestones', [20, 10], 'ascending'),
     Bad(f'{SCHEDULE}.gamma', -0.1, 'above 0'),
     Bad(f'{SCHEDULE}.begin', -1, 'at least 0'),
@@ -191,17 +191,17 @@ IMPOSSIBLE = [
     Bad(f'{CHECKPOINT}.max_keep_ckpts', 0, 'at least 1 or -1'),
     Bad(f'{CHECKPOINT}.save_best', 'acc', "set it to 'auto' or one of accuracy/top1"),
     Bad(f'{CHECKPOINT}.save_best', 'accuracy/top5', "set it to 'auto' or one of accuracy/top1"),
-    Bad('custom_hooks.1', dict(type='EMAHook', momentum=2), 'below 1', 'momentum', '2'),
-    Bad('custom_hooks.0.schedules.loss_kd.until', 1.5, 'in (0, 1]'),
-    Bad('custom_hooks.0.schedules.loss_kd.start', -1.0, 'must not be negative'),
-    Bad('custom_hooks.0.schedules.loss_at', dict(start=1.0, end=0.0), 'the model has', shown=''),
-    Bad('randomness.seed', -1, 'in [0, 2**32)'),
-    Bad('log_level', 'LOUD', "one of 'DEBUG', 'INFO'"),
+    Bad('custom_hooks.0', dict(type='EMAHook', momentum=2), 'below 1', 'momentum', '2'),
+    Bad('default_hooks.bss.schedules.loss_kd.until', 1.5, 'in (0, 1]'),
+    Bad('default_hooks.bss.schedules.loss_kd.start', -1.0, 'must not be negative'),
+    Bad('default_hooks.bss.schedules.loss_at', dict(start=1.0, end=0.0), 'the model has', shown=''),
+    Bad('randomness.seed', -1, 'between 0 and 2**32', 'Seed', 'randomness'),
+    Bad('log_level', 'LOUD', "'DEBUG', 'INFO'"),
     Bad('load_from', 'none.pth', 'there is no such file'),
     Bad('auto_scale_lr.base_batch_size', 0, 'at least 1'),
-    Bad('data_preprocessor.std', [0.0], 'above 0'),
+    Bad('data_preprocessor.std', [0.0], 'above 0', shown='0.0'),
     Bad('data_preprocessor.flip_probability', 2.0, 'in [0, 1]'),
-    Bad('model.head.num_classes', 0, 'at least 1'),
+    Bad('model.head.num_classes', 0, 'positive integer'),
     Bad('model.backbone.depth', 9, 'depth'),
     Bad('model.head.loss', dict(type='CrossEntropyLoss', loss_weight=-1), '0', 'loss_weight', '-1'),
     Bad('model.losses.loss_kd.temperature', 0, 'must be positive'),
@@ -209,7 +209,7 @@ IMPOSSIBLE = [
     Bad('model.losses', dict(kd=dict(type='mmbss.KDLoss')), 'must start with', 'losses', "'kd'"),
     Bad('model.teacher.checkpoint', 'none.pth', 'train the teacher first or correct the path'),
     Bad('model.teacher.config', 'none.py', 'give a path'),
-    Bad('model.teacher.precision', 'int8', 'must be one of'),
+    Bad('model.teacher.acceleration', dict(precision='int8'), 'one of', 'precision', 'int8'),
     Bad(f'{BOUNDARY}.num_base_samples', 0, 'at least 1'),
     Bad(f'{BOUNDARY}.target_class', 'nearest', "must be 'probability'"),
     Bad(f'{BOUNDARY}.train_on', 'some', "must be 'accepted' or 'all'"),
@@ -246,24 +246,24 @@ IMPOSSIBLE = [
 ]
 
 CONTRADICTING = [
-    Bad('train_cfg.max_iters', 100, 'contradicts by_epoch=True'),
+    Bad('train_cfg.max_iters', 100, 'EpochBasedTrainLoop'),
     Bad('train_cfg.type', 'EpochBasedTrainLoop', 'either by_epoch=True'),
-    Bad('train_cfg', dict(by_epoch=False, max_epochs=3), 'set by_epoch=True', 'max_epochs', '3'),
+    Bad('train_cfg', dict(by_epoch=False, max_epochs=3), "mean 'max_iters'", 'max_epochs', '3'),
     Bad(
         'train_cfg',
         dict(by_epoch=False, max_iters=3),
         'set param_scheduler.by_epoch=False',
-        'param_scheduler.by_epoch',
+        'default_hooks.checkpoint.by_epoch',
         'True',
     ),
-    Bad('train_dataloader.shuffle', True, 'set train_dataloader.sampler.shuffle instead'),
-    Bad('train_dataloader.prefetch_factor', 2, 'num_workers to at least 1'),
-    Bad('model.head.num_classes', 7, 'set model.head.num_classes=10'),
+    Bad('train_dataloader.shuffle', True, 'sampler', shown='exclusive'),
+    Bad('train_dataloader.prefetch_factor', 2, 'num_workers', shown='only'),
+    Bad('model.head.num_classes', 7, 'give both the same classes', 'student'),
     Bad('model.teacher.config.head.num_classes', 7, 'does not fit', 'teacher.checkpoint', ''),
     Bad('model.head.in_channels', 10, 'correct model.backbone.in_channels'),
     Bad('model.backbone.in_channels', 3, 'correct model.backbone.in_channels'),
     Bad('data_preprocessor.mean', [1.0, 2.0], 'one number a channel each'),
-    Bad(f'{OPTIMIZER}.momentum', 0, 'momentum=0.9, or nesterov=False', 'nesterov', 'True'),
+    Bad(f'{OPTIMIZER}.momentum', 0, 'requires a momentum', 'Nesterov', OPTIMIZER),
     Bad(
         SCHEDULE,
         dict(type='CosineAnnealingLR', eta_min=1.0),
@@ -274,16 +274,16 @@ CONTRADICTING = [
     Bad(
         SCHEDULE,
         dict(type='LinearLR', start_factor=0.1, begin=5, end=2),
-        'must be above param_scheduler.begin=5',
+        'should be larger than begin',
         'end',
         '2',
     ),
-    Bad('auto_scale_lr', dict(enable=True), 'needs auto_scale_lr.base_batch_size', shown='True'),
+    Bad('auto_scale_lr', dict(enable=True), 'base_batch_size', shown='Lack'),
     Bad(
         f'{DATA}.pipeline',
         [dict(type='RandomFlip', prob=0.5)],
         "add dict(type='PackInputs') at its end",
-        shown="'RandomFlip'",
+        shown='flip',
     ),
     Bad(f'{BOUNDARY}.min_target_probability', 0.1, "target_class='all'", shown='target_class'),
     Bad(
@@ -293,11 +293,11 @@ CONTRADICTING = [
         shown='augments',
     ),
     Bad('model.type', 'ImageClassifier', 'has no key', key="'teacher'", shown='ImageClassifier'),
-    Bad('custom_hooks.1', dict(type='mmbss.TeacherCacheHook', file='a.txt'), '.npz', 'file', 'a.t'),
+    Bad('custom_hooks.0', dict(type='mmbss.TeacherCacheHook', file='a.txt'), '.npz', 'file', 'a.t'),
 ]
 
 MMBSS = [
-    Bad('model.teacher.channels_last', True, 'It takes: checkpoint', shown='channels_last'),
+    Bad('model.teacher.channels_last', True, 'It takes: acceleration'),
     Bad('default_hooks.finite_loss', dict(action='ignore'), "'stop' or 'skip'", 'action', 'ignore'),
     Bad('default_hooks.finite_loss', dict(patience=0), 'at least 1', 'patience', '0'),
     Bad('default_hooks.finite_loss', dict(acton='skip'), "did you mean 'action'", 'acton', 'acton'),
@@ -330,10 +330,9 @@ def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_m
         )
         model['type'] = 'mmbss.BSSDistiller'
         hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
-        config = Config(run_settings(folder, model, epochs=1, custom_hooks=[hook])).to_dict()
-        config['default_hooks']['teacher_accuracy'] = dict(
-            type='mmbss.TeacherAccuracyHook', min_accuracy=0
-        )
+        config = Config(run_settings(folder, model, epochs=1, custom_hooks=[])).to_dict()
+        accuracy = dict(type='mmbss.TeacherAccuracyHook', min_accuracy=0)
+        config['default_hooks'] |= dict(bss=hook, teacher_accuracy=accuracy)
         return config
 
     return make
@@ -405,6 +404,47 @@ def test_a_wrong_config_ends_in_one_line_before_the_first_update(bad, base, run,
     check_line(run(config), bad.words())
 
 
+def test_several_mistakes_are_reported_at_once(base, run, tmp_path):
+    config = base(tmp_path)
+    mistakes = {
+        'optim_wrapper.optimizer.momentun': 0.9,  # seen in the signature of a class
+        'train_dataloader.sampler.shufle': True,
+        'default_hooks.logger.interval': 0,  # against a rule
+        'model.head.num_classes': 0,  # seen where it is built
+        'model.losses.loss_kd.temperature': 0,
+        f'{BOUNDARY}.num_base_samples': 0,
+        f'{DATA}.split': 'validation',
+        'val_evaluator.type': 'Acuracy',
+        'model.teacher.checkpoint': 'none.pth',
+    }
+    for path, value in mistakes.items():
+        edit(config, path, value)
+    lines = run(config).splitlines()
+    assert all(line.startswith('error: ') for line in lines)
+    for path in mistakes:
+        parent, _, key = path.rpartition('.')
+        assert [key in line and parent in line for line in lines].count(True) == 1, (path, lines)
+    assert len(lines) == len(mistakes)
+
+
+def test_what_is_wrong_at_the_first_part_that_is_built_hides_no_other(base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, 'model.losses.loss_kd.temperature', 0)
+    edit(config, f'{BOUNDARY}.attack.num_steps', 0)
+    edit(config, f'{OPTIMIZER}.weight_decay', -1.0)
+    edit(config, f'{DATA}.split', 'validation')
+    lines = run(config).splitlines()
+    paths = {line.split(': ')[1] for line in lines}
+    assert len(lines) == 4
+    assert paths == {'model.losses.loss_kd', f'{BOUNDARY}.attack', OPTIMIZER, DATA}
+
+
+def test_a_right_part_is_not_accused_where_another_is_wrong(base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, 'log_level', 'LOUD')
+    check_line(run(config), ['log_level'])
+
+
 OUTDATED = [
     ('optimizer', SGD, 'optim_wrapper'),
     ('lr_config', dict(policy='step', step=[3]), 'param_scheduler'),
@@ -429,7 +469,7 @@ OPTIONS = [
     ('lr=0.1', 'lr=0.1', '--cfg-options: the config has no key'),
     ('custom_hooks.4.type=EMAHook', 'custom_hooks.4.type=EMAHook', 'correct the path of the key'),
     ('train_cfg.max_epochs.value=3', 'max_epochs', 'correct the path of the key'),
-    ('train_cfg.max_epochs=', 'max_epochs', 'must be a whole number'),
+    ('train_cfg.max_epochs=', 'max_epochs', 'must be int'),
 ]
 
 

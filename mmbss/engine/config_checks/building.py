@@ -1,0 +1,150 @@
+"""Build all that a run needs before it begins; what fails is named by its path in the config."""
+
+import copy
+import re
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, build_from_cfg
+from mmengine.runner import Runner
+
+from mmbss.engine.build import find_kind
+from mmbss.engine.config_checks.entries import SUPPLIED, Entry, find_entries, misfits
+from mmbss.engine.config_checks.silent import missing_files, silent_mistakes
+from mmbss.engine.errors import ConfigError, is_of_input, lines_of, problems_of, refuse
+from mmbss.registry import RUNNERS
+
+#: Methods of mmengine's runner that build a part of a config, which they name.
+BUILDERS = re.compile(r'(?:build|register|set|setup|wrap)_(\w+)')
+
+
+def _optimizer() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.5)
+
+
+#: What takes the place of an argument that mmengine adds where an entry is built on its own.
+STAND_INS: dict[str, Callable[[], Any]] = dict(
+    batch_size=lambda: 2,
+    dataset=lambda: range(64),
+    optimizer=_optimizer,
+    params=lambda: [torch.nn.Parameter(torch.zeros(1))],
+    sampler=lambda: range(64),
+)
+
+
+def check_config(cfg: Config) -> None:
+    """Refuse a config with mistakes that can be seen before anything is built.
+
+    Names of a user's own at the top of a config are left alone, and so is what code takes as
+    ``**kwargs``, unless it nearly has a known name.
+
+    Raises:
+        ConfigError: With a line for each mistake: the key, its value and what to do about it.
+    """
+    refuse([*misfits(cfg), *silent_mistakes(cfg)])
+
+
+def build_runner(cfg: Config, training: bool = True) -> Runner:
+    """Build a runner with all that it needs for its training, or else for a test.
+
+    Raises:
+        ConfigError: With a line for each part that is wrong.
+    """
+    if refused := [*problems_of(check_config, cfg), *missing_files(cfg)]:
+        raise ConfigError(*refused, *faults(cfg, refused))
+    try:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        build_parts(runner, training)
+    except Exception as error:
+        if not is_of_input(error):
+            raise
+        others = faults(cfg)
+        where = '' if isinstance(error, ConfigError) else f'{part_of(error)}: '
+        here = [line for line in lines_of(error) if not any(line in other for other in others)]
+        raise ConfigError(*(f'{where}{line}' for line in here), *others) from error
+    return runner
+
+
+def build_parts(runner: Any, training: bool) -> None:
+    """Build what mmengine puts off until a run begins, in its order.
+
+    So every random number is drawn where it would have been.
+    """
+    if not training:
+        runner.test_loop  # noqa: B018 - builds it
+    elif runner.train_loop is not None:
+        if isinstance(runner, Runner):  # other runners have no optimizer before they train
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+            runner.auto_scale_lr = None  # done
+            if runner.param_schedulers is not None:
+                runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+        runner.val_loop  # noqa: B018
+
+
+def part_of(error: BaseException) -> str:
+    """The part of a config that mmengine's runner was building when it failed."""
+    parts = [
+        match[1].replace('_loop', '_cfg')
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if (match := BUILDERS.fullmatch(frame.f_code.co_name))
+        and frame.f_globals['__name__'].startswith('mmengine.runner')
+    ]
+    if len(parts) > 1 and parts[-1] in ('dataloader', 'evaluator'):
+        return parts[0].replace('cfg', parts[-1])  # of its loop
+    return parts[0] if parts else 'the config'
+
+
+def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
+    """What goes wrong where each part of a config is built on its own, the deepest first.
+
+    Args:
+        cfg: A config that is wrong.
+        refused: What is known to be wrong with it; each line begins with a path.
+    """
+    broken = [line.split()[0].split('=')[0].rstrip(':') for line in refused]
+    found: list[str] = []
+    entries = sorted(
+        find_entries(cfg), key=lambda each: (-each.path.count('.'), each.key == 'model')
+    )
+    for entry in entries:
+        whole = _without_broken_terms(entry, broken)
+        if whole is None or not STAND_INS.keys() >= {*SUPPLIED.get(entry.key, ())}:
+            continue
+        try:
+            build_alone(whole, cfg)
+        except Exception as error:
+            if is_of_input(error):
+                broken.append(entry.path)
+                found += [f'{entry.path}: {line}' for line in lines_of(error)]
+    return found
+
+
+def _without_broken_terms(entry: Entry, broken: list[str]) -> Entry | None:
+    """The entry without those of its ``losses`` that are broken; None if anything else of it is."""
+    if not isinstance(entry.config, dict):
+        return None
+    config = copy.deepcopy(dict(entry.config))
+    for path in broken:
+        of_model = entry.key == 'model' and path.startswith('data_preprocessor')
+        if of_model or f'{path}.'.startswith(f'{entry.path}.'):
+            key, _, name = path.removeprefix(f'{entry.path}.').partition('.')
+            if key != 'losses' or not name:
+                return None
+            config['losses'].pop(name.partition('.')[0], None)
+    return entry._replace(config=config)
+
+
+def build_alone(entry: Entry, cfg: Config) -> None:
+    """Build an entry with stand-ins for what mmengine adds to it."""
+    arguments = copy.deepcopy(entry.arguments)
+    if entry.key == 'model' and 'data_preprocessor' in cfg:
+        arguments.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
+    for name in ('optimizer',) if entry.key == 'optim_wrapper' else SUPPLIED.get(entry.key, ()):
+        arguments[name] = STAND_INS[name]()
+    with DefaultScope.overwrite_default_scope('mmbss'):
+        kind = find_kind(entry.registry, entry.config, entry.path)
+        build_from_cfg({'type': kind, **arguments}, entry.registry)

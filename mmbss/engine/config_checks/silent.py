@@ -1,0 +1,196 @@
+"""Mistakes that nobody else would report, or not before they have cost a training."""
+
+import fnmatch
+import logging
+import math
+import reprlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmbss.engine.config_checks.entries import find_entries
+from mmbss.engine.errors import refuse
+from mmbss.registry import METRICS
+
+#: Names of OpenMMLab 1.x, which mmengine does not read, and what has taken their place.
+OUTDATED = dict(
+    **dict.fromkeys(('optimizer', 'optimizer_config'), 'optim_wrapper'),
+    **dict.fromkeys(('runner', 'total_epochs'), 'train_cfg'),
+    **dict.fromkeys(('checkpoint_config', 'log_config'), 'default_hooks'),
+    lr_config='param_scheduler',
+    data='train_dataloader',
+    evaluation='val_evaluator',
+    seed='randomness',
+    resume_from='load_from',
+)
+
+
+def is_whole(value: Any, least: int = 1) -> bool:
+    """Whether it is a whole number of at least ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def are_whole(values: Any) -> bool:
+    """Whether it is a whole number above 0, or several."""
+    return all(map(is_whole, values if isinstance(values, (list, tuple)) else [values]))
+
+
+def are_ascending(values: Any) -> bool:
+    """Whether these are whole numbers above 0, each above the last."""
+    return are_whole(values) and list(values) == sorted({*values})
+
+
+Rules = dict[str, tuple[Callable[[Any], bool], str]]
+POSITIVE = (lambda value: 0 < value < math.inf, 'a number above 0')
+
+#: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
+NUMBERS: Rules = {
+    'train_cfg.max_* train_cfg.val_interval': (lambda value: value >= 1, 'at least 1'),
+    'auto_scale_lr.base_batch_size': (lambda value: value >= 1, 'at least 1'),
+    'param_scheduler*.T_max param_scheduler*.step_size': (is_whole, 'whole, and at least 1'),
+    '*_hooks.*.interval *_hooks.*.max_keep_ckpts': (
+        lambda value: value == -1 or is_whole(value),
+        'a whole number of at least 1 or -1',
+    ),
+    'param_scheduler*.begin *_dataloader.num_workers': (
+        lambda value: is_whole(value, 0),
+        'a whole number of at least 0',
+    ),
+    'optim_wrapper.optimizer.lr optim_wrapper.clip_grad.max_norm': POSITIVE,
+    'optim_wrapper.clip_grad.clip_value *data_preprocessor.std.*': POSITIVE,
+    'param_scheduler*.gamma param_scheduler*.factor': POSITIVE,
+    'optim_wrapper.optimizer.momentum': (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
+    'custom_hooks.*.momentum': (lambda value: 0 < value < 1, 'above 0 and below 1'),
+    'model.head.loss.loss_weight': (lambda value: value >= 0, 'at least 0'),
+}
+#: The same of other settings.
+OTHERS: Rules = {
+    'log_level': (lambda value: value in logging.getLevelNamesMapping(), "'DEBUG', 'INFO', ..."),
+    '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
+}
+#: The same of lists.
+LISTS: Rules = {
+    'param_scheduler*.milestones': (are_ascending, 'ascending whole numbers of at least 1'),
+}
+#: The same of files, which another machine may have.
+FILES: Rules = {
+    'load_from *.checkpoint': (
+        lambda value: '://' in value or Path(value).expanduser().is_file(),
+        'a checkpoint, but there is no such file: train the teacher first or correct the path',
+    )
+}
+
+
+def check_outdated(cfg: Config) -> None:
+    """Refuse names of OpenMMLab 1.x where what has taken their place is missing."""
+    refuse(
+        f'{name}={reprlib.repr(cfg[name])} is of OpenMMLab 1.x and read by nobody: move it to '
+        f'{successor}'
+        for name, successor in OUTDATED.items()
+        if name in cfg and cfg.get(successor) is None
+    )
+
+
+def silent_mistakes(cfg: Config) -> Iterator[str]:
+    """Settings that lead to an obscure error, to a late one, or to none."""
+    yield from against_rules(cfg, NUMBERS, (int, float))
+    yield from against_rules(cfg, LISTS, (list, tuple))
+    yield from against_rules(cfg, OTHERS, object)
+    yield from in_schedules(cfg)
+    yield from in_channels(cfg)
+    yield from in_metrics(cfg)
+
+
+def missing_files(cfg: Config) -> Iterator[str]:
+    """Checkpoints that are not there."""
+    yield from against_rules(cfg, FILES, str)
+
+
+def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
+    """Settings of a kind that do not follow the rules for them; a wrong kind is seen elsewhere."""
+    for path, value in _settings(cfg):
+        for patterns, (allows, words) in rules.items():
+            is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
+            if is_meant and isinstance(value, kind) and not allows(value):
+                yield f'{path}={reprlib.repr(value)} must be {words}'
+
+
+def in_schedules(cfg: Config) -> Iterator[str]:
+    """Rates that rise toward what they are to fall to, and epochs where iterations are counted."""
+    rate = _setting(cfg, 'optim_wrapper.optimizer.lr')
+    schedules = list(_entries_at(cfg, 'param_scheduler'))
+    for path, schedule in schedules:
+        lowest = schedule.get('eta_min') or 0
+        is_of_rate = str(schedule['type']).endswith('LR') and isinstance(rate, (int, float))
+        if is_of_rate and isinstance(lowest, (int, float)) and lowest > max(rate, 0):
+            yield (
+                f'{path}.eta_min={lowest} must be at most optim_wrapper.optimizer.lr={rate}, from '
+                'which the learning rate falls to it'
+            )
+    if _setting(cfg, 'train_cfg.by_epoch') or _setting(cfg, 'train_cfg.max_iters') is None:
+        return
+    hooks = [each for each in _entries_at(cfg, 'default_hooks') if each[0].endswith('.checkpoint')]
+    late = [
+        f'{path}.by_epoch'
+        for path, entry in (*schedules, *hooks)
+        if entry.get('by_epoch', True) and not entry.get('convert_to_iter_based')
+    ]
+    if late:
+        yield (
+            f'{"=True, ".join(late)}=True: training by iteration has no epochs, so nothing would '
+            f'happen: set {"=False, ".join(late)}=False'
+        )
+
+
+def in_channels(cfg: Config) -> Iterator[str]:
+    """Means and deviations of different channels."""
+    for path in ('data_preprocessor', 'model.data_preprocessor'):
+        mean, std = (_setting(cfg, f'{path}.{name}') or () for name in ('mean', 'std'))
+        if len(mean) != len(std):
+            yield f'{path}.mean={mean} and {path}.std={std} must have one number a channel each'
+
+
+def in_metrics(cfg: Config) -> Iterator[str]:
+    """More classes than there are, and best checkpoints by a metric that nobody computes."""
+    classes = _setting(cfg, 'model.head.num_classes')
+    computed: list[str] = []
+    for path, metric in _entries_at(cfg, 'val_evaluator'):
+        topk = metric.get('topk', 1)
+        topk = [k for k in (topk if isinstance(topk, (list, tuple)) else [topk]) if is_whole(k)]
+        if is_whole(classes) and max(topk, default=0) > classes:
+            yield f'{path}.topk={metric["topk"]} must be at most model.head.num_classes={classes}'
+        kind = METRICS.get(metric['type']) if isinstance(metric['type'], str) else metric['type']
+        prefix = metric.get('prefix') or getattr(kind, 'default_prefix', None)
+        if prefix is None:
+            return  # such a metric may have any name
+        is_accuracy = kind.__name__ == 'Accuracy'
+        computed += [f'{prefix}/top{k}' for k in topk] if is_accuracy else [f'{prefix}/...']
+    wanted = _setting(cfg, 'default_hooks.checkpoint.save_best')
+    for name in [wanted] if isinstance(wanted, str) else wanted or ():
+        if computed and name != 'auto' and not {name, f'{name.split("/")[0]}/...'} & set(computed):
+            yield (
+                f'default_hooks.checkpoint.save_best={name!r} is computed by no metric: set it to '
+                f"'auto' or one of {', '.join(computed)}"
+            )
+
+
+def _setting(cfg: Any, path: str) -> Any:
+    for key in path.split('.'):
+        cfg = cfg.get(key) if isinstance(cfg, (dict, Config)) else None
+    return cfg
+
+
+def _entries_at(cfg: Config, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for entry in find_entries({name: cfg.get(name)}):
+        if isinstance(entry.config, dict) and 'type' in entry.config:
+            yield entry.path, entry.config
+
+
+def _settings(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Every setting below a config, of whatever type, with its dotted path."""
+    yield path.removeprefix('.'), value
+    items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in value.items() if isinstance(value, (dict, Config)) else items:
+        yield from _settings(item, f'{path}.{key}')
