@@ -1,4 +1,9 @@
-"""Attacks: find samples near a decision boundary; plain torch, no runner needed."""
+"""Attacks: find samples near a decision boundary; plain torch, no runner needed.
+
+Read first :mod:`~mmbss.attacks.functional`, the margin and the steps down it; then
+:mod:`~mmbss.attacks.base`, what an attack takes and returns; then :mod:`~mmbss.attacks.bss`, the
+published attack, with its loop in :mod:`~mmbss.attacks.moving`. Each of the others is on its own.
+"""
 
 from mmbss.attacks.base import Attack, AttackResult
 from mmbss.attacks.black_box.gradient_estimation import GradientEstimationAttack

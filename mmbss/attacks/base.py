@@ -90,7 +90,7 @@ class Attack(ABC):
                 the units of ``samples``. None leaves the samples unbounded.
 
         Raises:
-            ValueError: If shapes do not fit, or the model is a module in training mode, where
+            ConfigError: If shapes do not fit, or the model is a module in training mode, where
                 BatchNorm would mix the samples and change its statistics.
         """
         if base.shape != target.shape or base.shape != samples.shape[:1]:

@@ -165,7 +165,7 @@ def pixel_size(bounds: Bounds | None, like: Tensor) -> Tensor:
         A tensor that is broadcastable against one sample, as the bounds are.
 
     Raises:
-        ValueError: If ``bounds`` is None.
+        ConfigError: If ``bounds`` is None.
 
     Examples:
         >>> import torch

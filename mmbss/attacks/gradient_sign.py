@@ -17,7 +17,9 @@ class PGDAttack(Attack):
 
     Projected gradient descent (Madry et al., arXiv 1706.06083) in the L-infinity norm; without
     the random start it is the basic iterative method, BIM (Kurakin et al., arXiv 1607.02533).
-    A sample that does not start in its base class does not move and is rejected.
+    A step is ``x <- clip(x + alpha sign(grad J))``, where J is :meth:`objective` and the clip is to
+    the box and to the bounds. A sample that does not start in its base class does not move and is
+    rejected.
 
     Lengths are in pixels of [0, 255], which are read off the bounds: these are to be pixels 0
     and 255 in the units of the samples, and may differ between the channels.
@@ -32,7 +34,7 @@ class PGDAttack(Attack):
             ``target`` of the result is then the class reached.
 
     Raises:
-        ValueError: If a parameter is out of its range.
+        ConfigError: If a parameter is out of its range; on a call without bounds.
 
     Examples:
         >>> import torch
@@ -104,7 +106,7 @@ class PGDAttack(Attack):
     ) -> tuple[Tensor, Tensor]:
         """Step from each sample, whichever class it is in.
 
-        Arguments as for :meth:`run`, of which this is all but the judgement.
+        Arguments as for :meth:`run`, of which this is the part that moves the samples.
 
         Returns:
             (N, ...) float32, where the steps end, and (N, K), the logits where they start.
@@ -155,7 +157,14 @@ class FGSMAttack(PGDAttack):
         targeted: Whether to go toward the target class, or away from the base class.
 
     Raises:
-        ValueError: If ``radius`` is not positive.
+        ConfigError: If ``radius`` is not positive; on a call without bounds.
+
+    Examples:
+        >>> import torch
+        >>> base, target = torch.tensor([0]), torch.tensor([1])
+        >>> samples, bounds = torch.tensor([[0.6, 0.4]]), (0.0, 1.0)
+        >>> FGSMAttack(radius=51)(torch.clone, samples, base, target, bounds).samples
+        tensor([[0.4000, 0.6000]])
     """
 
     def __init__(self, radius: float = 8.0, targeted: bool = True) -> None:

@@ -34,7 +34,7 @@ class JSMAAttack(Attack):
             (arXiv 1608.04644) show that this is no defence.
 
     Raises:
-        ValueError: If a parameter is out of its range, or on a call without bounds.
+        ConfigError: If a parameter is out of its range; on a call without bounds.
 
     Examples:
         >>> import torch

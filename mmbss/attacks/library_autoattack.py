@@ -29,7 +29,7 @@ def prepare_autoattack(
         targeted: Has to be False.
 
     Raises:
-        ValueError: If an argument is none that AutoAttack takes; on a call with less than four
+        ConfigError: If an argument is none that AutoAttack takes; on a call with less than four
             classes.
     """
     from pyautoattack import AutoAttack

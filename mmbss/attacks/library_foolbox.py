@@ -38,7 +38,7 @@ def prepare_foolbox(
         targeted: Whether the target classes are to be reached.
 
     Raises:
-        ValueError: If foolbox has no such attack, or the attack does not take an argument, needs
+        ConfigError: If foolbox has no such attack, or the attack does not take an argument, needs
             a radius or aims at no target.
     """
     from foolbox import PyTorchModel, attacks

@@ -25,7 +25,7 @@ class RandomNoiseAttack(Attack):
         attack: Config of the other attack, such as ``dict(type='mmbss.BSSAttack')``.
 
     Raises:
-        ValueError: If ``attack`` is no config of an attack.
+        ConfigError: If ``attack`` is no config of an attack.
 
     Examples:
         >>> import torch

@@ -4,6 +4,7 @@ from torch.nn import functional as F
 
 from mmbss.attacks import FGSMAttack, PGDAttack
 from mmbss.attacks.gradient_sign import log_odds
+from mmbss.engine.errors import ConfigError
 
 PIXELS = torch.tensor([0.02, 0.01, 0.002]).view(3, 1, 1)
 
@@ -178,7 +179,7 @@ def test_log_odds_is_the_inverse_of_the_cross_entropy():
 
 
 def test_missing_bounds_are_asked_for(network, attacked):
-    with pytest.raises(ValueError, match='give bounds'):
+    with pytest.raises(ConfigError, match='give bounds'):
         FGSMAttack()(network, *attacked)
 
 
@@ -192,7 +193,7 @@ def test_missing_bounds_are_asked_for(network, attacked):
     ],
 )
 def test_parameters_out_of_range_are_refused(attack, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         attack(**options)
 
 

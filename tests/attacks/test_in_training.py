@@ -8,8 +8,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmbss.datasets import Digits
+from mmbss.engine.errors import ConfigError
 
 ATTACKS = {
+    'newton': dict(type='mmbss.NewtonAttack'),
+    'closest': dict(type='mmbss.ClosestAttack'),
     'noise': dict(type='mmbss.RandomNoiseAttack', attack=dict(type='mmbss.BSSAttack')),
     'fgsm': dict(type='mmbss.FGSMAttack', radius=40.0),
     'pgd': dict(type='mmbss.PGDAttack', radius=40.0, step_size=20.0, num_steps=3, targeted=False),
@@ -66,6 +69,6 @@ def test_bounds_that_are_no_pixels_are_refused_where_pixels_are_needed(
 ):
     noise = dict(ATTACKS['noise'], attack=ATTACKS['fgsm'])
     for attack, name in ((ATTACKS['fgsm'], 'FGSMAttack'), (noise, 'RandomNoiseAttack')):
-        with pytest.raises(ValueError, match=rf'{name} is measured in pixels.*remove'):
+        with pytest.raises(ConfigError, match=rf'{name} is measured in pixels.*remove'):
             make_distiller(boundary=boundary_config(attack=attack, bounds=(-2.5, 2.5)))
     make_distiller(boundary=boundary_config(attack=ATTACKS['noise'], bounds=(-2.5, 2.5)))

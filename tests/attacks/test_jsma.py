@@ -5,6 +5,7 @@ import torch
 
 from mmbss.attacks import JSMAAttack
 from mmbss.attacks.jsma import best_pairs
+from mmbss.engine.errors import ConfigError
 
 INF = float('inf')
 
@@ -153,7 +154,7 @@ def test_no_sample(network, channel_bounds):
 
 
 def test_missing_bounds_are_asked_for(network, attacked):
-    with pytest.raises(ValueError, match='give bounds'):
+    with pytest.raises(ConfigError, match='give bounds'):
         JSMAAttack()(network, *attacked)
 
 
@@ -161,7 +162,7 @@ def test_missing_bounds_are_asked_for(network, attacked):
     'options', [dict(theta=0), dict(theta=2), dict(gamma=0), dict(gamma=1.5), dict(output='probs')]
 )
 def test_parameters_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match=f'JSMAAttack: {next(iter(options))}'):
+    with pytest.raises(ConfigError, match=f'JSMAAttack: {next(iter(options))}'):
         JSMAAttack(**options)
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from mmbss.attacks import LibraryAttack, NewtonAttack
 from mmbss.attacks.library import LIBRARIES, ImageClassifier
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 #: Attacks of foolbox that look for the smallest perturbation, by what they are called.
@@ -207,7 +208,7 @@ def test_standard_autoattack_finds_what_its_parts_find(
 def test_autoattack_needs_four_classes(autoattack):
     attack = LibraryAttack('apgd-ce', library='autoattack', radius=8, targeted=False)
     base, target = torch.tensor([0]), torch.tensor([1])
-    with pytest.raises(ValueError, match='at least 4 classes, the model has 3'):
+    with pytest.raises(ConfigError, match='at least 4 classes, the model has 3'):
         attack(torch.clone, torch.tensor([[0.9, 0.2, 0.1]]), base, target, (0.0, 1.0))
 
 
@@ -252,7 +253,7 @@ def test_the_classifier_hides_the_model_from_the_library():
     ],
 )
 def test_bad_arguments_for_foolbox(options, message, foolbox):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         ATTACKS.build(dict(type='LibraryAttack', **options))
 
 
@@ -267,19 +268,19 @@ def test_bad_arguments_for_foolbox(options, message, foolbox):
     ],
 )
 def test_bad_arguments_for_autoattack(options, message, autoattack):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         LibraryAttack(library='autoattack', **options)
 
 
 def test_an_absent_library_is_named_with_the_command_that_installs_it(monkeypatch):
     absent = ('no_such_module', 'no-such-package>=1', None)
     monkeypatch.setitem(LIBRARIES, 'foolbox', absent)
-    with pytest.raises(ValueError, match=r"not installed: pip install 'no-such-package>=1'"):
+    with pytest.raises(ConfigError, match=r"not installed: pip install 'no-such-package>=1'"):
         LibraryAttack('DDNAttack')
 
 
 def test_missing_bounds_are_asked_for(foolbox, network, attacked):
-    with pytest.raises(ValueError, match='give bounds'):
+    with pytest.raises(ConfigError, match='give bounds'):
         LibraryAttack('DDNAttack')(network, *attacked)
 
 

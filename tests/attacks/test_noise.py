@@ -3,6 +3,7 @@ import torch
 
 from mmbss.attacks import BSSAttack, FGSMAttack, RandomNoiseAttack
 from mmbss.attacks.noise import random_perturbation
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 
@@ -82,7 +83,7 @@ def test_noise_is_measured_as_the_wrapped_attack_is():
     ],
 )
 def test_what_is_no_attack_is_refused(attack, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         ATTACKS.build(dict(type='RandomNoiseAttack', attack=attack))
 
 

@@ -1,4 +1,4 @@
-"""Attacks on models that give answers, but no gradients."""
+"""Attacks on models that give logits or decisions, but no gradients."""
 
 from mmbss.attacks.black_box.gradient_estimation import GradientEstimationAttack
 from mmbss.attacks.black_box.substitute import SubstituteAttack

@@ -1,4 +1,4 @@
-"""A black-box attack that estimates gradients from the model's answers."""
+"""A black-box attack that estimates gradients from the model's logits."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from mmbss.registry import ATTACKS
 
 @ATTACKS.register_module()
 class GradientEstimationAttack(PGDAttack):
-    """:class:`PGDAttack` for a model that answers with its logits, but gives no gradient.
+    """:class:`PGDAttack` for a model that gives its logits, but no gradient.
 
     The gradient is estimated by symmetric differences, as in ZOO (Chen et al., arXiv
     1708.03999), along random directions, as in AutoZOOM (Tu et al., arXiv 1805.11770):
@@ -33,7 +33,16 @@ class GradientEstimationAttack(PGDAttack):
         targeted: See :class:`PGDAttack`.
 
     Raises:
-        ValueError: If a parameter is out of its range.
+        ConfigError: If a parameter is out of its range; on a call without bounds.
+
+    Examples:
+        >>> import torch
+        >>> base, target = torch.tensor([0]), torch.tensor([1])
+        >>> samples, bounds = torch.tensor([[0.6, 0.4]]), (0.0, 1.0)
+        >>> attack = GradientEstimationAttack(radius=51, step_size=34, num_steps=2)
+        >>> result = attack(torch.clone, samples, base, target, bounds)
+        >>> result.samples, result.success
+        (tensor([[0.4000, 0.6000]]), tensor([True]))
     """
 
     def __init__(

@@ -48,6 +48,18 @@ class SubstituteAttack(Attack):
     Raises:
         MissingFileError: If there is no such file.
         ConfigError: If a parameter is out of its range, or there are no images to train with.
+
+    Examples:
+        >>> import torch
+        >>> def model(images):
+        ...     light = images.mean(dim=(1, 2, 3))
+        ...     return torch.stack([light, 1 - light], dim=1)
+        >>> attack = SubstituteAttack(dict(type='FGSMAttack', radius=64), num_rounds=1)
+        >>> images = torch.linspace(0, 1, 40).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+        >>> _ = attack.fit(model, images, bounds=(0.0, 1.0))
+        >>> base, target = torch.tensor([0]), torch.tensor([1])
+        >>> attack(model, images[25:26], base, target, bounds=(0.0, 1.0)).success
+        tensor([True])
     """
 
     in_pixels = True
@@ -134,7 +146,7 @@ class SubstituteAttack(Attack):
             The substitute, in eval mode, with parameters that ask for no gradient.
         """
         step = self.step_size * pixel_size(bounds, images)
-        decisions, num_classes = ask(model, images)
+        decisions, num_classes = decide(model, images)
         devices = [images.device] if images.device.type == 'cuda' else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.seed)
@@ -144,7 +156,7 @@ class SubstituteAttack(Attack):
                 signs = decision_gradient(substitute, images, decisions)
                 new = project(images + step * signs, bounds)
                 images = torch.cat([images, new])
-                decisions = torch.cat([decisions, ask(model, new)[0]])
+                decisions = torch.cat([decisions, decide(model, new)[0]])
                 train(substitute, images, decisions, self.num_epochs)
         self.substitute = substitute.eval().requires_grad_(False)
         return self.substitute
@@ -176,7 +188,7 @@ def small_network(in_channels: int, num_classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def ask(model: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, int]:
+def decide(model: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, int]:
     """The model's decisions, (N,) int64, and its number of classes."""
     logits = torch.cat([model(part) for part in images.split(BATCH_SIZE)])
     return logits.argmax(dim=1), logits.shape[1]

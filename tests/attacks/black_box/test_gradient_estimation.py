@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmbss.attacks import GradientEstimationAttack, PGDAttack
+from mmbss.engine.errors import ConfigError
 
 
 def linear(inputs):
@@ -65,7 +66,7 @@ def test_untargeted_attack(network, attacked, channel_bounds, check_result):
     'options', [dict(num_directions=0), dict(probe=0), dict(radius=-1), dict(num_steps=0)]
 )
 def test_parameters_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match=f'GradientEstimationAttack: {next(iter(options))}'):
+    with pytest.raises(ConfigError, match=f'GradientEstimationAttack: {next(iter(options))}'):
         GradientEstimationAttack(**options)
 
 

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from mmbss.attacks import FGSMAttack, SubstituteAttack
-from mmbss.attacks.black_box.substitute import ask, decision_gradient, small_network
+from mmbss.attacks.black_box.substitute import decide, decision_gradient, small_network
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import ATTACKS
 
 FGSM = dict(type='FGSMAttack', radius=100, targeted=False)
@@ -95,7 +96,7 @@ def test_new_images_go_along_the_gradient_of_their_class(images):
 
 
 def test_questions_are_asked_in_batches():
-    decisions, num_classes = ask(torch.clone, torch.eye(5).repeat(60, 1))
+    decisions, num_classes = decide(torch.clone, torch.eye(5).repeat(60, 1))
     assert decisions.tolist() == list(range(5)) * 60
     assert num_classes == 5
 
@@ -146,7 +147,7 @@ def test_the_substitute_leaves_the_model_as_it_was(attacked, channel_bounds, che
 
 
 def test_missing_images_are_asked_for(attacked, network, channel_bounds):
-    with pytest.raises(ValueError, match='give data_file, or call fit'):
+    with pytest.raises(ConfigError, match='give data_file, or call fit'):
         SubstituteAttack(FGSM)(network, *attacked, channel_bounds)
 
 
@@ -154,11 +155,11 @@ def test_missing_images_are_asked_for(attacked, network, channel_bounds):
     ('options', 'error', 'message'),
     [
         (dict(data_file='no/such.npz'), FileNotFoundError, "no file 'no/such.npz'"),
-        (dict(attack=dict(type='BSSAttack')), ValueError, 'got BSSAttack'),
-        (dict(num_images=0), ValueError, 'num_images'),
-        (dict(num_epochs=0), ValueError, 'num_epochs'),
-        (dict(num_rounds=-1), ValueError, 'num_rounds'),
-        (dict(step_size=0), ValueError, 'step_size'),
+        (dict(attack=dict(type='BSSAttack')), ConfigError, 'got BSSAttack'),
+        (dict(num_images=0), ConfigError, 'num_images'),
+        (dict(num_epochs=0), ConfigError, 'num_epochs'),
+        (dict(num_rounds=-1), ConfigError, 'num_rounds'),
+        (dict(step_size=0), ConfigError, 'step_size'),
     ],
 )
 def test_bad_arguments_are_refused(options, error, message):
