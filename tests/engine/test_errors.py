@@ -1,11 +1,17 @@
-import sys
-
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import VISBACKENDS
 
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.build import build_checked, check_keys
+from mmbss.engine.errors import (
+    ConfigError,
+    FileError,
+    MissingFileError,
+    is_of_input,
+    naming,
+    one_line,
+    problems_of,
+    readable_errors,
+)
 from mmbss.losses import KDLoss
 from mmbss.registry import MODELS
 
@@ -16,37 +22,80 @@ def refuse(call):
     return str(error.value)
 
 
-def test_errors_of_mmbss_become_one_line():
+def raise_(error):
+    raise error
+
+
+# ---------------------------------------------------------------- what ends in a line
+
+
+def test_a_mistake_of_the_user_becomes_one_line():
     assert refuse(lambda: KDLoss(temperature=-1)) == (
         'error: KDLoss: temperature must be positive, got -1'
     )
 
 
-def test_errors_of_the_registry_become_one_line_without_quotes():
-    message = refuse(lambda: MODELS.build(dict(type='mmbss.NoSuchModel')))
-    assert message.startswith('error: mmbss.NoSuchModel is not in the')
+def test_each_mistake_gets_a_line():
+    wrong = dict(temprature=3, loss_weight='much')
+    lines = refuse(lambda: check_keys(wrong, KDLoss, 'KDLoss')).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith('error: KDLoss') for line in lines)
+    assert 'temperature' in lines[0]
+    assert 'loss_weight' in lines[1]
 
 
-def test_misspelt_arguments_become_one_line():
-    message = refuse(lambda: MODELS.build(dict(type='mmbss.KDLoss', temprature=1)))
-    assert message.startswith('error: ')
-    assert "unexpected keyword argument 'temprature'" in message
+def test_a_message_of_several_lines_becomes_one():
+    assert refuse(lambda: raise_(ConfigError('a\n  b'))) == 'error: a b'
 
 
-def test_a_visualizer_back_end_that_is_not_installed_becomes_one_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'wandb', None)
-    back_end = VISBACKENDS.build(dict(type='WandbVisBackend', save_dir=str(tmp_path)))
-    message = refuse(lambda: back_end.experiment)
-    assert message == 'error: Please run "pip install wandb" to install wandb'
+def test_unknown_types_and_misspelt_arguments_are_named_with_the_closest():
+    build = lambda **config: build_checked(MODELS, config, 'losses.loss_kd')  # noqa: E731
+    message = refuse(lambda: build(type='mmbss.KDLos'))
+    assert message.startswith("error: losses.loss_kd.type='mmbss.KDLos' is not in the")
+    assert "did you mean 'mmbss.KDLoss'" in message
+    assert "did you mean 'temperature'" in refuse(lambda: build(type='mmbss.KDLoss', temprature=1))
 
 
-def test_a_file_that_is_not_there_becomes_one_line():
-    assert refuse(lambda: Config.fromfile('nowhere')).endswith('nowhere" does not exist')
+@pytest.mark.parametrize('kind', [FileError, MissingFileError])
+def test_a_file_error_is_both_a_mistake_of_the_user_and_an_os_error(kind):
+    assert refuse(lambda: raise_(kind("no file 'a.pth'"))) == "error: no file 'a.pth'"
+    with pytest.raises(OSError, match=r'a\.pth'):
+        raise_(kind("no file 'a.pth'"))
+    assert issubclass(MissingFileError, FileNotFoundError)
 
 
-def test_errors_from_elsewhere_keep_their_traceback():
-    with pytest.raises(ValueError, match='invalid literal'), readable_errors():
-        int('x')
+def test_the_exit_code_is_1(python):
+    code = (
+        'from mmbss.engine.errors import ConfigError, readable_errors\n'
+        'with readable_errors(): raise ConfigError("first", "second")'
+    )
+    completed = python('-c', code, check=False)
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines()[-2:] == ['error: first', 'error: second']
+
+
+def test_no_error_is_no_exit():
+    with readable_errors():
+        pass
+
+
+# ---------------------------------------------------------------- what keeps its traceback
+
+
+@pytest.mark.parametrize(
+    'kind', [AssertionError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError]
+)
+def test_whatever_else_is_raised_keeps_its_traceback(kind):
+    with pytest.raises(kind), readable_errors():
+        raise_(kind('interval'))
+
+
+def test_an_error_of_torch_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match='expected input'), readable_errors():
+        torch.nn.Conv2d(3, 1, 1)(torch.zeros(1, 2, 4, 4))
+
+
+# ---------------------------------------------------------------- errors that data workers raise
 
 
 class BrokenDataset(torch.utils.data.Dataset):
@@ -66,23 +115,76 @@ def load_in_worker(function):
     next(iter(torch.utils.data.DataLoader(BrokenDataset(function), num_workers=1)))
 
 
-def test_an_error_of_mmbss_in_a_data_worker_becomes_the_same_line():
+def test_a_mistake_that_a_data_worker_finds_becomes_the_same_line():
     message = refuse(lambda: load_in_worker(lambda: KDLoss(temperature=-1)))
     assert message == 'error: KDLoss: temperature must be positive, got -1'
+    message = refuse(lambda: load_in_worker(lambda: raise_(MissingFileError("no file 'a'"))))
+    assert message == "error: no file 'a'"
 
 
-def test_an_error_from_elsewhere_in_a_data_worker_keeps_its_traceback():
-    with pytest.raises(ValueError, match='Original Traceback'), readable_errors():
-        load_in_worker(lambda: int('x'))
+@pytest.mark.parametrize('bug', [lambda: int('x'), lambda: KDLoss().no_such_method()])
+def test_a_bug_in_a_data_worker_keeps_its_traceback(bug):
+    kinds = AttributeError, ValueError
+    with pytest.raises(kinds, match='Original Traceback'), readable_errors():
+        load_in_worker(bug)
 
 
-def test_bugs_are_never_hidden():
-    with pytest.raises(AttributeError), readable_errors():
-        KDLoss().no_such_method()
-    with pytest.raises(AttributeError), readable_errors():
-        load_in_worker(lambda: KDLoss().no_such_method())
+# ---------------------------------------------------------------- errors while something is built
 
 
-def test_no_error_is_no_exit():
-    with readable_errors():
-        pass
+def caught(call):
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError('nothing was raised')
+
+
+def raised_in(module, code):
+    """The error of a function that lies in a module of this name."""
+    space = dict(__name__=module, torch=torch)
+    exec(f'def fail(): {code}', space)
+    return caught(space['fail'])
+
+
+@pytest.mark.parametrize(
+    ('module', 'code', 'expected'),
+    [
+        ('mmengine.runner.loops', 'raise KeyError("max_epochs")', True),
+        ('mmpretrain.models', 'import json; json.loads("{")', True),
+        ('mmbss.hooks.bss_hook', 'torch.optim.SGD([], lr=0.1)', True),
+        ('mmbss.hooks.bss_hook', '{}["interval"]', False),
+        ('mmbss.hooks.bss_hook', 'import json; json.loads("{")', False),
+        ('mmbss.hooks.bss_hook', 'int("x")', False),
+        ('my_models.net', 'None + 1', False),
+        ('__main__', 'None + 1', False),
+    ],
+)
+def test_an_error_speaks_of_the_input_if_a_library_raises_it(module, code, expected):
+    assert is_of_input(raised_in(module, code)) == expected
+
+
+def test_what_a_library_raises_is_named_by_its_part():
+    message = '^optimizer: ValueError: Invalid learning rate: -1$'
+    with pytest.raises(ConfigError, match=message), naming('optimizer'):
+        torch.optim.SGD([torch.zeros(1)], lr=-1)
+
+
+def test_a_bug_is_not_taken_for_a_wrong_part():
+    with pytest.raises(KeyError), naming('hook'):
+        raise raised_in('mmbss.hooks.bss_hook', '{}["interval"]')
+
+
+def test_problems_are_collected_instead_of_raised():
+    assert problems_of(KDLoss, 2.0) == []
+    assert problems_of(KDLoss, -1.0) == ['KDLoss: temperature must be positive, got -1.0']
+    with pytest.raises(TypeError):
+        problems_of(KDLoss, None, None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ('error', 'text'),
+    [(KeyError('a'), 'a'), (ValueError(), 'ValueError'), (ValueError('a\n b'), 'a b')],
+)
+def test_an_error_in_one_line(error, text):
+    assert one_line(error) == text

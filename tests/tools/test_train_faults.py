@@ -1,12 +1,15 @@
 """Whole runs that are killed, that share a work dir, that run out of disk or lose a process."""
 
+import functools
 import os
+import pkgutil
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 
 import pytest
 import torch
@@ -109,6 +112,76 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_there(
     assert 'earlier checkpoints are intact' in last
     assert (tmp_path / 'run' / 'epoch_2.pth').read_bytes() == content
     assert not list((tmp_path / 'run').glob('.*.part'))
+
+
+# ---------------------------------------------------------------- bugs
+
+BUGS = {
+    KeyError: '{}["interval"]',
+    TypeError: 'None + 1',
+    RuntimeError: 'torch.zeros(2) @ torch.zeros(3)',
+    ValueError: 'int("x")',
+    AttributeError: 'None.interval',
+}
+#: A method of each kind of part, which a run calls.
+PLACES = dict(
+    hook='mmbss.hooks.BSSHook.before_train_iter',
+    loss='mmbss.losses.KDLoss.forward',
+    metric='mmbss.metrics.CalibrationError.process',
+    built_hook='mmbss.hooks.BSSHook.__init__',
+    built_loss='mmbss.losses.KDLoss.__init__',
+    built_metric='mmbss.metrics.CalibrationError.__init__',
+)
+
+
+@pytest.fixture
+def run_with_bug(configs, write_config, tmp_path):
+    """Settings of a short run that has a bug in one of its parts, and what makes the bug."""
+    config = Config.fromfile(configs.bss)
+    config.train_cfg.max_epochs = 1
+    config.val_evaluator = config.test_evaluator = dict(type='mmbss.CalibrationError')
+    config.default_hooks.checkpoint.save_best = None
+    path = write_config(tmp_path / 'bug.py', config.to_dict())
+
+    def run_with_bug(place, bug):
+        owner, _, method = PLACES[place].rpartition('.')
+        owner = pkgutil.resolve_name(owner)
+        space = dict(__name__=owner.__module__, torch=torch)
+        exec(f'def broken(*args, **kwargs): {BUGS[bug]}', space)
+        return path, owner, method, functools.wraps(getattr(owner, method))(space['broken'])
+
+    return run_with_bug
+
+
+@pytest.mark.parametrize('bug', BUGS, ids=lambda bug: bug.__name__)
+@pytest.mark.parametrize('place', PLACES)
+def test_a_bug_of_mmbss_keeps_its_traceback(
+    place, bug, run_with_bug, call_tool, monkeypatch, tmp_path
+):
+    path, *broken = run_with_bug(place, bug)
+    monkeypatch.setattr(*broken)
+    with pytest.raises(bug) as error:
+        call_tool('train', path, '--work-dir', tmp_path / 'run')
+    shown = ''.join(traceback.format_exception(error.value))
+    # of a TypeError in a hook, mmengine shows which hook it was instead
+    assert ', in broken' in shown or ' in <mmbss.hooks.bss_hook.BSSHook' in shown
+
+
+def test_a_traceback_is_what_the_program_prints(forked, run_with_bug, train_tool, tmp_path):
+    path, owner, method, broken = run_with_bug('hook', KeyError)
+    run = forked(
+        train_tool,
+        *(path, '--work-dir', tmp_path / 'run'),
+        before=lambda: setattr(owner, method, broken),
+        check=False,
+    )
+    assert run.returncode == 1
+    assert 'Traceback (most recent call last)' in run.stderr
+    assert "KeyError: 'interval'" in run.stderr
+    assert 'error: interval' not in run.stderr
+
+
+# ---------------------------------------------------------------- a process that dies
 
 
 def test_a_job_ends_with_an_error_when_one_of_its_processes_dies(
