@@ -71,7 +71,7 @@ def newest_intact_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     for path, _ in sorted(numbered, key=lambda entry: entry[1], reverse=True):
         try:
             check_intact(path)
-        except ValueError as error:
+        except ConfigError as error:
             problems.append(str(error))
         else:
             return path, problems

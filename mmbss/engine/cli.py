@@ -42,7 +42,7 @@ def load_config(path: str) -> Config:
     """Read a config file.
 
     Raises:
-        ValueError: In one line with the file and what is wrong with it.
+        ConfigError: In one line with the file and what is wrong with it.
     """
     try:
         check_bases(Path(path).expanduser().resolve())
@@ -85,7 +85,7 @@ def section(cfg: Config, name: str, flag: str) -> ConfigDict:
     """The part of a config that a flag of the command line changes.
 
     Raises:
-        ValueError: If there is none.
+        ConfigError: If there is none.
     """
     if not isinstance(cfg.get(name), dict):
         raise ConfigError(
@@ -110,7 +110,7 @@ def merge_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write ``--cfg-options`` into the config, which have the last word.
 
     Raises:
-        ValueError: If one goes to a name that nobody reads, or to no place in the config.
+        ConfigError: If one goes to a name that nobody reads, or to no place in the config.
     """
     if args.cfg_options is not None:
         names = {key.split('.')[0]: value for key, value in args.cfg_options.items()}

@@ -40,7 +40,7 @@ def choose_checkpoint(cfg: Config) -> None:
     """Write the checkpoint that a run is to go on from into its config.
 
     Raises:
-        ValueError: If the one that is named is damaged, or every one in the work dir is.
+        ConfigError: If the one that is named is damaged, or every one in the work dir is.
     """
     if cfg.get('resume') is not True:
         return

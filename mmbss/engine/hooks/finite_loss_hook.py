@@ -13,7 +13,7 @@ from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
 
-class NonFiniteLossError(ValueError):
+class NonFiniteLossError(ConfigError):
     """A training that cannot go on."""
 
 
@@ -30,8 +30,8 @@ class FiniteLossHook(Hook):
         patience: With ``'skip'``: end the run after so many updates left out in a row.
 
     Raises:
-        ValueError: If an argument is out of range.
-        NonFiniteLossError: While training, a ``ValueError``, when the run ends.
+        ConfigError: If an argument is out of range.
+        NonFiniteLossError: While training, when the run ends.
     """
 
     def __init__(self, action: str = 'stop', patience: int = 50) -> None:

@@ -7,7 +7,7 @@ the state of another training.
 import functools
 from typing import Any
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, is_of_input
 
 
 def repair(module: Any) -> None:
@@ -19,7 +19,8 @@ def repair(module: Any) -> None:
         try:
             original(self, filename, *args, **kwargs)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            if str(filename) in str(error):  # it could not be read
+            # it could not be read, or there is a bug in a hook
+            if str(filename) in str(error) or not is_of_input(error):
                 raise
             raise ConfigError(
                 f'cannot resume from {filename} ({type(error).__name__}: {error}): it is not of a '

@@ -86,7 +86,7 @@ def test_importing_the_package_imports_no_library_that_it_repairs(python, module
     assert python('-c', code).stdout.splitlines()[-1] == '[]'
 
 
-@pytest.mark.parametrize('room', ['attacks', 'losses', 'boundary'])
+@pytest.mark.parametrize('room', ['losses', 'boundary'])
 def test_what_the_method_is_made_of_is_quickly_there(python, room):
     code = f'import sys, mmbss.{room}; print(sorted(set({HEAVY}) & set(sys.modules)))'
     assert python('-c', code).stdout.splitlines()[-1] == '[]'
