@@ -116,6 +116,8 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
             continue
         try:
             build_alone(whole, cfg)
+        except RuntimeError:
+            continue  # such as that of a hook which looks for the visualizer of its runner
         except Exception as error:
             if is_of_input(error):
                 broken.append(entry.path)
