@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-FILES = ('my_attack.py', 'my_loss.py', 'my_feature_loss.py', 'my_config.py')
+FILES = ('my_attack.py', 'my_loss.py', 'my_feature_loss.py', 'my_term.py', 'my_config.py')
 
 
 @pytest.fixture(scope='session')
@@ -60,9 +60,11 @@ def test_own_attack_and_own_losses_train_from_their_own_files(
     (scalars,) = (example / 'run').glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in scalars.read_text().splitlines()]
     losses = {name for record in records for name in record if name.startswith('loss')}
-    assert {'loss_cls', 'loss_bss', 'loss_logits', 'loss_similarity'} < losses
+    expected = {'loss_cls', 'loss_bss', 'loss_logits', 'loss_similarity', 'loss_features_there'}
+    assert expected < losses
+    assert all('features_there_moved' in record for record in records if 'loss_bss' in record)
     assert (example / 'run' / 'epoch_1.pth').is_file()
     (dumped,) = (example / 'run').glob('my_config.py')
-    own = re.findall(r'class (\w+)\(', ''.join((example / f).read_text() for f in FILES[:3]))
-    assert len(own) == 3
+    own = re.findall(r'class (\w+)\(', ''.join((example / f).read_text() for f in FILES[:4]))
+    assert len(own) == 4
     assert all(re.search(rf'\b{name}\b', dumped.read_text()) for name in own)

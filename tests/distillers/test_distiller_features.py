@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 
 from mmbss.distillers import BSSDistiller
 from mmbss.distillers.classifiers import plain_classifier
-from mmbss.distillers.features import deployed_outputs as recorded_outputs
+from mmbss.distillers.features import deployed_outputs
 from mmbss.losses import AttentionLoss, attention_loss, attention_map, hint_loss
 
 PAIRS = [('backbone.layer2:input', 'backbone.layer2'), ('backbone.layer3', 'neck.gap')]
@@ -71,8 +71,8 @@ def test_losses_are_those_of_the_layers_that_the_config_names(make, make_batch):
     outputs = []
     for backbone in (student, teacher):
         with (
-            recorded_outputs(backbone.layer1) as first,
-            recorded_outputs(backbone.layer2) as second,
+            deployed_outputs(backbone.layer1) as first,
+            deployed_outputs(backbone.layer2) as second,
         ):
             last = backbone(inputs)[-1]
         outputs.append((first[0], second[0], last))
@@ -275,8 +275,8 @@ def test_the_teacher_gets_its_own_normalisation(make, make_teacher, make_batch, 
     teacher = distiller.teacher
     assert not teacher.same_normalisation
     with (
-        recorded_outputs(teacher.network.backbone.layer2) as theirs,
-        recorded_outputs(distiller.backbone.layer2) as ours,
+        deployed_outputs(teacher.network.backbone.layer2) as theirs,
+        deployed_outputs(distiller.backbone.layer2) as ours,
     ):
         teacher.network(teacher.from_student(inputs))
         distiller.extract_feat(inputs)

@@ -190,16 +190,17 @@ def logit_batches(draw, min_size=0):
 
 # ---------------------------------------------------------------- attacks and losses
 
-BSS = st.fixed_dictionaries(
-    dict(
-        type=st.just('mmbss.BSSAttack'),
-        num_steps=st.integers(1, 4),
-        step_size=st.sampled_from([1e-3, 0.3, 1.0, 1.3, 100.0]),
-        overshoot=st.sampled_from([1e-4, 0.015, 3.0]),
-        step=st.sampled_from(['published', 'newton', 'closest']),
-        third_class=st.sampled_from(['reject', 'accept', 'avoid']),
-        num_refinements=st.integers(1, 4),
-    )
+STEPS = dict(
+    num_steps=st.integers(1, 4),
+    step_size=st.sampled_from([1e-3, 0.3, 1.0, 1.3, 100.0]),
+    overshoot=st.sampled_from([1e-4, 0.015, 3.0]),
+    third_class=st.sampled_from(['reject', 'accept', 'avoid']),
+)
+BSS = st.one_of(
+    st.builds(dict, type=st.sampled_from(['mmbss.BSSAttack', 'mmbss.NewtonAttack']), **STEPS),
+    st.builds(
+        dict, type=st.just('mmbss.ClosestAttack'), **STEPS, num_refinements=st.integers(1, 4)
+    ),
 )
 RADII = st.sampled_from([0.1, 8.0, 255.0, 1000.0])
 ATTACKS = st.one_of(

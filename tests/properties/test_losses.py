@@ -8,8 +8,8 @@ from strategies import LOSSES, TEMPERATURES, logit_batches
 from mmbss.boundary.sampling import (
     BASE_SAMPLES,
     TARGET_CLASSES,
-    both_correct,
     choose_target_classes,
+    correct,
     select_base_samples,
 )
 from mmbss.losses import TemperatureCrossEntropy
@@ -64,8 +64,8 @@ def test_softened_cross_entropy_and_its_gradient_are_finite(batch, temperature):
 )
 def test_what_is_sampled_is_valid(batch, count, base_samples, target_class, smallest):
     student, teacher, labels = batch
-    chosen = select_base_samples(student, teacher, labels, count, base_samples)
-    candidates = both_correct(student, teacher, labels)
+    chosen = select_base_samples(teacher, labels, count, base_samples, student)
+    candidates = correct(labels, student, teacher)
     assert candidates[chosen].all()
     assert len(chosen.unique()) == len(chosen)
     expected = int(candidates.sum())

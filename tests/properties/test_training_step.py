@@ -22,9 +22,9 @@ from strategies import (
 )
 
 from mmbss.acceleration.accelerate import PRECISIONS
+from mmbss.boundary.boundary_loss import BATCH_NORM, CANDIDATES
 from mmbss.boundary.sampling import BASE_SAMPLES, TARGET_CLASSES
 from mmbss.boundary.search import TRAIN_ON
-from mmbss.distillers.bss_distiller import BATCH_NORM
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
 
@@ -49,7 +49,10 @@ class Step:
 
     def __init__(self, made_of, distiller, batch, wrapper):
         self.made_of = made_of
-        self.is_float16 = 'float16' in (made_of['amp'], made_of['teacher']['precision'])
+        self.is_float16 = 'float16' in (
+            made_of['amp'],
+            made_of['teacher']['acceleration']['precision'],
+        )
         self.distiller = distiller
         self.batch = batch
         self.wrapper = wrapper
@@ -78,23 +81,27 @@ def steps(draw, tmp_path):
     boundary = dict(
         attack=draw(ATTACKS),
         loss=draw(LOSSES),
-        base_samples=draw(st.sampled_from(BASE_SAMPLES)),
+        candidates=draw(st.sampled_from(CANDIDATES)),
         num_base_samples=draw(st.integers(1, 6)),
         target_class=draw(st.sampled_from(target_classes)),
-        train_on=draw(st.sampled_from(TRAIN_ON)),
-        batch_norm=draw(st.sampled_from(BATCH_NORM)),
+        train_on=draw(st.sampled_from(TRAIN_ON[::-1])),
     )
+    if boundary['candidates'] == 'both_correct':
+        boundary['base_samples'] = draw(st.sampled_from(BASE_SAMPLES))
+    else:
+        boundary['base_samples'] = draw(st.sampled_from(['random', 'all']))
+        boundary['batch_norm'] = draw(st.sampled_from(BATCH_NORM))
     model = student.config(
         data_preprocessor=dict(type='ClsDataPreprocessor', **own),
         teacher=dict(
             config=config,
             checkpoint=str(path),
-            precision=precision,
+            acceleration=dict(precision=precision, channels_last=draw(st.booleans())),
             reverse_channels=draw(st.booleans()),
         ),
         losses=dict(loss_kd=draw(LOSSES)),
         boundary=boundary,
-        channels_last=draw(st.booleans()),
+        acceleration=dict(channels_last=draw(st.booleans())),
     )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         distiller = MODELS.build(dict(model, type='mmbss.BSSDistiller')).train()
@@ -131,13 +138,14 @@ def test_a_step_is_finite_and_leaves_the_teacher_alone(tmp_path):
         step = data.draw(steps(tmp_path))
         distiller = step.distiller
         results = []
-        run = distiller.attack.run
+        attack = distiller.terms['loss_bss'].attack
+        run = attack.run
 
         def spied(*args):
             results.append((run(*args), args[-1]))
             return results[-1][0]
 
-        distiller.attack.run = spied
+        attack.run = spied
         answers = []
         distiller.head.fc.register_forward_hook(lambda *args: answers.append(args[-1].detach()))
         teacher = distiller.teacher
