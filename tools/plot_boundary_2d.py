@@ -16,6 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--out', type=Path, default=Path('docs'), help='folder of the pictures')
+    parser.add_argument('--seeds', type=int, default=9, help='how many seeds, from 0')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # answers --help before the imports that take seconds
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -225,16 +239,6 @@ def draw_samples(axis: Axes, samples: Tensor, labels: Tensor) -> None:
     """Samples, of a colour and a shape for each class."""
     for label, (colour, marker) in enumerate(zip(COLOURS, 'os', strict=True)):
         axis.plot(*samples[labels == label].T, marker, color=colour, ms=4.5, mew=0)
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--out', type=Path, default=Path('docs'), help='folder of the pictures')
-    parser.add_argument('--seeds', type=int, default=9, help='how many seeds, from 0')
-    return parser.parse_args()
 
 
 def main() -> None:
