@@ -15,12 +15,13 @@ def outcome(tool):
 
 
 def test_boundary_samples_lie_on_the_teachers_boundary(tool, outcome):
-    assert len(outcome.moves.end) > 30
-    gaps = (outcome.moves.logits[:, 0] - outcome.moves.logits[:, 1]).abs()
+    found = outcome.found
+    assert len(found.inputs) > 30
+    gaps = (found.teacher_logits[:, 0] - found.teacher_logits[:, 1]).abs()
     assert gaps.quantile(0.8) < 0.1
     lowest, highest = torch.tensor(tool.WINDOW).unbind(dim=1)
-    assert ((outcome.moves.end >= lowest) & (outcome.moves.end <= highest)).all()
-    assert ((outcome.moves.end - outcome.moves.start).norm(dim=1) > 0).all()
+    assert ((found.inputs >= lowest) & (found.inputs <= highest)).all()
+    assert ((found.inputs - outcome.samples[found.rows]).norm(dim=1) > 0).all()
 
 
 def test_the_teacher_separates_the_half_circles(tool, outcome):
