@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmbss.engine.atomic import remove_parts
+from mmbss.engine.checkpoints import AtomicLocalBackend
 from mmbss.engine.hooks.step_seed_hook import epoch_begin
 from mmbss.registry import HOOKS
 
@@ -34,7 +35,7 @@ class AtomicCheckpointHook(CheckpointHook):
     ) -> None:
         # another storage, such as s3://, is found by mmengine
         if backend_args is None and '://' not in (out_dir or ''):
-            backend_args = dict(backend='AtomicLocalBackend')
+            backend_args = dict(backend=AtomicLocalBackend.__name__)
         super().__init__(*args, out_dir=out_dir, backend_args=backend_args, **kwargs)
         self.stored_validation: int | None = None
 

@@ -164,3 +164,12 @@ def test_nothing_is_due_without_validation(make_runner, resnet_config, tmp_path)
 )
 def test_files_are_atomic_unless_another_storage_is_asked_for(arguments, backend):
     assert AtomicCheckpointHook(**arguments).backend_args == backend
+
+
+def test_its_storage_is_there_wherever_the_hook_is(python):
+    code = """
+from mmengine.fileio import get_file_backend
+from mmbss.registry import HOOKS
+print(get_file_backend(backend_args=HOOKS.get('AtomicCheckpointHook')().backend_args).name)
+"""
+    assert python('-c', code).stdout.splitlines()[-1] == 'AtomicLocalBackend'
