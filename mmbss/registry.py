@@ -27,7 +27,8 @@ class _Registry(Registry):
     def __init__(self, kind: str, *locations: str) -> None:
         parent = getattr(root, kind.replace('EVALUATORS', 'EVALUATOR'), None)
         name = kind.lower() if parent is None else parent.name
-        super().__init__(name, parent=parent, scope='mmbss', locations=list(locations))
+        # of a registry without locations mmengine says that its package is not installed
+        super().__init__(name, parent=parent, scope='mmbss', locations=[*locations] or ['mmbss'])
         self.kind = kind
 
     @property

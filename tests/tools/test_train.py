@@ -410,3 +410,4 @@ def test_the_program_prints_one_line_and_fails(configs, python, root, tmp_path):
     assert lines[0].startswith("error: model.teacher.checkpoint='none.pth'")
     assert completed.stderr.strip().endswith(lines[0])
     assert 'Traceback' not in completed.stderr
+    assert 'not installed' not in completed.stdout + completed.stderr
