@@ -179,12 +179,12 @@ class BoundaryLoss(Term):
         all_reduce(total)
         if not count:
             return batch.inputs.new_zeros(()), log
-        answer = batch.brought_answer if self.joins else batch.ask_student(found.inputs)
-        assert answer is not None
+        outputs = batch.brought_outputs if self.joins else batch.ask_student(found.inputs)
+        assert outputs is not None
         if found.weights is None:
-            loss = self.loss(answer.logits, found.teacher_logits, found.labels)
+            loss = self.loss(outputs.logits, found.teacher_logits, found.labels)
         else:
-            losses = self.loss.per_sample(answer.logits, found.teacher_logits, found.labels)
+            losses = self.loss.per_sample(outputs.logits, found.teacher_logits, found.labels)
             loss = (found.weights * losses).sum() / weight
         if get_world_size() > 1:
             loss = loss * (weight * get_world_size() / total)

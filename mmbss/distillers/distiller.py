@@ -18,7 +18,7 @@ from mmbss.distillers.teacher import Teacher
 from mmbss.distillers.term_dict import TermDict, logged
 from mmbss.engine.build import accepted_keys, build_checked, check_keys, check_known
 from mmbss.engine.errors import ConfigError, naming
-from mmbss.losses import Answer, Batch, TeacherBatch, Term
+from mmbss.losses import Batch, Outputs, TeacherBatch, Term
 from mmbss.registry import MODELS
 
 #: Loss names that mmengine or the head uses.
@@ -133,18 +133,18 @@ class Distiller(ImageClassifier):
             **vars(asked),
             student_logits=logits,
             student_features=parts[0],
-            ask_student=partial(self.answer, terms=terms),
+            ask_student=partial(self.pass_alone, terms=terms),
             least_asked=2 if has_batch_norm(self) else 1,
         )
-        answers = iter(zip(others, parts[1:], strict=True))
+        later = iter(zip(others, parts[1:], strict=True))
         for name, term in terms.items():
             own = batch
             if brought[name] is not None:
                 # the head, unlike the backbone, need not pass no sample at all
-                rest, features_of_rest = next(answers)
+                rest, features_of_rest = next(later)
                 has_samples = len(brought[name].inputs) > 0
-                answer = Answer(self.head(rest), features_of_rest) if has_samples else None
-                own = replace(batch, brought=brought[name], brought_answer=answer)
+                outputs = Outputs(self.head(rest), features_of_rest) if has_samples else None
+                own = replace(batch, brought=brought[name], brought_outputs=outputs)
             losses[name], statistics = term.compute(own)
             losses |= logged(name, statistics)
         return losses
@@ -196,11 +196,11 @@ class Distiller(ImageClassifier):
         # "loss" is the name under which mmengine logs the sum
         return {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}, logits
 
-    def answer(self, inputs: Tensor, terms: dict[str, Term]) -> Answer:
-        """Answer further inputs in a pass of their own; features are those the terms name."""
+    def pass_alone(self, inputs: Tensor, terms: dict[str, Term]) -> Outputs:
+        """Outputs further inputs in a pass of their own; features are those the terms name."""
         with self.recorder.recording(layers_of(terms, 'student')) as features:
             logits = self.head(self.extract_feat(inputs))
-        return Answer(logits, features)
+        return Outputs(logits, features)
 
     def try_terms(self, inputs: Tensor, data_samples: list[DataSample]) -> None:
         """Pass samples through student, teacher and every term, also those of weight 0.

@@ -5,7 +5,7 @@ there is one loss a file, each with its formula as a pure function.
 """
 
 from mmbss.losses.attention_loss import AttentionLoss, attention_loss, attention_map
-from mmbss.losses.batch import Answer, Batch, TeacherBatch
+from mmbss.losses.batch import Batch, Outputs, TeacherBatch
 from mmbss.losses.dist_loss import DISTLoss, dist_loss
 from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.dkd_loss import DKDLoss, dkd_loss
@@ -18,7 +18,6 @@ from mmbss.losses.temperature_cross_entropy import TemperatureCrossEntropy
 from mmbss.losses.term import Term
 
 __all__ = [
-    'Answer',
     'AttentionLoss',
     'Batch',
     'DISTLoss',
@@ -28,6 +27,7 @@ __all__ = [
     'FeatureLoss',
     'HintLoss',
     'KDLoss',
+    'Outputs',
     'TeacherBatch',
     'TemperatureCrossEntropy',
     'Term',

@@ -27,7 +27,7 @@ class TeacherNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Outputs:
     """What a network says of some inputs.
 
     Attributes:
@@ -71,12 +71,12 @@ class Batch(TeacherBatch):
             and a BatchNorm batch of their own.
         least_asked: Fewest inputs that ``ask_student`` takes: 2 where BatchNorm normalises by them.
         brought: What :meth:`~mmbss.losses.Term.bring` of this term has returned.
-        brought_answer: The student's answer to ``brought.inputs``; None where there are none.
+        brought_outputs: The student's answer to ``brought.inputs``; None where there are none.
     """
 
     student_logits: Tensor
     student_features: dict[str, Tensor] = field(default_factory=dict)
-    ask_student: Callable[[Tensor], Answer]
+    ask_student: Callable[[Tensor], Outputs]
     least_asked: int = 1
     brought: Any = None
-    brought_answer: Answer | None = None
+    brought_outputs: Outputs | None = None

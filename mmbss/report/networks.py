@@ -17,7 +17,7 @@ from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.teacher_metric import check_same_classes
 from mmbss.report.classifiers import Network, load_classifier
-from mmbss.visualization.boundary_pairs import Answer
+from mmbss.visualization.boundary_pairs import ToLogits
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Networks:
         classes: Names of the classes.
     """
 
-    teacher: Answer
-    students: dict[str, Answer]
+    teacher: ToLogits
+    students: dict[str, ToLogits]
     bounds: Bounds
     samples: Tensor
     labels: Tensor
@@ -56,7 +56,7 @@ def load_networks(
         MissingFileError: If a config, a checkpoint or the data does not exist.
         ConfigError: If a checkpoint does not fit, or the classes differ.
     """
-    answers: dict[str, Answer] = {}
+    answers: dict[str, ToLogits] = {}
     for name, network in students.items():
         student = load_classifier(network, name)
         guide = Teacher(**teacher, student_preprocessor=student.data_preprocessor)
@@ -119,5 +119,5 @@ def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
         return dict(loader, dataset=SpreadSubset(loader.dataset.to_dict(), count))
 
 
-def _in_teachers_space(student: nn.Module, guide: Teacher) -> Answer:
+def _in_teachers_space(student: nn.Module, guide: Teacher) -> ToLogits:
     return lambda images: student(guide.to_student(images), mode='tensor').float()

@@ -10,7 +10,7 @@ from mmbss.attacks import ClosestAttack
 from mmbss.engine.errors import ConfigError
 from mmbss.report.networks import Networks
 from mmbss.report.picture import Picture
-from mmbss.visualization.boundary_pairs import Answer, BoundaryPairs, most_probable_others
+from mmbss.visualization.boundary_pairs import BoundaryPairs, ToLogits, most_probable_others
 from mmbss.visualization.draw_planes import draw_decision_planes
 from mmbss.visualization.planes import (
     Plane,
@@ -76,7 +76,7 @@ def third_points(networks: Networks, pairs: BoundaryPairs, place: int) -> Iterat
 
 
 def move(
-    networks: Networks, answer: Answer, sample: Tensor, base: Tensor, target: Tensor
+    networks: Networks, answer: ToLogits, sample: Tensor, base: Tensor, target: Tensor
 ) -> Tensor | None:
     """Move one sample onto the boundary of a network; None where the attack fails."""
     result = CLOSE_ATTACK(

@@ -12,7 +12,7 @@ from mmbss.boundary.sampling import correct
 from mmbss.engine.errors import ConfigError
 
 #: (N, C, H, W) images to (N, K) logits.
-Answer = Callable[[Tensor], Tensor]
+ToLogits = Callable[[Tensor], Tensor]
 
 
 class NoBoundaryPairsError(ConfigError):
@@ -76,12 +76,12 @@ def spread_over_classes(labels: Tensor) -> Tensor:
 
 
 def find_boundary_pairs(
-    teacher: Answer,
+    teacher: ToLogits,
     samples: Tensor,
     labels: Tensor,
     attack: Attack,
     bounds: Bounds | None = None,
-    students: Sequence[Answer] = (),
+    students: Sequence[ToLogits] = (),
 ) -> BoundaryPairs:
     """Move samples that all networks classify correctly onto the teacher's boundary.
 

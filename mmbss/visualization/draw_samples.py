@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmbss.attacks.functional import Bounds
-from mmbss.visualization.boundary_pairs import Answer, BoundaryPairs
+from mmbss.visualization.boundary_pairs import BoundaryPairs, ToLogits
 from mmbss.visualization.style import GREY, STYLE, line_style, new_figure
 
 #: Classes whose probabilities are shown for each sample.
@@ -60,7 +60,7 @@ def shown_classes(before: Tensor, base: int, target: int) -> list[int]:
 
 @rc_context(STYLE)
 def draw_boundary_samples(
-    pairs: BoundaryPairs, networks: dict[str, Answer], bounds: Bounds, classes: Sequence[str]
+    pairs: BoundaryPairs, networks: dict[str, ToLogits], bounds: Bounds, classes: Sequence[str]
 ) -> Figure:
     """A line for each pair: images, the scaled perturbation, probabilities before and after.
 
