@@ -42,7 +42,7 @@ class Distiller(ImageClassifier):
         **student: Arguments of mmpretrain's ``ImageClassifier``.
 
     Raises:
-        FileNotFoundError: If the teacher's config or checkpoint does not exist.
+        MissingFileError: If the teacher's config or checkpoint does not exist.
         ConfigError: If teacher and student do not fit, a term has a wrong name, or it names a
             module that does not exist.
     """

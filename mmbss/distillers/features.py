@@ -78,7 +78,7 @@ class FeatureRecorder:
                 output is meant, or with ``':input'`` at the end their input.
 
         Raises:
-            ValueError: If there is no such module; names the closest ones.
+            ConfigError: If there is no such module; names the closest ones.
         """
         for path in paths:
             module = find_module(self.model, path.removesuffix(INPUT), self.role)
@@ -95,7 +95,7 @@ class FeatureRecorder:
         """Gives a dict that holds the features of these paths when the context has closed.
 
         Raises:
-            ValueError: At the end, if a module has not run just once, its output is no tensor,
+            ConfigError: At the end, if a module has not run just once, its output is no tensor,
                 or the tensor has been overwritten since.
         """
         calls: dict[str, list[Call]] = {path: [] for path in paths}
@@ -146,7 +146,7 @@ def find_module(model: nn.Module, path: str, role: str) -> nn.Module:
     """The module of a path, as ``named_modules()`` spells it.
 
     Raises:
-        ValueError: If there is none; names the closest ones.
+        ConfigError: If there is none; names the closest ones.
 
     Examples:
         >>> find_module(nn.ModuleDict(dict(backbone=nn.ReLU())), 'backbon', 'teacher')

@@ -66,7 +66,7 @@ class LogitCache:
             data_samples: N samples with their ``sample_idx``.
 
         Raises:
-            ValueError: If a sample is not in the cache, or its input is another one.
+            ConfigError: If a sample is not in the cache, or its input is another one.
         """
         wanted = sample_rows(data_samples)
         places = torch.searchsorted(self.rows, wanted).clamp(max=len(self.rows) - 1)
@@ -106,7 +106,7 @@ class LogitCache:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: If the file is anything else.
+            ConfigError: If the file is anything else.
         """
         try:
             arrays = read_arrays(file)
@@ -127,7 +127,7 @@ class LogitCache:
         """Refuse arrays that do not fit together.
 
         Raises:
-            ValueError: Saying which.
+            ConfigError: Saying which.
         """
         kinds = (self.rows.dtype, self.logits.dtype, self.fingerprints.dtype)
         shapes = (self.rows.shape, self.logits.shape[:1], self.fingerprints.shape)
@@ -143,7 +143,7 @@ def sample_rows(data_samples: list[DataSample]) -> Tensor:
     """(N,) int64 ``sample_idx`` of each sample.
 
     Raises:
-        ValueError: If a sample has none.
+        ConfigError: If a sample has none.
     """
     rows = [sample.get('sample_idx') for sample in data_samples]
     if None in rows:

@@ -46,7 +46,7 @@ class TermDict(nn.ModuleDict):
         """Load what :meth:`weights` gave.
 
         Raises:
-            ValueError: If it is of other losses; names them.
+            ConfigError: If it is of other losses; names them.
         """
         if sorted(weights) != self.with_weights():
             raise ConfigError(

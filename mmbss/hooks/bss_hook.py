@@ -22,7 +22,7 @@ class LinearSchedule:
         until: Share of the training, in (0, 1], at which ``end`` is reached.
 
     Raises:
-        ValueError: If a value is out of its range.
+        ConfigError: If a value is out of its range.
 
     Examples:
         >>> beta = LinearSchedule(start=2.0, end=0.0, until=0.75)
@@ -71,7 +71,7 @@ class BSSHook(Hook):
             runs until the end of the training is one epoch short of its ``end`` in the last.
 
     Raises:
-        ValueError: If a schedule has unknown keys or values out of range, and before training
+        ConfigError: If a schedule has unknown keys or values out of range, and before training
             if the model has no such loss; at a resume if the checkpoint has other losses.
     """
 

@@ -54,7 +54,7 @@ class AttentionLoss(FeatureLoss):
         num_extra_tokens: Tokens before those of the grid, such as a class token.
 
     Raises:
-        ValueError: In training, if a layer has neither maps nor such tokens.
+        ConfigError: In training, if a layer has neither maps nor such tokens.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class DISTLoss(DistillationLoss):
         loss_weight: See :class:`DistillationLoss`.
 
     Raises:
-        ValueError: If a parameter is out of its range.
+        ConfigError: If a parameter is out of its range.
     """
 
     def __init__(

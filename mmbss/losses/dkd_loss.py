@@ -92,7 +92,7 @@ class DKDLoss(DistillationLoss):
         standardise_logits: See :class:`~mmbss.losses.KDLoss`.
 
     Raises:
-        ValueError: If a parameter is out of its range.
+        ConfigError: If a parameter is out of its range.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class FeatureLoss(Term):
         loss_weight: See :class:`~mmbss.losses.Term`.
 
     Raises:
-        ValueError: If the paths are no strings or not equally many.
+        ConfigError: If the paths are no strings or not equally many.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FeatureLoss(Term):
             A float32 scalar.
 
         Raises:
-            ValueError: If the features have shapes that do not fit each other.
+            ConfigError: If the features have shapes that do not fit each other.
         """
         with torch.autocast(labels.device.type, enabled=False):
             loss = self.compare(

@@ -69,7 +69,7 @@ class FSPLoss(FeatureLoss):
         loss_weight: See :class:`FeatureLoss`.
 
     Raises:
-        ValueError: If the paths are no pairs; in training if the layers have no maps or not
+        ConfigError: If the paths are no pairs; in training if the layers have no maps or not
             equally many channels.
     """
 

@@ -46,7 +46,7 @@ class HintLoss(FeatureLoss):
         loss_weight: See :class:`FeatureLoss`.
 
     Raises:
-        ValueError: If only one number of channels is given, or it is not positive; in training
+        ConfigError: If only one number of channels is given, or it is not positive; in training
             if the features have other shapes.
     """
 

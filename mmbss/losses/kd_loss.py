@@ -51,7 +51,7 @@ class KDLoss(DistillationLoss):
             classification loss of weight 0.1 on CIFAR-100).
 
     Raises:
-        ValueError: If a parameter is out of its range.
+        ConfigError: If a parameter is out of its range.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class TemperatureCrossEntropy(nn.Module):
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ConfigError: If the temperature is not positive.
     """
 
     def __init__(self, temperature: float, loss_weight: float = 1.0) -> None:
