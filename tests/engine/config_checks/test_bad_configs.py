@@ -175,7 +175,7 @@ IMPOSSIBLE = [
     Bad('val_dataloader.batch_size', 0, 'positive integer'),
     Bad('train_dataloader.num_workers', -1, 'at least 0'),
     Bad(f'{DATA}.split', 'validation', "must be 'train' or 'test'"),
-    Bad(f'{DATA}.pipeline', [], "add dict(type='PackInputs') at its end", shown='gt_label'),
+    Bad(f'{DATA}.pipeline', [], "add dict(type='PackInputs')", shown='gt_label'),
     Bad(f'{DATA}.indices', 0, 'take a smaller one', key='batch_size', shown='32'),
     Bad(f'{OPTIMIZER}.lr', -0.1, 'above 0'),
     Bad(f'{OPTIMIZER}.lr', float('nan'), 'above 0'),
@@ -262,7 +262,7 @@ CONTRADICTING = [
     Bad('model.teacher.config.head.num_classes', 7, 'does not fit', 'teacher.checkpoint', ''),
     Bad('model.head.in_channels', 10, 'correct model.backbone.in_channels'),
     Bad('model.backbone.in_channels', 3, 'correct model.backbone.in_channels'),
-    Bad('data_preprocessor.mean', [1.0, 2.0], 'one number a channel each'),
+    Bad('data_preprocessor.mean', [1.0, 2.0], 'in_channels=1', 'images', '(2, 8, 8)'),
     Bad(f'{OPTIMIZER}.momentum', 0, 'requires a momentum', 'Nesterov', OPTIMIZER),
     Bad(
         SCHEDULE,

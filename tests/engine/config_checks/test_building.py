@@ -1,0 +1,141 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.runner import Runner
+
+from mmbss.engine.config_checks import build_runner
+from mmbss.engine.config_checks.building import faults
+from mmbss.engine.errors import ConfigError
+from mmbss.registry import DATASETS, MODELS
+
+
+@pytest.fixture
+def config(run_settings, resnet_config, tmp_path):
+    """The config of a short training without a teacher."""
+    return Config(run_settings(tmp_path, resnet_config(), epochs=1))
+
+
+def draws():
+    return torch.rand(1).item(), np.random.rand()
+
+
+# ---------------------------------------------------------------- a right config
+
+
+def test_random_numbers_are_drawn_as_if_mmengine_built_each_part_when_it_is_due(config):
+    runner = build_runner(copy.deepcopy(config))
+    ours = [*draws(), *(p.sum().item() for p in runner.model.parameters())]
+    runner = Runner.from_cfg(copy.deepcopy(config))
+    runner.train_loop, runner.val_loop  # noqa: B018 - builds them
+    theirs = [*draws(), *(p.sum().item() for p in runner.model.parameters())]
+    assert ours == theirs
+
+
+def test_the_learning_rate_is_scaled_once_and_before_its_schedule(config):
+    config.auto_scale_lr = dict(enable=True, base_batch_size=64)
+    config.param_scheduler = dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4)
+    runner = build_runner(config)
+    rate = runner.optim_wrapper.param_groups[0]
+    assert rate['lr'] == pytest.approx(0.05 / 2 * 0.1)
+    assert rate['initial_lr'] == pytest.approx(0.05 / 2)
+    runner.train()
+    assert rate['lr'] == pytest.approx(0.05 / 2)
+
+
+def test_a_test_builds_nothing_of_the_training(config):
+    config.train_dataloader.dataset.split = 'no such split'
+    config.optim_wrapper.optimizer.weight_decay = -1.0
+    runner = build_runner(config, training=False)
+    assert set(runner.test()) == {'accuracy/top1'}
+
+
+def test_no_part_of_a_right_config_is_accused(config, resnet_config, make_teacher, boundary_config):
+    config.model = resnet_config(
+        teacher=make_teacher(),
+        losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
+        boundary=boundary_config(),
+    )
+    config.model.type = 'mmbss.BSSDistiller'
+    config.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4),
+        dict(type='CosineAnnealingMomentum', eta_min=0.5),
+    ]
+    config.train_dataloader.dataset = dict(
+        type='mmbss.StratifiedSubset', fraction=0.5, dataset=config.train_dataloader.dataset
+    )
+    config.default_hooks.bss = dict(type='mmbss.BSSHook')
+    config.custom_hooks = [dict(type='EMAHook', priority='HIGH')]
+    assert faults(config) == []
+
+
+# ---------------------------------------------------------------- a wrong one
+
+
+@pytest.mark.parametrize(
+    ('part', 'change', 'line'),
+    [
+        ('randomness', dict(seed=-1), r'^randomness: ValueError'),
+        ('env_cfg', dict(mp_cfg=dict(mp_start_method='x')), r'^env: ValueError: .*x'),
+        ('train_dataloader', dict(batch_size=-1), r'^train_dataloader: ValueError: batch_size'),
+        ('val_dataloader', dict(batch_size=-1), r'^val_dataloader: ValueError: batch_size'),
+        ('auto_scale_lr', dict(enable=True, _delete_=True), r'auto_scale_lr'),
+    ],
+)
+def test_what_mmengine_raises_is_named_by_the_part_it_builds(config, part, change, line):
+    config.merge_from_dict({part: change})
+    with pytest.raises(ConfigError, match=line):
+        build_runner(config)
+
+
+def test_parts_that_do_not_go_together_are_one_mistake(config):
+    config.model.head.in_channels = 'wide'
+    config.model.backbone.depth = 9
+    with pytest.raises(ConfigError) as error:
+        build_runner(config)
+    assert len(error.value.args) == 2
+
+
+@DATASETS.register_module(name='TestBroken')
+class Broken(BaseDataset):
+    """Has a bug."""
+
+    def __init__(self):
+        {}['split']
+
+
+@MODELS.register_module(name='TestUnfinished')
+class Unfinished(torch.nn.Module):
+    """Has another."""
+
+    def __init__(self, width=None):
+        super().__init__()
+        self.width = width + 1
+
+
+def test_a_bug_in_a_class_of_the_user_keeps_its_traceback(config):
+    broken = copy.deepcopy(config)
+    broken.train_dataloader.dataset = dict(type='mmbss.TestBroken')
+    with pytest.raises(KeyError, match='split'):
+        build_runner(broken)
+    config.model.backbone = dict(type='mmbss.TestUnfinished')
+    with pytest.raises(TypeError, match='NoneType'):
+        build_runner(config)
+
+
+def test_a_bug_hides_no_mistake_and_no_mistake_is_made_of_a_bug(config):
+    config.model.backbone = dict(type='mmbss.TestUnfinished')
+    config.optim_wrapper.optimizer.lr = -1.0
+    with pytest.raises(ConfigError) as error:
+        build_runner(config)
+    assert len(error.value.args) == 1
+    assert 'optim_wrapper.optimizer.lr=-1.0' in error.value.args[0]
+
+
+def test_wrong_arguments_of_a_class_of_the_user_are_a_mistake_of_the_config(config):
+    config.model.backbone = dict(type='mmbss.TestUnfinished', widht=3)
+    with pytest.raises(ConfigError, match="no key 'widht', did you mean 'width'"):
+        build_runner(config)
