@@ -91,7 +91,7 @@ def test_what_mmengine_raises_is_named_by_the_part_it_builds(config, part, chang
         build_runner(config)
 
 
-def test_parts_that_do_not_go_together_are_one_mistake(config):
+def test_two_wrong_parts_of_a_model_are_both_named(config):
     config.model.head.in_channels = 'wide'
     config.model.backbone.depth = 9
     with pytest.raises(ConfigError) as error:
