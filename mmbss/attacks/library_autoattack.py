@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.randomness import unchanged_randomness
 
 VERSIONS = ('standard', 'plus', 'rand')
 PARTS = ('apgd-ce', 'apgd-dlr', 'apgd-t', 'fab', 'fab-t', 'square')
@@ -54,10 +55,9 @@ def prepare_autoattack(
             )
         # it seeds torch's generator, whose state is not its own
         seed = int(torch.randint(2**31, ()))
-        devices = [images.device] if images.device.type == 'cuda' else []
         # it also ends the tracing of debuggers and of coverage
         trace = sys.gettrace()
-        with torch.random.fork_rng(devices=devices):
+        with unchanged_randomness(images.device):
             attack = AutoAttack(
                 model, eps=radius, device=images.device, seed=seed, **choice, **options
             )

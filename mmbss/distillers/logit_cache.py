@@ -1,7 +1,6 @@
 """The teacher's logits on a training set, computed once (Hinton et al. 2015, section 2)."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_arrays
 
@@ -90,16 +90,14 @@ class LogitCache:
 
     def save(self, file: Path) -> None:
         """Write an ``.npz`` file, which replaces an older one only when it is whole."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f'.{os.getpid()}.npz')
-        np.savez(
-            part,
-            rows=self.rows.numpy(),
-            logits=self.logits.numpy(),
-            fingerprints=self.fingerprints.numpy(),
-            teacher=np.asarray(self.teacher),
-        )
-        part.replace(file)
+        with whole_file(file) as part, part.open('wb') as content:
+            np.savez(
+                content,
+                rows=self.rows.numpy(),
+                logits=self.logits.numpy(),
+                fingerprints=self.fingerprints.numpy(),
+                teacher=np.asarray(self.teacher),
+            )
 
     @classmethod
     def load(cls, file: Path) -> 'LogitCache':

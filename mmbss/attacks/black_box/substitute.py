@@ -14,6 +14,7 @@ from mmbss.attacks.gradient_sign import PGDAttack
 from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_arrays
+from mmbss.engine.randomness import own_randomness
 from mmbss.registry import ATTACKS
 
 BATCH_SIZE = 128
@@ -147,9 +148,7 @@ class SubstituteAttack(Attack):
         """
         step = self.step_size * pixel_size(bounds, images)
         decisions, num_classes = decide(model, images)
-        devices = [images.device] if images.device.type == 'cuda' else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.seed)
+        with own_randomness(self.seed, images.device):
             substitute = small_network(images.shape[1], num_classes).to(images.device)
             train(substitute, images, decisions, self.num_epochs)
             for _ in range(self.num_rounds):
