@@ -63,7 +63,7 @@ def test_every_run_ends_in_a_row_of_the_table(compared, work_dir):
 
 def test_a_failed_run_is_named_with_its_reason_and_its_log(compared, work_dir):
     last = compared.stderr.strip().splitlines()[-1]
-    assert last.startswith('error: lost, seed 0: error: teacher.checkpoint: no file')
+    assert last.startswith('error: lost, seed 0: error: model.teacher.checkpoint=')
     log = work_dir / 'lost' / 'seed_0' / 'output.log'
     assert str(log) in last
     assert log.is_file()
@@ -119,7 +119,7 @@ def test_the_result_of_other_options_is_refused(call, untouched):
 
 def test_a_teacher_that_fails_ends_with_one_clear_message(call_tool, tiny, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r'^error: lost, seed 0: .*no file'):
+    with pytest.raises(SystemExit, match=r'^error: lost, seed 0: .*no such file'):
         call_tool('compare', tiny['bss'], '--teacher', tiny['lost'])
 
 
