@@ -17,11 +17,21 @@ SAFETY_HOOKS = dict(
     teacher_accuracy=dict(type='mmbss.TeacherAccuracyHook'),
 )
 
+#: Names under which mmengine registers hooks of its own.
+MMENGINE_HOOKS = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+)
+
 
 def add_safety_hooks(cfg: Config) -> None:
     """Write the hooks that guard a training into its config, as far as it does not name them.
 
-    mmengine's ``CheckpointHook`` becomes :class:`~mmbss.hooks.AtomicCheckpointHook`.
+    mmengine's ``CheckpointHook`` becomes :class:`~mmbss.engine.hooks.AtomicCheckpointHook`.
     """
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     checkpoint = hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
@@ -30,10 +40,11 @@ def add_safety_hooks(cfg: Config) -> None:
     for name, hook in SAFETY_HOOKS.items():
         if name not in hooks:
             hooks[name] = ConfigDict(hook)
-        elif hooks[name] is None:
-            hooks.pop(name)
-        else:
+        elif hooks[name] is not None:
             hooks[name].setdefault('type', hook['type'])
+    # mmengine leaves out its own hooks alone where a config sets them to None
+    for name in [name for name in hooks if hooks[name] is None and name not in MMENGINE_HOOKS]:
+        hooks.pop(name)
 
 
 def choose_checkpoint(cfg: Config) -> None:

@@ -28,6 +28,8 @@ def test_the_config_has_the_last_word():
                 step_seed=None,
                 finite_loss=dict(action='skip'),
                 timer=dict(type='IterTimerHook'),
+                logger=None,
+                bss=None,
             )
         )
     )
@@ -35,6 +37,8 @@ def test_the_config_has_the_last_word():
     hooks = cfg.default_hooks
     assert hooks.checkpoint == dict(type='MyCheckpointHook', interval=5)
     assert 'step_seed' not in hooks
+    assert 'bss' not in hooks, 'of which mmengine would only say that it is no hook'
+    assert hooks.logger is None, 'which has mmengine leave it out'
     assert hooks.finite_loss == dict(type='mmbss.FiniteLossHook', action='skip')
     assert hooks.timer == dict(type='IterTimerHook')
 
