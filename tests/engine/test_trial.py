@@ -115,3 +115,50 @@ def test_images_that_do_not_pass_the_teacher_are_refused(make_runner, make_teach
     model = dict(resnet_config(), type='mmbss.Distiller', teacher=teacher)
     with pytest.raises(ValueError, match=r'^model\.teacher: RuntimeError: .* to have 3 channels'):
         try_training(make_runner(model, epochs=1))
+
+
+# ---------------------------------------------------------------- any classifier, and bugs
+
+
+@pytest.mark.parametrize('bug', ['backbone', 'dataset'])
+def test_a_bug_keeps_its_traceback(runner, bug, monkeypatch):
+    def broken(*args):
+        return {}['interval']
+
+    runner = runner()
+    owner, name = dict(
+        backbone=(runner.model.backbone, 'forward'),
+        dataset=(type(runner.train_dataloader.dataset), '__getitem__'),
+    )[bug]
+    monkeypatch.setattr(owner, name, broken)
+    with pytest.raises(KeyError, match='interval'):
+        try_training(runner)
+
+
+def test_a_model_tries_its_terms_itself(runner, monkeypatch):
+    runner = runner()
+    tried = []
+
+    def try_terms(inputs, data_samples):
+        assert not runner.model.training
+        assert not torch.is_grad_enabled()
+        tried.append((inputs.shape, len(data_samples)))
+
+    monkeypatch.setattr(runner.model, 'try_terms', try_terms, raising=False)
+    try_training(runner)
+    assert tried == [((2, 1, 8, 8), 2)]
+
+
+def test_samples_without_inputs_are_refused_with_their_remedy(runner):
+    runner = runner()
+    runner._train_dataloader['dataset']['pipeline'] = []
+    with pytest.raises(ValueError, match=r'gt_label.*: add dict\(type=.PackInputs.\)'):
+        try_training(runner)
+
+
+def test_labels_of_several_classes_are_left_alone(runner, monkeypatch):
+    runner = runner()
+    dataset = runner.train_dataloader.dataset
+    monkeypatch.setattr(type(dataset), 'metainfo', {})
+    monkeypatch.setattr(type(dataset), 'get_gt_labels', lambda self: [[1, 2], [3]])
+    try_training(runner)
