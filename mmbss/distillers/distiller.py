@@ -277,8 +277,11 @@ def build_term(config: dict[str, Any], name: str) -> Term:
     Raises:
         ConfigError: If the name is taken, it is no term, or a key is unknown.
     """
-    if not name.startswith('loss_') or name in TAKEN_NAMES:
-        raise ConfigError(f'losses: {name!r} must start with "loss_" and not be "loss_cls"')
+    # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
+    if not name.startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
+        raise ConfigError(
+            f'losses: {name!r} must start with "loss_", hold no other "loss", and not be "loss_cls"'
+        )
     term = build_checked(MODELS, config, name)
     if not isinstance(term, Term):
         raise ConfigError(

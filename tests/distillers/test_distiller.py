@@ -149,7 +149,7 @@ def test_an_image_that_is_not_finite_is_refused_with_its_row(make_kd, make_batch
         distiller.loss(inputs, samples)
 
 
-@pytest.mark.parametrize('name', ['kd', 'distill', 'loss_cls'])
+@pytest.mark.parametrize('name', ['kd', 'distill', 'loss_cls', 'loss', 'loss_my_loss'])
 def test_wrong_loss_name_is_refused(make_kd, name):
     with pytest.raises(ValueError, match=f'losses: \'{name}\' must start with "loss_"'):
         make_kd(losses={name: dict(type='mmbss.KDLoss')})

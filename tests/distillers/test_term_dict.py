@@ -5,7 +5,7 @@ import torch
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from torch import nn
 
-from mmbss.distillers.term_dict import TermDict
+from mmbss.distillers.term_dict import TermDict, logged
 from mmbss.losses import HintLoss, KDLoss
 
 
@@ -102,3 +102,9 @@ def test_idle_terms_are_logged_as_0_with_gradients_of_0(model):
     assert all(value.item() == 0 for value in log.values())
     log['loss_hint'].backward()
     assert all(not parameter.grad.any() for parameter in model.losses.parameters())
+
+
+def test_what_is_logged_is_no_loss():
+    assert logged('loss_bss', dict(gap=1)) == dict(bss_gap=1)
+    with pytest.raises(ValueError, match='would be added to the loss'):
+        logged('loss_bss', dict(own_loss=1))
