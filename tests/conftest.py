@@ -127,7 +127,6 @@ def boundary(**changes):
         attack=dict(type='mmbss.BSSAttack', num_steps=4, step_size=0.5),
         num_base_samples=8,
         loss=dict(type='mmbss.KDLoss', temperature=3.0),
-        loss_weight=2.0,
     )
     return dict(settings, **changes)
 
@@ -150,7 +149,7 @@ def make_distiller(make_teacher):
             losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0, loss_weight=4.0)),
         )
         if type == 'mmbss.BSSDistiller':
-            config['boundary'] = boundary()
+            config['boundary'] = boundary(loss_weight=2.0)
         config.update(changes)
         model = build(config)
         if favoured is not None:

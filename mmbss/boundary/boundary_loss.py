@@ -168,7 +168,6 @@ class BoundaryLoss(Term):
         it is scaled for a mean of the gradients over the processes, as DDP and FSDP take it.
         """
         found: BoundarySamples = batch.brought if self.joins else self.find(batch)
-        log = {name: batch.inputs.new_zeros(()) for name in self.statistics} | found.statistics
         count = len(found.inputs)
         if not self.joins and count < batch.least_asked:
             count = 0
@@ -178,7 +177,7 @@ class BoundaryLoss(Term):
         total = weight.clone()
         all_reduce(total)
         if not count:
-            return batch.inputs.new_zeros(()), log
+            return batch.inputs.new_zeros(()), found.statistics
         outputs = batch.brought_outputs if self.joins else batch.ask_student(found.inputs)
         assert outputs is not None
         if found.weights is None:
@@ -188,4 +187,4 @@ class BoundaryLoss(Term):
             loss = (found.weights * losses).sum() / weight
         if get_world_size() > 1:
             loss = loss * (weight * get_world_size() / total)
-        return self.loss_weight * loss, log
+        return self.loss_weight * loss, found.statistics

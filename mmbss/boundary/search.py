@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks import Attack
+from mmbss.attacks.base import STATISTICS
 from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import (
     BASE_SAMPLES,
@@ -112,6 +113,7 @@ def find_boundary_samples(
     chosen = chosen[indices]
     base = labels[chosen]
     if not len(chosen):
+        statistics |= dict.fromkeys(STATISTICS, torch.zeros_like(statistics['samples']))
         return BoundarySamples(
             inputs[chosen], teacher_logits[chosen], base, chosen, weights, statistics
         )

@@ -108,4 +108,5 @@ def logged(name: str, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     if wrong := [key for key in statistics if 'loss' in key]:
         raise ValueError(f'{name} logs {wrong}, which would be added to the loss: rename them')
-    return {f'{name.removeprefix("loss_")}_{key}': value for key, value in statistics.items()}
+    own = name.removeprefix('loss_')
+    return {f'{own}_{key}': value.detach() for key, value in statistics.items()}

@@ -88,7 +88,10 @@ class BSSHook(Hook):
                     f'BSSHook: the schedule of {name} takes start, end and until; '
                     f'unknown: {unknown}, missing: {missing}'
                 )
-            self.schedules[name] = LinearSchedule(**schedule)
+            try:
+                self.schedules[name] = LinearSchedule(**schedule)
+            except ConfigError as error:
+                raise ConfigError(f'BSSHook: the schedule of {name}: {error}') from error
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model has every scheduled loss."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmbss.attacks import NewtonAttack
-from mmbss.boundary import find_boundary_samples
+from mmbss.boundary import BoundaryLoss, find_boundary_samples
 from mmbss.boundary.sampling import target_probabilities
 
 CLASSES = 5
@@ -149,6 +149,7 @@ def test_few_candidates_are_no_trouble(teacher, batch, target_class, count):
     batch['labels'] = torch.where(torch.arange(24) < 4 + count, labels, (labels + 1) % CLASSES)
     found = search(target_class=target_class)(teacher, **batch)
     assert found.statistics['samples'] == count
+    assert list(found.statistics) == list(BoundaryLoss.statistics)
     assert len(found.inputs) == count * (CLASSES - 1 if target_class == 'all' else 1)
     assert found.inputs.shape[1:] == (3, 2, 2)
     assert found.teacher_logits.shape == (len(found.inputs), CLASSES)

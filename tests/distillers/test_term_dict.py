@@ -105,6 +105,9 @@ def test_idle_terms_are_logged_as_0_with_gradients_of_0(model):
 
 
 def test_what_is_logged_is_no_loss():
-    assert logged('loss_bss', dict(gap=1)) == dict(bss_gap=1)
+    value = torch.ones((), requires_grad=True)
+    log = logged('loss_bss', dict(gap=value))
+    assert list(log) == ['bss_gap']
+    assert not log['bss_gap'].requires_grad
     with pytest.raises(ValueError, match='would be added to the loss'):
-        logged('loss_bss', dict(own_loss=1))
+        logged('loss_bss', dict(own_loss=value))

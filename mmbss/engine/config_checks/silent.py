@@ -101,6 +101,7 @@ def silent_mistakes(cfg: Config) -> Iterator[str]:
     yield from against_rules(cfg, OTHERS, object)
     yield from in_schedules(cfg)
     yield from in_metrics(cfg)
+    yield from in_weights(cfg)
 
 
 def missing_files(cfg: Config) -> Iterator[str]:
@@ -114,7 +115,31 @@ def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
         for patterns, (allows, words) in rules.items():
             is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
             if is_meant and isinstance(value, kind) and not allows(value):
-                yield f'{path}={reprlib.repr(value)} must be {words}'
+                shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
+                yield f'{path}={shown} must be {words}'
+
+
+def in_weights(cfg: Config) -> Iterator[str]:
+    """Weights that a schedule would replace, and schedules of losses that are not there."""
+    model = cfg.get('model') or {}
+    terms = dict(model.get('losses') or {})
+    if 'boundary' in model:
+        terms['loss_bss'] = model['boundary']
+    for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
+        schedules = hook.get('schedules')
+        is_meant = str(hook['type']).endswith('BSSHook') and isinstance(schedules, dict)
+        # a term of another name is refused where it is built
+        is_meant = is_meant and bool(terms) and all(name.startswith('loss_') for name in terms)
+        for name in schedules if is_meant else ():
+            where = f'{path}.schedules.{name}'
+            weight = (terms.get(name) or {}).get('loss_weight')
+            if name not in (*terms, 'loss_cls'):
+                yield f'{where}: no loss is called so; there are {sorted(terms)}'
+            elif isinstance(weight, (int, float)) and weight >= 0:
+                yield (
+                    f'model.losses.{name}.loss_weight={weight} would be replaced by {where}: '
+                    'remove one of the two'
+                )
 
 
 def in_schedules(cfg: Config) -> Iterator[str]:
