@@ -19,18 +19,14 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def take_steps(config: str, beta: float, steps: int, give_back: bool) -> dict[str, float]:
+def take_steps(config: str, beta: float, steps: int) -> dict[str, float]:
     """Peak memory before and after some steps."""
     import torch
     from common import batches, build, set_weights
     from mmengine.config import Config
     from mmengine.optim import OptimWrapper
 
-    from mmbss.acceleration.keep_memory_hook import keep_memory
-
     cfg = Config.fromfile(config)
-    if not give_back:
-        keep_memory()
     model = build(cfg)
     model.init_weights()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
@@ -51,16 +47,14 @@ def main() -> None:
     )
     parser.add_argument('config', help='config of a BSS distillation')
     parser.add_argument('--steps', type=int, default=20)
-    parser.add_argument('--give-back', action='store_true', help='as without KeepMemoryHook')
     parser.add_argument('--beta', type=float, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.beta is not None:
-        print(json.dumps(take_steps(args.config, args.beta, args.steps, args.give_back)))
+        print(json.dumps(take_steps(args.config, args.beta, args.steps)))
         return
     peaks = {}
     for name, beta in (('KD', 0.0), ('BSS', 2.0)):
         command = [sys.executable, str(Path(__file__)), args.config, '--steps', str(args.steps)]
-        command += ['--give-back'] if args.give_back else []
         output = subprocess.run(
             [*command, '--beta', str(beta)], capture_output=True, text=True, check=True
         ).stdout

@@ -22,7 +22,6 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from mmbss.acceleration.keep_memory_hook import keep_memory
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 
 REST = 'the rest: losses, choice of samples'
@@ -98,7 +97,6 @@ def main() -> None:
     stream = batches(cfg, size)
     state = warmed_up(cfg, stream, args.warm_up_steps)
     model = build(cfg)
-    keep_memory()
     model.load_state_dict(state)
     set_weights(model, alpha=4.0, beta=2.0)
     kind = CPUAmpOptimWrapper if args.amp else OptimWrapper

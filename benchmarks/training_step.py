@@ -31,7 +31,6 @@ from mmengine.registry import DefaultScope, init_default_scope
 from reference_step import ReferenceStep
 from torch import Tensor, nn
 
-from mmbss.acceleration.keep_memory_hook import keep_memory
 from mmbss.distillers.classifiers import plain_classifier
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
@@ -39,11 +38,10 @@ from mmbss.registry import MODELS
 
 @dataclass(frozen=True)
 class Options:
-    """What makes a contender fast: arguments of ``accelerate``, and what the whole process does."""
+    """What makes a contender fast: arguments of ``accelerate``, and whether it trains in 16 bit."""
 
     teacher: dict[str, Any] = field(default_factory=dict)
     student: dict[str, Any] = field(default_factory=dict)
-    keep_memory: bool = False
     amp: bool = False
 
 
@@ -55,14 +53,9 @@ CONTENDERS = {
     'mmbss': Options(),
     'fused teacher': Options(dict(fuse_bn=True)),
     'fused teacher, channels last': Options(FLOAT32, NHWC),
-    '... memory kept': Options(FLOAT32, NHWC, keep_memory=True),
-    '... memory kept, Winograd': Options(
-        dict(FLOAT32, winograd='4x2'), dict(NHWC, winograd='4x4'), keep_memory=True
-    ),
-    '... memory kept, bfloat16': Options(BFLOAT16, NHWC, keep_memory=True, amp=True),
-    '... memory kept, bfloat16, Winograd': Options(
-        dict(BFLOAT16, winograd='4x4'), NHWC, keep_memory=True, amp=True
-    ),
+    '... Winograd': Options(dict(FLOAT32, winograd='4x2'), dict(NHWC, winograd='4x4')),
+    '... bfloat16': Options(BFLOAT16, NHWC, amp=True),
+    '... bfloat16, Winograd': Options(dict(BFLOAT16, winograd='4x4'), NHWC, amp=True),
 }
 #: Turns that are not counted: operators are compiled, memory is got.
 WARM_UP_TURNS = 3
@@ -96,8 +89,6 @@ def distiller_steps(
     cfg: Config, state: dict[str, Any], args: argparse.Namespace, options: Options
 ) -> list[Step]:
     """The step of a distiller and its KD."""
-    if options.keep_memory:
-        keep_memory()
     steps: list[Step] = []
     for beta in (args.beta, 0.0):
         model = build(cfg, dict(teacher=options.teacher, student=options.student))

@@ -62,7 +62,6 @@ HOOKS = _Registry(
     'mmbss.engine.hooks',
     'mmbss.metrics',
     'mmbss.visualization.boundary_visualization_hook',
-    'mmbss.acceleration.keep_memory_hook',
 )
 DATASETS = _Registry('DATASETS', 'mmbss.datasets')
 OPTIM_WRAPPERS = _Registry('OPTIM_WRAPPERS', 'mmbss.engine.cpu_amp_optim_wrapper')

@@ -12,8 +12,6 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
     # for metrics that ask the model itself, such as mmbss.BoundarySimilarity
     model_metrics=dict(type='mmbss.ModelMetricHook'),
-    # a CPU is faster if it does not get its memory anew in every iteration
-    memory=dict(type='mmbss.KeepMemoryHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )
 
