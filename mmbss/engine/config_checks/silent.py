@@ -127,10 +127,12 @@ def in_weights(cfg: Config) -> Iterator[str]:
         terms['loss_bss'] = model['boundary']
     for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
         schedules = hook.get('schedules')
-        is_meant = str(hook['type']).endswith('BSSHook') and isinstance(schedules, dict)
         # a term of another name is refused where it is built
-        is_meant = is_meant and bool(terms) and all(name.startswith('loss_') for name in terms)
-        for name in schedules if is_meant else ():
+        if not terms or not all(name.startswith('loss_') for name in terms):
+            continue
+        if not str(hook['type']).endswith('BSSHook') or not isinstance(schedules, dict):
+            continue
+        for name in schedules:
             where = f'{path}.schedules.{name}'
             weight = (terms.get(name) or {}).get('loss_weight')
             if name not in (*terms, 'loss_cls'):
