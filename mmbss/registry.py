@@ -14,6 +14,7 @@ A registry imports the modules that fill it when it is first asked, so importing
 from importlib import import_module
 from typing import Any
 
+import wrapt
 from mmengine.registry import Registry, root
 
 
@@ -84,3 +85,10 @@ TASK_UTILS = _Registry('TASK_UTILS')
 EVALUATORS = _Registry('EVALUATORS')
 VISUALIZERS = _Registry('VISUALIZERS')
 VISBACKENDS = _Registry('VISBACKENDS')
+
+
+@wrapt.when_imported('mmpretrain.registry')
+def _adopt(registry: Any) -> None:
+    """Mmengine has no registry of batch augments to be the parent of both."""
+    registry.BATCH_AUGMENTS._add_child(BATCH_AUGMENTS)
+    BATCH_AUGMENTS.parent = registry.BATCH_AUGMENTS

@@ -112,3 +112,15 @@ def test_the_version_is_that_of_the_distribution():
     from importlib.metadata import version
 
     assert mmbss.__version__ == version('mmbss')
+
+
+def test_a_batch_augment_of_the_user_is_found_from_mmpretrain():
+    @registry.BATCH_AUGMENTS.register_module()
+    class Nothing:
+        pass
+
+    try:
+        assert parents.BATCH_AUGMENTS.get('mmbss.Nothing') is Nothing
+        assert registry.BATCH_AUGMENTS.get('Mixup') is parents.BATCH_AUGMENTS.get('Mixup')
+    finally:
+        del registry.BATCH_AUGMENTS.module_dict['Nothing']

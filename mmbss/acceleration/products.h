@@ -33,9 +33,11 @@ void multiply_in_registers(
 }
 
 // (rows, inner) times (inner, columns); rows a multiple of Sums, columns one of kLanes. The result
-// may replace the first matrix where that is contiguous, as wide, and at most kWidest columns.
+// may replace the first matrix where that is contiguous, as wide, and all columns take one pass.
 // Where rows are short, Few of the Sums at a time may be faster.
-constexpr int64_t kWidest = 4 * kLanes;
+constexpr bool take_one_pass(int64_t columns) {
+  return columns == 4 * kLanes || columns == 2 * kLanes || columns == kLanes;
+}
 
 template <int Sums, int Few, int J = 4>
 void multiply(

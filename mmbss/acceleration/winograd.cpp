@@ -36,7 +36,7 @@ void convolve(
     const Tiling<V, H>& out) {
   constexpr int F = (V + 2) * (H + 2);
   const int64_t C = in.channels, K = out.channels;
-  const bool in_place = C == K && K <= kWidest;  // less memory to pass over
+  const bool in_place = C == K && take_one_pass(K);  // less memory to pass over
   const int64_t block = block_size(F, in_place ? C : C + K);
   // a vector more, so that the frequencies do not fall onto the same places of the cache
   const int64_t in_stride = block * C + kLanes, out_stride = block * K + kLanes;

@@ -92,6 +92,11 @@ class BoundaryLoss(Term):
                 f'loss: {type(self.loss).__name__} is no loss on logits: derive it from '
                 'mmbss.losses.DistillationLoss'
             )
+        if self.loss.loss_weight != 1:
+            raise ConfigError(
+                f'loss.loss_weight={self.loss.loss_weight} would be a second weight: set '
+                'loss_weight of the term instead'
+            )
         check_choice('candidates', candidates, CANDIDATES)
         asks_student = candidates == 'both_correct'
         if base_samples is None:
@@ -177,7 +182,7 @@ class BoundaryLoss(Term):
         total = weight.clone()
         all_reduce(total)
         if not count:
-            return batch.inputs.new_zeros(()), found.statistics
+            return self.nothing(batch.inputs), found.statistics
         outputs = batch.brought_outputs if self.joins else batch.ask_student(found.inputs)
         assert outputs is not None
         if found.weights is None:

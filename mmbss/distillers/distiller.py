@@ -143,7 +143,7 @@ class Distiller(ImageClassifier):
                 # the head, unlike the backbone, need not pass no sample at all
                 rest, features_of_rest = next(later)
                 has_samples = len(brought[name].inputs) > 0
-                outputs = Outputs(self.head(rest), features_of_rest) if has_samples else None
+                outputs = self.classify_rest(rest, features_of_rest, terms) if has_samples else None
                 own = replace(batch, brought=brought[name], brought_outputs=outputs)
             losses[name], statistics = term.compute(own)
             losses |= logged(name, statistics)
@@ -190,11 +190,20 @@ class Distiller(ImageClassifier):
                     'head.num_classes of student and teacher to your classes'
                 ) from error
         # heads with a margin, such as ArcFace, tell their logits from those with labels
-        logits = outputs[-1] if outputs else self.head(features)
+        logits = outputs[0] if outputs else self.head(features)
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ConfigError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
         # "loss" is the name under which mmengine logs the sum
         return {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}, logits
+
+    def classify_rest(
+        self, features: Any, recorded: dict[str, Tensor], terms: dict[str, Term]
+    ) -> Outputs:
+        """What the head says of inputs that have passed together with the clean batch."""
+        paths = [path for path in layers_of(terms, 'student') if in_head(path)]
+        with self.recorder.recording(paths) as of_head:
+            logits = self.head(features)
+        return Outputs(logits, recorded | of_head)
 
     def pass_alone(self, inputs: Tensor, terms: dict[str, Term]) -> Outputs:
         """Outputs further inputs in a pass of their own; features are those the terms name."""
@@ -245,7 +254,7 @@ class Distiller(ImageClassifier):
         """Features of the clean batch and of what was brought; the head answers these later."""
         parts: list[dict[str, Tensor]] = [{} for _ in sizes]
         for path, feature in recorded.items():
-            if path.split('.')[0].split(':')[0] == 'head':
+            if in_head(path):
                 parts[0][path] = feature
                 continue
             # a feature may have several rows a sample, such as the windows of an image
@@ -294,3 +303,8 @@ def build_term(config: dict[str, Any], name: str) -> Term:
 def layers_of(terms: dict[str, Term], role: str) -> list[str]:
     """Paths that these terms name in the ``'student'`` or the ``'teacher'``."""
     return [path for term in terms.values() for path in term.layers[role]]
+
+
+def in_head(path: str) -> bool:
+    """Whether a path is that of the head or of a part of it."""
+    return path.split('.')[0].split(':')[0] == 'head'

@@ -3,7 +3,6 @@
 import textwrap
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
@@ -68,14 +67,12 @@ class TermDict(nn.ModuleDict):
     def idle(self, like: Tensor) -> dict[str, Tensor]:
         """What the log gets of the terms of weight 0: a loss of 0, and statistics of 0.
 
-        mmengine would go on logging the last value of a name that is no longer returned. The loss
-        of a term that has parameters gives them gradients of 0, for which DDP waits.
+        mmengine would go on logging the last value of a name that is no longer returned.
         """
         log = {}
         for name, term in self.all().items():
             if term.loss_weight == 0:
-                parameters = [parameter.sum() for parameter in term.parameters()]
-                log[name] = 0 * torch.stack(parameters).sum() if parameters else like.new_zeros(())
+                log[name] = term.nothing(like)
                 log |= logged(name, dict.fromkeys(term.statistics, like.new_zeros(())))
         return log
 

@@ -56,6 +56,14 @@ class Term(nn.Module, ABC):
         """
         return None
 
+    def nothing(self, like: Tensor) -> Tensor:
+        """A loss of 0 where there is nothing to learn; gradients of 0 for the term's parameters.
+
+        DDP waits for a gradient of every parameter.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return sum((0 * parameter.sum() for parameter in trained), like.new_zeros(()))
+
     @abstractmethod
     def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.

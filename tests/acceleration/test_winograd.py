@@ -52,6 +52,19 @@ def error(value, expected):
 
 
 @every_tile
+@pytest.mark.parametrize('channels', range(16, 145, 16))
+def test_as_many_outputs_as_inputs_of_any_width(tile, channels):
+    layer = convolution(channels, channels, tile=tile)
+    images = torch.randn(2, channels, 4, 4, requires_grad=True)
+    output, expected = layer(images), exact(layer, images)
+    assert error(output, expected) < TOLERANCE[tile]
+    cotangent = torch.randn_like(output)
+    (gradient,) = torch.autograd.grad(output, images, cotangent)
+    (of_exact,) = torch.autograd.grad(expected, images, cotangent.double())
+    assert error(gradient, of_exact) < TOLERANCE[tile]
+
+
+@every_tile
 @pytest.mark.parametrize(
     'shape', [(1, 16, 1, 1), (3, 16, 8, 8), (2, 48, 7, 10), (5, 32, 33, 4), (70, 64, 4, 4)]
 )

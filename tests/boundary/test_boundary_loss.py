@@ -309,6 +309,12 @@ def test_samples_stay_within_the_bounds_where_the_other_normalisation_rounds(
     assert calls[0][0].max() <= 1
 
 
+def test_a_second_weight_is_refused(make_distiller):
+    loss = dict(type='mmbss.KDLoss', loss_weight=2.0)
+    with pytest.raises(ValueError, match='set loss_weight of the term'):
+        make_distiller(boundary=dict(all_attacked(), loss=loss))
+
+
 def test_bounds_in_the_wrong_order_are_refused(make_distiller):
     with pytest.raises(ValueError, match=r'bounds must be \(lowest, highest\)'):
         make_distiller(boundary=dict(all_attacked(), bounds=(1.0, -1.0)))

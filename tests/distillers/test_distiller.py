@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -301,3 +302,26 @@ def test_terms_are_tried_also_where_their_weight_is_0(make_kd, make_batch):
         distiller.try_terms(*make_batch(range(2)))
     make_kd().eval().try_terms(*make_batch(range(2)))
     assert all(torch.equal(value, before[name]) for name, value in distiller.state_dict().items())
+
+
+def test_features_of_what_a_term_brings_are_those_of_the_backbone_and_of_the_head(
+    make_kd, make_batch
+):
+    class Brings(Term):
+        def __init__(self):
+            super().__init__()
+            self.layers = dict(student=['backbone.layer2', 'head.fc', 'head.fc:input'], teacher=[])
+
+        def bring(self, batch):
+            return SimpleNamespace(inputs=batch.inputs[:3])
+
+        def compute(self, batch):
+            features = batch.brought_outputs.features
+            assert len(features['backbone.layer2']) == 3
+            assert torch.equal(features['head.fc'], batch.brought_outputs.logits)
+            assert torch.equal(features['head.fc'], batch.student_logits[:3])
+            return features['head.fc'].sum(), {}
+
+    distiller = make_kd()
+    distiller.terms['loss_brings'] = Brings()
+    distiller.loss(*make_batch(range(6)))

@@ -569,3 +569,17 @@ def test_the_code_runs_nothing_that_it_reads(path):
 )
 def test_such_code_is_found(code):
     assert list(problems(ast.parse(code)))
+
+
+def test_a_meta_that_only_looks_like_a_dict_is_refused(tmp_path):
+    """mmengine runs the text in ``meta['config']`` at a resume."""
+    from mmengine.runner.checkpoint import load_checkpoint
+
+    scalar = np.zeros((), [('epoch', 'i8'), ('iter', 'i8'), ('mark', 'U6'), ('config', 'U80')])
+    scalar['mark'], scalar['config'] = 'config', 'raise SystemExit'
+    torch.save(dict(meta=scalar[()], state_dict=dict()), tmp_path / 'scalar.pth')
+    with pytest.raises(ValueError, match=r'meta is a void|no file of weights alone'):
+        load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / 'scalar.pth'))
+    torch.save(dict(meta=['config'], state_dict=dict()), tmp_path / 'list.pth')
+    with pytest.raises(ValueError, match='meta is a list'):
+        load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / 'list.pth'))

@@ -58,7 +58,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Store the best checkpoint and, in the last one, that it has been validated."""
         runner.message_hub.update_info('last_validation', runner.iter)
-        with removal_afterwards(self.file_backend):
+        with removal_afterwards(self.file_backend, self.out_dir):
             super().after_val_epoch(runner, metrics)
         stored = self.stored_validation == runner.iter
         if self.last_ckpt == self._path_of(runner) and not stored:
@@ -66,7 +66,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save_checkpoint_with_step(runner, self._step_of(runner), meta)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, int]) -> None:
-        with removal_afterwards(self.file_backend):
+        with removal_afterwards(self.file_backend, self.out_dir):
             super()._save_checkpoint_with_step(runner, step, meta)
         self.stored_validation = runner.message_hub.runtime_info.get('last_validation')
 
@@ -94,9 +94,20 @@ def validation_is_due(runner: Runner) -> bool:
     return step >= loop.val_begin and (step % loop.val_interval == 0 or step == end)
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a file lies in a folder itself, not below it."""
+    if '://' in folder:
+        return path.startswith(folder)
+    return Path(path).resolve().parent == Path(folder).resolve()
+
+
 @contextmanager
-def removal_afterwards(backend: BaseStorageBackend) -> Iterator[None]:
-    """Keep every file that is to be removed until the end, and for good if there is an error."""
+def removal_afterwards(backend: BaseStorageBackend, folder: str) -> Iterator[None]:
+    """Keep every file that is to be removed until the end, and for good if there is an error.
+
+    A file that does not lie in the folder is another run's, such as the best checkpoint that the
+    checkpoint of a copied work dir, or a hostile one, names: it stays.
+    """
     if 'remove' in backend.__dict__:  # the outer of two does it
         yield
         return
@@ -109,4 +120,5 @@ def removal_afterwards(backend: BaseStorageBackend) -> Iterator[None]:
     finally:
         del backend.__dict__['remove'], backend.__dict__['rmtree']
     for remove, path in removals:
-        remove(backend, path)
+        if lies_in(str(path), folder):
+            remove(backend, path)

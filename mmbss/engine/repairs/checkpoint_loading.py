@@ -8,6 +8,8 @@ fork falls back to that for local files that were refused. A resume also runs th
 
 from typing import Any
 
+from mmbss.engine.errors import ConfigError
+
 
 def repair(checkpoint: Any) -> None:
     """Replace the loaders in ``mmengine.runner.checkpoint``."""
@@ -26,9 +28,13 @@ def load_from_local(filename: str, map_location: Any = None, **kwargs: Any) -> A
 
     content = read_checkpoint(filename, map_location)
     meta = content.get('meta')
-    if isinstance(meta, dict):
-        # not pop(): an OrderedDict from a pickle may have a method of that name of its own
-        content['meta'] = {key: meta[key] for key in dict.keys(meta) if key != 'config'}
+    if meta is None:
+        return content
+    # whatever else answers meta['config'], such as a structured scalar of NumPy, would be run
+    if not isinstance(meta, dict):
+        raise ConfigError(f'cannot read {filename}: its meta is a {type(meta).__name__}, no dict')
+    # not pop(): an OrderedDict from a pickle may have a method of that name of its own
+    content['meta'] = {key: meta[key] for key in dict.keys(meta) if key != 'config'}
     return content
 
 

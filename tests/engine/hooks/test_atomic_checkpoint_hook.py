@@ -116,6 +116,22 @@ def test_a_validation_that_a_kill_prevented_is_made_up_for(save_best, run, tmp_p
     assert validated(tmp_path, 'epoch_2.pth') == 4
 
 
+def test_what_lies_elsewhere_is_never_removed(run, tmp_path):
+    run(epochs=1, keep=-1, save_best='auto')
+    elsewhere = tmp_path / 'of_another_run' / 'best.pth'
+    elsewhere.parent.mkdir()
+    elsewhere.touch()
+    checkpoint = torch.load(tmp_path / 'epoch_1.pth')
+    info = checkpoint['message_hub']['runtime_info']
+    assert 'best_ckpt' in info, 'which mmengine removes when there is a better one'
+    checkpoint['message_hub']['runtime_info'] = dict(
+        info, best_ckpt=str(elsewhere), best_score=-1.0
+    )
+    torch.save(checkpoint, tmp_path / 'epoch_1.pth')
+    run(resume='epoch_1.pth', epochs=2, keep=-1, save_best='auto')
+    assert elsewhere.is_file()
+
+
 def test_a_validation_that_has_been_made_is_not_repeated(run, tmp_path):
     run(epochs=2, keep=-1)
     runner = run(resume='epoch_2.pth', keep=-1)
