@@ -57,7 +57,9 @@ def select_base_samples(
         (M,) int64 indices into the batch.
     """
     answers = [teacher_logits] if student_logits is None else [student_logits, teacher_logits]
-    candidates = correct(labels, *answers).nonzero().squeeze(1)
+    # of NaN or infinity there is no softmax to draw a target class from; a class may be ruled out
+    has_softmax = (teacher_logits < torch.inf).all(dim=1)
+    candidates = (correct(labels, *answers) & has_softmax).nonzero().squeeze(1)
     if by == 'all' or len(candidates) <= num_samples:
         return candidates
     if by == 'random':

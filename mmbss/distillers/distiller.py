@@ -73,6 +73,7 @@ class Distiller(ImageClassifier):
         for name, config in (losses or {}).items():
             self.terms[name] = build_term(config, name)
         self._check_labels()
+        self._check_logged_names()
         self.recorder = FeatureRecorder(self, 'student')
         self.recorder.watch(layers_of(self.terms.all(), 'student'))
         self.teacher.watch(layers_of(self.terms.all(), 'teacher'))
@@ -270,6 +271,18 @@ class Distiller(ImageClassifier):
             raise ConfigError(
                 f'losses: {", ".join(names)} needs one hard label a sample, but train_cfg mixes '
                 'them (mixup, CutMix): remove train_cfg.augments, or the term'
+            )
+
+    def _check_logged_names(self) -> None:
+        """Refuse two statistics that would be one in the log."""
+        names = [
+            f'{name.removeprefix("loss_")}_{key}'
+            for name, term in self.terms.all().items()
+            for key in term.statistics
+        ]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(
+                f'losses: two terms would log {sorted(twice)} under one name: rename one of them'
             )
 
     def _check_same_classes(self, student: int | None, teacher: int | None) -> None:

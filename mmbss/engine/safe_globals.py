@@ -6,7 +6,6 @@ from importlib import import_module, util
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
 
@@ -16,6 +15,9 @@ def allow_mmengine_checkpoints() -> None:
     Checkpoints name the methods of ``HistoryBuffer`` with ``getattr``, in whose place they get
     :func:`history_statistic`: with ``getattr`` itself a pickle would get at everything.
     """
+    # not at the top: torch has this called as soon as it is imported
+    import torch
+
     multiarray = import_module(
         'numpy._core.multiarray' if util.find_spec('numpy._core') else 'numpy.core.multiarray'
     )

@@ -121,6 +121,12 @@ def test_all_candidates_are_chosen_where_there_are_few(count):
     assert draw_target_classes(teacher[chosen], labels[chosen]).shape == (count,)
 
 
+def test_logits_without_a_softmax_are_no_candidates():
+    teacher = torch.tensor([[2.0, 1.0], [torch.nan, 1.0], [torch.inf, 1.0], [2.0, -torch.inf]])
+    labels = torch.zeros(4, dtype=torch.int64)
+    assert select_base_samples(teacher, labels, 4, 'all').tolist() == [0, 3]
+
+
 def test_empty_batch_has_no_base_sample():
     logits, labels = torch.zeros(0, 10), torch.zeros(0, dtype=torch.int64)
     assert select_base_samples(logits, labels, 4, student_logits=logits).shape == (0,)

@@ -294,6 +294,13 @@ def test_a_term_may_need_logits_features_and_further_answers(make_kd, make_batch
     assert all(parameter.grad is not None for parameter in distiller.backbone.layer1.parameters())
 
 
+def test_two_statistics_of_one_name_are_refused(make_kd, monkeypatch):
+    monkeypatch.setattr(KDLoss, 'statistics', ('a_b', 'b'))
+    losses = dict(loss_x=dict(type='mmbss.KDLoss'), loss_x_a=dict(type='mmbss.KDLoss'))
+    with pytest.raises(ConfigError, match=r"log \['x_a_b'\] under one name"):
+        make_kd(losses=losses)
+
+
 def test_terms_are_tried_also_where_their_weight_is_0(make_kd, make_batch):
     hint = dict(type='mmbss.HintLoss', student='backbone.layer1', teacher='backbone.layer3')
     distiller = make_kd(losses=dict(loss_hint=dict(hint, loss_weight=0.0))).eval()
