@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -13,7 +14,11 @@ from mmbss.acceleration import accelerate
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
 from mmbss.distillers.data_samples import check_finite, class_labels, labels_are_hard
 from mmbss.distillers.features import FeatureRecorder, deployed_outputs
-from mmbss.distillers.split_batch import has_batch_norm, split_batch
+from mmbss.distillers.split_batch import (
+    has_batch_norm,
+    has_sync_batch_norm,
+    split_batch,
+)
 from mmbss.distillers.teacher import Teacher
 from mmbss.distillers.term_dict import TermDict, logged
 from mmbss.engine.build import accepted_keys, build_checked, check_keys, check_known
@@ -208,6 +213,11 @@ class Distiller(ImageClassifier):
 
     def pass_alone(self, inputs: Tensor, terms: dict[str, Term]) -> Outputs:
         """Outputs further inputs in a pass of their own; features are those the terms name."""
+        if get_world_size() > 1 and has_sync_batch_norm(self):
+            raise ConfigError(
+                'SyncBN waits for all processes, of which some may have no boundary sample: set '
+                "candidates='teacher_correct', whose samples join the clean batch, or sync_bn=None"
+            )
         with self.recorder.recording(layers_of(terms, 'student')) as features:
             logits = self.head(self.extract_feat(inputs))
         return Outputs(logits, features)

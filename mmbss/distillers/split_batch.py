@@ -18,6 +18,11 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
 
 
+def has_sync_batch_norm(model: nn.Module) -> bool:
+    """Whether BatchNorm takes the statistics of all processes, which have to run it together."""
+    return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+
+
 def split_batch(features: Any, sizes: list[int]) -> list[Any]:
     """Split tensors, or tuples and lists of them, into parts of so many samples.
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from boundary_checks import all_attacked, check_training_step
 from small_classifiers import CLASSIFIERS
+from torch import nn
 
 from mmbss.losses import kd_loss
 
@@ -138,6 +139,17 @@ def test_few_joint_samples_are_no_trouble(make_distiller, make_batch, count):
     assert losses['bss_samples'] == count
     assert (losses['loss_bss'] > 0) == (count > 0)
     assert all(value.isfinite() for value in losses.values())
+
+
+def test_sync_batch_norm_is_refused_where_processes_pass_boundary_samples_alone(
+    make_distiller, make_batch, monkeypatch
+):
+    distiller = make_distiller(favoured=0, boundary=all_attacked(num_steps=1))
+    distiller.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(distiller.backbone)
+    inputs, _ = make_batch([0] * 4)
+    monkeypatch.setattr('mmbss.distillers.distiller.get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match="candidates='teacher_correct'"):
+        distiller.pass_alone(inputs, {})
 
 
 @pytest.mark.parametrize(
