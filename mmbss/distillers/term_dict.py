@@ -100,6 +100,7 @@ def logged(name: str, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
         ValueError: If one has "loss" in its name, so that mmengine would add it to the loss.
 
     Examples:
+        >>> import torch
         >>> logged('loss_bss', dict(accepted=torch.tensor(0.5)))
         {'bss_accepted': tensor(0.5000)}
     """
