@@ -28,7 +28,8 @@ def accelerate(
 ) -> nn.Module:
     """Give a classifier a faster form, whose answers are the same up to rounding.
 
-    The names of its modules and weights stay.
+    The names of its modules stay, and those of its weights but where ``fuse_bn`` folds them.
+    Weights of a frozen network must not be loaded afterwards.
 
     Args:
         network: Maps (N, C, H, W) images to (N, K) logits. One that is frozen, in eval mode and

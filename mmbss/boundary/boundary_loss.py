@@ -42,7 +42,8 @@ class BoundaryLoss(Term):
 
     Args:
         attack: Config of an :class:`~mmbss.attacks.Attack` in ``ATTACKS``.
-        loss: Config of the :class:`~mmbss.losses.DistillationLoss` there.
+        loss: Config of the :class:`~mmbss.losses.DistillationLoss` there, without a weight of its
+            own.
         candidates: Which samples may be base samples: those that ``'both_correct'``, student and
             teacher, classify correctly, or ``'teacher_correct'``.
         base_samples: Which of these are attacked: those of largest ``'disagreement'``, at

@@ -212,7 +212,15 @@ class Distiller(ImageClassifier):
         return Outputs(logits, recorded | of_head)
 
     def pass_alone(self, inputs: Tensor, terms: dict[str, Term]) -> Outputs:
-        """Outputs further inputs in a pass of their own; features are those the terms name."""
+        """Pass further inputs through the student, a BatchNorm batch of their own.
+
+        Args:
+            inputs: (M, C, H, W) in the student's normalisation.
+            terms: Name the features that come back.
+
+        Raises:
+            ConfigError: If several processes run BatchNorm together, since some may not come here.
+        """
         if get_world_size() > 1 and has_sync_batch_norm(self):
             raise ConfigError(
                 'SyncBN waits for all processes, of which some may have no boundary sample: set '
