@@ -16,11 +16,26 @@ def class_labels(data_samples: list[DataSample]) -> Tensor:
 
 def labels_are_hard(data_samples: list[DataSample]) -> bool:
     """Whether each sample has exactly one class, and no share of another."""
-    if len(class_labels(data_samples)) != len(data_samples):
+    if not has_labels(data_samples) or len(class_labels(data_samples)) != len(data_samples):
         return False
     return 'gt_score' not in data_samples[0] or all(
         sample.gt_score.max() >= 1 and sample.gt_score.sum() <= 1 for sample in data_samples
     )
+
+
+def has_labels(data_samples: list[DataSample]) -> bool:
+    """Whether the samples of a batch have labels.
+
+    Raises:
+        ConfigError: If only some have.
+    """
+    labelled = sum('gt_label' in sample or 'gt_score' in sample for sample in data_samples)
+    if 0 < labelled < len(data_samples):
+        raise ConfigError(
+            f'only {labelled} of {len(data_samples)} images of a batch have labels: leave the '
+            'labels of all of them out, or train on the labelled ones'
+        )
+    return labelled > 0
 
 
 def check_finite(inputs: Tensor) -> None:

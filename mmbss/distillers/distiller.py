@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
-from mmbss.distillers.data_samples import check_finite, class_labels, labels_are_hard
+from mmbss.distillers.data_samples import (
+    check_finite,
+    class_labels,
+    has_labels,
+    labels_are_hard,
+)
 from mmbss.distillers.features import FeatureRecorder, deployed_outputs
 from mmbss.distillers.split_batch import (
     has_batch_norm,
@@ -23,6 +28,8 @@ from mmbss.distillers.teacher import Teacher
 from mmbss.distillers.term_dict import TermDict, logged
 from mmbss.engine.build import accepted_keys, build_checked, check_keys, check_known
 from mmbss.engine.errors import ConfigError, naming
+from mmbss.engine.models import evaluation_mode
+from mmbss.engine.randomness import unchanged_randomness
 from mmbss.losses import Batch, Outputs, TeacherBatch, Term
 from mmbss.registry import MODELS
 
@@ -165,11 +172,12 @@ class Distiller(ImageClassifier):
             logits = self.teacher(inputs, None if paths else data_samples)
         return TeacherBatch(
             inputs=inputs,
-            labels=class_labels(data_samples),
+            labels=class_labels(data_samples) if has_labels(data_samples) else None,
             labels_are_hard=labels_are_hard(data_samples),
             teacher=self.teacher,
             teacher_logits=logits,
             teacher_features=features,
+            peek_student=self.peek,
         )
 
     def classify(
@@ -229,6 +237,15 @@ class Distiller(ImageClassifier):
         with self.recorder.recording(layers_of(terms, 'student')) as features:
             logits = self.head(self.extract_feat(inputs))
         return Outputs(logits, features)
+
+    def peek(self, inputs: Tensor) -> Tensor:
+        """(M, K) logits that further inputs would get in eval mode, without gradient.
+
+        Args:
+            inputs: (M, C, H, W) in the student's normalisation.
+        """
+        with unchanged_randomness(), torch.no_grad(), evaluation_mode(self):
+            return self.head(self.extract_feat(inputs))
 
     def try_terms(self, inputs: Tensor, data_samples: list[DataSample]) -> None:
         """Pass samples through student, teacher and every term, also those of weight 0.

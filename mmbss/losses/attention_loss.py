@@ -68,7 +68,10 @@ class AttentionLoss(FeatureLoss):
         self.num_extra_tokens = num_extra_tokens
 
     def compare(
-        self, student_features: list[Tensor], teacher_features: list[Tensor], labels: Tensor
+        self,
+        student_features: list[Tensor],
+        teacher_features: list[Tensor],
+        labels: Tensor | None,
     ) -> Tensor:
         """See :meth:`FeatureLoss.compare`."""
         losses = []

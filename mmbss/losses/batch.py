@@ -45,19 +45,26 @@ class TeacherBatch:
 
     Attributes:
         inputs: (N, C, H, W) images in the student's normalisation.
-        labels: (N,) int64 classes; of a mixture (mixup, soft labels) the one of the largest share.
+        labels: (N,) int64 classes; of a mixture (mixup, soft labels) the one of the largest share;
+            None where the images have no labels.
         labels_are_hard: Whether each sample has just this one class.
         teacher: The teacher itself, for further questions.
         teacher_logits: (N, K) on ``inputs``, without gradient.
+        peek_student: (M, K) logits of the student on (M, C, H, W) inputs in its normalisation, in
+            eval mode and without gradient; it stays as it is, and so do the random numbers.
         teacher_features: By path, without gradient; those that any term of the batch names.
+        unmixed: The same batch before mixup or CutMix has mixed it, without features, where a term
+            of the batch has ``needs_unmixed``; None where ``inputs`` are not mixed.
     """
 
     inputs: Tensor
-    labels: Tensor
+    labels: Tensor | None
     labels_are_hard: bool
     teacher: TeacherNetwork
     teacher_logits: Tensor
+    peek_student: Callable[[Tensor], Tensor]
     teacher_features: dict[str, Tensor] = field(default_factory=dict)
+    unmixed: 'TeacherBatch | None' = None
 
 
 @dataclass(frozen=True, kw_only=True)

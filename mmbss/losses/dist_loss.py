@@ -107,7 +107,9 @@ class DISTLoss(DistillationLoss):
         self.beta = beta
         self.gamma = gamma
 
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None
+    ) -> Tensor:
         """See :meth:`DistillationLoss.forward`; the labels are not used."""
         loss = dist_loss(student_logits, teacher_logits, self.temperature, self.beta, self.gamma)
         return self.loss_weight * loss

@@ -17,13 +17,16 @@ class DistillationLoss(Term):
     """
 
     @abstractmethod
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None
+    ) -> Tensor:
         """Compute the loss of a batch, multiplied by ``loss_weight``.
 
         Args:
             student_logits: (N, K), any floating dtype.
             teacher_logits: (N, K), without gradient.
-            labels: (N,) int64 classes; on boundary samples the base classes.
+            labels: (N,) int64 classes; on boundary samples the base classes. None where the images
+                have no labels; a loss that needs them says so with ``needs_labels = True``.
 
         Returns:
             A scalar.

@@ -95,6 +95,8 @@ class DKDLoss(DistillationLoss):
         ConfigError: If a parameter is out of its range.
     """
 
+    needs_labels = True
+
     def __init__(
         self,
         temperature: float = 4.0,
@@ -115,8 +117,11 @@ class DKDLoss(DistillationLoss):
         self.beta = beta
         self.standardise_logits = standardise_logits
 
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None
+    ) -> Tensor:
         """See :meth:`DistillationLoss.forward`."""
+        assert labels is not None  # needs_labels
         if self.standardise_logits:
             student_logits = standardise_logits(student_logits)
             teacher_logits = standardise_logits(teacher_logits)

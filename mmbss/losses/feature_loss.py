@@ -47,14 +47,18 @@ class FeatureLoss(Term):
             )
 
     def forward(
-        self, student_features: list[Tensor], teacher_features: list[Tensor], labels: Tensor
+        self,
+        student_features: list[Tensor],
+        teacher_features: list[Tensor],
+        labels: Tensor | None,
     ) -> Tensor:
         """Compute the loss of a batch in float32, multiplied by ``loss_weight``.
 
         Args:
             student_features: One tensor a path, with the batch first, any floating dtype.
             teacher_features: The same of the teacher; no gradient flows into them.
-            labels: (N,) int64 classes.
+            labels: (N,) int64 classes; None where the images have no labels; a loss that needs
+                them says so with ``needs_labels = True``.
 
         Returns:
             A float32 scalar.
@@ -62,7 +66,7 @@ class FeatureLoss(Term):
         Raises:
             ConfigError: If the features have shapes that do not fit each other.
         """
-        with torch.autocast(labels.device.type, enabled=False):
+        with torch.autocast(student_features[0].device.type, enabled=False):
             loss = self.compare(
                 [feature.float() for feature in student_features],
                 [feature.detach().float() for feature in teacher_features],
@@ -81,14 +85,17 @@ class FeatureLoss(Term):
 
     @abstractmethod
     def compare(
-        self, student_features: list[Tensor], teacher_features: list[Tensor], labels: Tensor
+        self,
+        student_features: list[Tensor],
+        teacher_features: list[Tensor],
+        labels: Tensor | None,
     ) -> Tensor:
         """The loss without its weight; the tensors are float32, and autocast is off.
 
         Args:
             student_features: One tensor a path, with the batch first.
             teacher_features: The same of the teacher, without gradient.
-            labels: (N,) int64 classes.
+            labels: See :meth:`forward`.
 
         Returns:
             A scalar.

@@ -92,7 +92,10 @@ class FSPLoss(FeatureLoss):
         )
 
     def compare(
-        self, student_features: list[Tensor], teacher_features: list[Tensor], labels: Tensor
+        self,
+        student_features: list[Tensor],
+        teacher_features: list[Tensor],
+        labels: Tensor | None,
     ) -> Tensor:
         """See :meth:`FeatureLoss.compare`."""
         pairs = zip(student_features, teacher_features, strict=True)

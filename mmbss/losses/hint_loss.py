@@ -73,7 +73,10 @@ class HintLoss(FeatureLoss):
             self.regressor = nn.Linear(student_channels, teacher_channels)
 
     def compare(
-        self, student_features: list[Tensor], teacher_features: list[Tensor], labels: Tensor
+        self,
+        student_features: list[Tensor],
+        teacher_features: list[Tensor],
+        labels: Tensor | None,
     ) -> Tensor:
         """See :meth:`FeatureLoss.compare`."""
         (student,), (teacher,) = student_features, teacher_features

@@ -68,7 +68,9 @@ class KDLoss(DistillationLoss):
         self.scale_by_t2 = scale_by_t2
         self.standardise_logits = standardise_logits
 
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None
+    ) -> Tensor:
         """See :meth:`DistillationLoss.forward`; the labels are not used."""
         if self.standardise_logits:
             student_logits = standardise_logits(student_logits)

@@ -23,15 +23,23 @@ class Term(nn.Module, ABC):
             Where it is 0 none of the term's work is done.
 
     Attributes:
+        needs_labels: Whether the images need labels.
         needs_hard_labels: Whether each sample needs one class, so that mixup and the like do not
-            go with the term.
+            go with the term, unless it also has ``needs_unmixed``.
+        needs_unmixed: Whether the term looks at the images before mixup and the like have mixed
+            them, ``batch.unmixed or batch``.
+        share: Share of the gradient at the student's logits that the term is to have, in (0, 1),
+            in place of a weight; set by the distiller.
         statistics: Names of what :meth:`compute` logs.
 
     Raises:
         ConfigError: If the weight is negative.
     """
 
+    needs_labels: bool = False
     needs_hard_labels: bool = False
+    needs_unmixed: bool = False
+    share: float | None = None
     statistics: tuple[str, ...] = ()
 
     def __init__(self, loss_weight: float = 1.0) -> None:
