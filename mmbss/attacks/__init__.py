@@ -2,10 +2,11 @@
 
 Read first :mod:`~mmbss.attacks.functional`, the margin and the steps down it; then
 :mod:`~mmbss.attacks.base`, what an attack takes and returns; then :mod:`~mmbss.attacks.bss`, the
-published attack, with its loop in :mod:`~mmbss.attacks.moving`. Each of the others is on its own.
+published attack, with its loop in :mod:`~mmbss.attacks.moving`. Each of the others is on its own;
+those that go toward another image share :mod:`~mmbss.attacks.partners`.
 """
 
-from mmbss.attacks.base import Attack, AttackResult
+from mmbss.attacks.base import Attack, AttackResult, Partners
 from mmbss.attacks.black_box.gradient_estimation import GradientEstimationAttack
 from mmbss.attacks.black_box.substitute import SubstituteAttack
 from mmbss.attacks.bss import BSSAttack
@@ -13,13 +14,16 @@ from mmbss.attacks.closest import ClosestAttack
 from mmbss.attacks.gradient_sign import FGSMAttack, PGDAttack
 from mmbss.attacks.jsma import JSMAAttack
 from mmbss.attacks.library import LibraryAttack
+from mmbss.attacks.mixes import ChosenMixAttack, RandomMixAttack
 from mmbss.attacks.newton import NewtonAttack
 from mmbss.attacks.noise import RandomNoiseAttack
+from mmbss.attacks.segment import SegmentAttack
 
 __all__ = [
     'Attack',
     'AttackResult',
     'BSSAttack',
+    'ChosenMixAttack',
     'ClosestAttack',
     'FGSMAttack',
     'GradientEstimationAttack',
@@ -27,6 +31,9 @@ __all__ = [
     'LibraryAttack',
     'NewtonAttack',
     'PGDAttack',
+    'Partners',
+    'RandomMixAttack',
     'RandomNoiseAttack',
+    'SegmentAttack',
     'SubstituteAttack',
 ]

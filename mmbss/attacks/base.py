@@ -57,6 +57,23 @@ class AttackResult:
         return {name: value.float().sum() / count for name, value in values.items()}
 
 
+@dataclass(frozen=True)
+class Partners:
+    """Other inputs toward which samples are moved, and what is known of the samples already.
+
+    Attributes:
+        inputs: (N, ...), the partner of each sample, of another class; a sample that is its own
+            partner has none.
+        base_logits: (N, K), the model's output on the samples, so that it need not be asked again.
+        student: Maps inputs of the model to (N, K) logits of the student, for attacks that
+            ``need_student``.
+    """
+
+    inputs: Tensor
+    base_logits: Tensor
+    student: Callable[[Tensor], Tensor] | None = None
+
+
 class Attack(ABC):
     """Moves samples of a base class toward a target class.
 
@@ -67,9 +84,14 @@ class Attack(ABC):
     Attributes:
         in_pixels: Whether lengths are given in pixels, so that the bounds are needed and have to
             be pixels 0 and 255.
+        needs_partners: Whether samples are moved toward other inputs, so that :meth:`run` takes
+            ``partners``; their classes then are the target classes.
+        needs_student: Whether it asks the student, ``partners.student``, too.
     """
 
     in_pixels: bool = False
+    needs_partners: bool = False
+    needs_student: bool = False
 
     def __call__(
         self,
@@ -78,6 +100,7 @@ class Attack(ABC):
         base: Tensor,
         target: Tensor,
         bounds: Bounds | None = None,
+        partners: Partners | None = None,
     ) -> AttackResult:
         """Attack a batch.
 
@@ -88,21 +111,25 @@ class Attack(ABC):
             target: (N,) int64 target classes, different from the base classes.
             bounds: Lowest and highest value of an input, broadcastable against one sample, in
                 the units of ``samples``. None leaves the samples unbounded.
+            partners: For attacks that need them, which find some in the batch otherwise.
 
         Raises:
-            ConfigError: If shapes do not fit, or the model is a module in training mode, where
-                BatchNorm would mix the samples and change its statistics.
+            ConfigError: If shapes do not fit, the attack takes no partners, or the model is a
+                module in training mode, where BatchNorm would mix the samples and change its
+                statistics.
         """
         if base.shape != target.shape or base.shape != samples.shape[:1]:
             raise ConfigError(
                 f'{len(samples)} samples need as many base and target classes, got shapes '
                 f'{tuple(base.shape)} and {tuple(target.shape)}'
             )
-        if isinstance(model, nn.Module) and model.training:
-            raise ConfigError('the attacked model is in training mode: call model.eval() first')
+        if partners is not None and not self.needs_partners:
+            raise ConfigError(f'{type(self).__name__} moves toward no partners: leave them out')
+        check_evaluating(model)
+        further = {} if partners is None else dict(partners=partners)
         # a validation loop runs under no_grad, an attack needs gradients all the same
         with torch.enable_grad():
-            return self.run(model, samples.detach().float(), base, target, bounds)
+            return self.run(model, samples.detach().float(), base, target, bounds, **further)
 
     @abstractmethod
     def run(
@@ -114,6 +141,16 @@ class Attack(ABC):
         bounds: Bounds | None,
     ) -> AttackResult:
         """Find the samples; arguments as for :meth:`__call__`, checked, ``samples`` in float32."""
+
+
+def check_evaluating(model: Callable[[Tensor], Tensor]) -> None:
+    """Refuse a module in training mode.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if isinstance(model, nn.Module) and model.training:
+        raise ConfigError('the attacked model is in training mode: call model.eval() first')
 
 
 def accept(

@@ -67,6 +67,14 @@ def attack_margin(logits: Tensor, base: Tensor, target: Tensor, third_class: str
     return margin(logits, base, target)
 
 
+def has_softmax(logits: Tensor) -> Tensor:
+    """Whether probabilities follow from logits: (N,) bool.
+
+    Not from NaN or infinity; a class may be ruled out by ``-inf``.
+    """
+    return (logits < torch.inf).all(dim=1)
+
+
 @torch.no_grad()
 def in_base_class(logits: Tensor, base: Tensor) -> Tensor:
     """Whether no class beats the base class: (N,) bool."""

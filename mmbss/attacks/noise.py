@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmbss.attacks.base import Attack, AttackResult, accept
+from mmbss.attacks.base import Attack, AttackResult, Partners, accept
 from mmbss.attacks.functional import Bounds, per_sample, project
 from mmbss.engine.build import build_checked
 from mmbss.registry import ATTACKS
@@ -40,6 +40,8 @@ class RandomNoiseAttack(Attack):
     def __init__(self, attack: dict[str, Any]) -> None:
         self.attack: Attack = build_checked(ATTACKS, attack, 'RandomNoiseAttack.attack')
         self.in_pixels = self.attack.in_pixels
+        self.needs_partners = self.attack.needs_partners
+        self.needs_student = self.attack.needs_student
 
     def run(
         self,
@@ -48,9 +50,11 @@ class RandomNoiseAttack(Attack):
         base: Tensor,
         target: Tensor,
         bounds: Bounds | None,
+        partners: Partners | None = None,
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
-        other = self.attack.run(model, samples, base, target, bounds)
+        further = {} if partners is None else dict(partners=partners)
+        other = self.attack.run(model, samples, base, target, bounds, **further)
         lengths = (other.samples - samples).flatten(1).norm(dim=1)
         found = project(samples + random_perturbation(samples, lengths), bounds)
         with torch.no_grad():

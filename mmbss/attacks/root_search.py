@@ -1,4 +1,4 @@
-"""Find where many functions of one variable change their sign, all at once."""
+"""Find where many functions of one variable change, all at once."""
 
 from collections.abc import Callable
 
@@ -72,3 +72,32 @@ def secant_search(
         last_argument, last_value = argument[going_on], value[going_on]
         slope = slope[going_on]
     return found
+
+
+def bisect(
+    is_beyond: Callable[[Tensor], Tensor], like: Tensor, num_evaluations: int
+) -> tuple[Tensor, Tensor]:
+    """Halve, time and again, the interval [0, 1] in which each function becomes true.
+
+    Args:
+        is_beyond: Maps (N,) float32 arguments to (N,) bool, taken to be false at 0 and true at 1.
+        like: (N,) of anything, for number and device.
+        num_evaluations: How often.
+
+    Returns:
+        (N,) float32 lower and upper ends; false was found at the lower ones, true at the upper
+        ones, unless these are still 0 and 1.
+
+    Examples:
+        >>> import torch
+        >>> roots = torch.tensor([0.1, 0.7])
+        >>> bisect(lambda shares: shares > roots, roots, 2)
+        (tensor([0.0000, 0.5000]), tensor([0.2500, 0.7500]))
+    """
+    lower = torch.zeros_like(like, dtype=torch.float32)
+    upper = torch.ones_like(lower)
+    for _ in range(num_evaluations):
+        middle = (lower + upper) / 2
+        beyond = is_beyond(middle)
+        lower, upper = torch.where(beyond, lower, middle), torch.where(beyond, middle, upper)
+    return lower, upper

@@ -1,5 +1,7 @@
 """The boundary as a term of the loss (Heo et al., AAAI 2019, arXiv 1805.05532)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,21 +12,19 @@ from torch import Tensor
 from mmbss.attacks import Attack
 from mmbss.attacks.base import STATISTICS
 from mmbss.attacks.functional import project
-from mmbss.boundary.search import (
-    BoundarySamples,
-    check_choice,
-    check_search,
-    find_boundary_samples,
-)
+from mmbss.boundary.inner_loss import build_inner_loss
+from mmbss.boundary.sampling import CANDIDATES
+from mmbss.boundary.search import BoundarySamples, find_boundary_samples
+from mmbss.boundary.search_checks import check_choice, check_search
 from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError
-from mmbss.losses import Batch, DistillationLoss, TeacherBatch, Term
+from mmbss.losses import Batch, TeacherBatch, Term
 from mmbss.registry import ATTACKS, MODELS
 
-#: Whose answers say which samples may be base samples.
-CANDIDATES = ('both_correct', 'teacher_correct')
 #: How the student's BatchNorm takes boundary samples.
 BATCH_NORM = ('own', 'joint')
+#: Where the student's input, or the teacher's answer, is taken from.
+PLACES = ('boundary', 'base')
 
 
 @MODELS.register_module()
@@ -33,7 +33,8 @@ class BoundaryLoss(Term):
 
     In each batch, base samples are moved onto the teacher's boundary, and the student learns the
     teacher's logits there (equation 8 of the paper). The log gets ``samples``, the number of base
-    samples, and of what is attacked the shares ``accepted``, ``third_class``, ``not_crossed``, and
+    samples, ``queries``, the number of inputs that the search has put to the teacher, and of what
+    is attacked the shares ``accepted``, ``third_class``, ``not_crossed``, and
     the means ``steps`` and ``gap`` (``|p_b - p_k|``), each behind the name of the term.
 
     Where the student's answers choose the base samples, as published, the boundary samples pass
@@ -44,60 +45,70 @@ class BoundaryLoss(Term):
         attack: Config of an :class:`~mmbss.attacks.Attack` in ``ATTACKS``.
         loss: Config of the :class:`~mmbss.losses.DistillationLoss` there, without a weight of its
             own.
+        base_class: The class of a sample is its ``'label'``, or what the ``'teacher'`` decides:
+            then no labels are needed, and the teacher is right on every sample.
         candidates: Which samples may be base samples: those that ``'both_correct'``, student and
-            teacher, classify correctly, or ``'teacher_correct'``.
+            teacher, classify correctly, ``'teacher_correct'``, or ``'all'``.
         base_samples: Which of these are attacked: those of largest ``'disagreement'``, at
             ``'random'``, or ``'all'``. Default: by disagreement where the student is asked, else
             at random.
-        num_base_samples: Most samples attacked in a batch, except with ``'all'``.
-        target_class: Toward which class: one drawn by the teacher's ``'probability'`` or
+        num_base_samples: Most samples attacked in a batch, except with ``'all'``; by default 64.
+        batch_share: The same as a share of the batch, in (0, 1].
+        target_class: Toward which class: one drawn by the teacher's ``'probability'``, the default,
+            or
             ``'uniform'``, the ``'second_most_probable'``, or ``'all'`` but the base class, their
             losses weighted by the probability; that takes up to K - 1 times as long. The loss is
             then computed a sample at a time (:meth:`DistillationLoss.per_sample`).
         min_target_probability: With ``'all'``, classes that are not more probable than this among
             the wrong ones are left out.
+        pairing: Of an attack toward another image of the batch, such as
+            :class:`~mmbss.attacks.SegmentAttack`, toward which one of another class: at
+            ``'random'``, the default, the ``'nearest'`` in the teacher's logits, or one of the
+            class with which the image is most easily ``'confused'``.
+        teacher_says: Whether the teacher's ``'logits'`` are used, or no more than its ``'class'``;
+            see :func:`find_boundary_samples`.
         train_on: ``'accepted'`` samples only, as in the paper, or ``'all'`` that were attacked, as
             in the authors' code.
-        batch_norm: ``'own'`` or ``'joint'``, as said above; ``'joint'`` needs
-            ``candidates='teacher_correct'``, whose default it is.
+        student_input: A control: the student sees the ``'boundary'`` sample, or its ``'base'``
+            sample.
+        teacher_answer: A control: it learns what the teacher says at the ``'boundary'`` sample, or
+            at the ``'base'`` sample.
+        batch_norm: ``'own'`` or ``'joint'``, as said above; ``'joint'`` goes with
+            all ``candidates`` but ``'both_correct'``, and is the default there.
         bounds: Lowest and highest value of an input in the teacher's normalised units. Default:
             the pixel range [0, 255].
         loss_weight: See :class:`~mmbss.losses.Term`.
 
     Raises:
-        ConfigError: If an argument is out of its range, or in training if labels are soft.
+        ConfigError: If an argument is out of its range, or in training if labels are soft or
+            missing.
     """
 
-    needs_hard_labels = True
-    statistics = ('samples', *STATISTICS)
+    statistics = ('samples', 'queries', *STATISTICS)
 
     def __init__(
         self,
         attack: dict[str, Any],
         loss: dict[str, Any],
+        base_class: str = 'label',
         candidates: str = 'both_correct',
         base_samples: str | None = None,
-        num_base_samples: int = 64,
-        target_class: str = 'probability',
+        num_base_samples: int | None = None,
+        batch_share: float | None = None,
+        target_class: str | None = None,
         min_target_probability: float = 0.0,
+        pairing: str | None = None,
+        teacher_says: str = 'logits',
         train_on: str = 'accepted',
+        student_input: str = 'boundary',
+        teacher_answer: str = 'boundary',
         batch_norm: str | None = None,
         bounds: tuple[float, float] | None = None,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
         self.attack: Attack = build_checked(ATTACKS, attack, 'attack')
-        self.loss: DistillationLoss = build_checked(MODELS, loss, 'loss')
-        if not isinstance(self.loss, DistillationLoss):
-            raise ConfigError(
-                f'loss: {type(self.loss).__name__} is no loss on logits: derive it from '
-                'mmbss.losses.DistillationLoss'
-            )
-        if self.loss.loss_weight != 1:
-            raise ConfigError(
-                f'loss.loss_weight={self.loss.loss_weight} would be a second weight: set '
-                'loss_weight of the term instead'
-            )
+        self.loss = build_inner_loss(loss)
         check_choice('candidates', candidates, CANDIDATES)
         asks_student = candidates == 'both_correct'
         if base_samples is None:
@@ -105,17 +116,25 @@ class BoundaryLoss(Term):
         if batch_norm is None:
             batch_norm = 'own' if asks_student else 'joint'
         check_choice('batch_norm', batch_norm, BATCH_NORM)
-        check_search(base_samples, num_base_samples, target_class, min_target_probability, train_on)
+        check_choice('student_input', student_input, PLACES)
+        check_choice('teacher_answer', teacher_answer, PLACES)
+        if student_input == teacher_answer == 'base':
+            raise ConfigError(
+                "student_input='base' with teacher_answer='base' is distillation of clean samples, "
+                "in which the boundary has no part: set one of them to 'boundary'"
+            )
         if not asks_student and base_samples == 'disagreement':
             raise ConfigError(
-                "base_samples='disagreement' looks at the student's answers, "
-                "candidates='teacher_correct' does not: set base_samples to 'random' or 'all'"
+                f"base_samples='disagreement' looks at the student's answers, "
+                f"candidates={candidates!r} does not: set base_samples to 'random' or 'all'"
             )
         if asks_student and batch_norm == 'joint':
             raise ConfigError(
                 "batch_norm='joint' passes boundary samples together with the clean batch, before "
                 "the student's answers are known: set candidates='teacher_correct'"
             )
+        if batch_share is not None:
+            check_share(batch_share, base_samples, num_base_samples)
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ConfigError(f'bounds must be (lowest, highest), got {bounds}')
         if bounds is not None and self.attack.in_pixels:
@@ -126,42 +145,80 @@ class BoundaryLoss(Term):
         self.asks_student = asks_student
         self.joins = batch_norm == 'joint'
         self.bounds = bounds
+        self.batch_share = batch_share
+        self.student_input = student_input
+        self.teacher_answer = teacher_answer
         self.search: dict[str, Any] = dict(
+            base_class=base_class,
+            candidates=candidates,
             base_samples=base_samples,
-            num_base_samples=num_base_samples,
+            num_base_samples=64 if num_base_samples is None else num_base_samples,
             target_class=target_class,
             min_target_probability=min_target_probability,
+            pairing=pairing,
+            teacher_says=teacher_says,
             train_on=train_on,
         )
+        check_search(self.attack, **self.search)
+        self.needs_labels = base_class == 'label'
+        # the student answers mixed images alone, so it cannot choose among unmixed ones
+        self.needs_hard_labels = asks_student or self.needs_labels
+        self.needs_unmixed = not asks_student
+
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Attack and learn any sample, whatever the networks say of it before the training."""
+        search = self.search
+        self.search = search | dict(base_class='teacher', candidates='all', train_on='all')
+        try:
+            yield
+        finally:
+            self.search = search
 
     def find(self, batch: TeacherBatch) -> BoundarySamples:
         """The boundary samples of a batch, in the student's normalisation.
 
         Raises:
-            ConfigError: If a sample has no single class.
+            ConfigError: If a sample has no single class, and needs one.
         """
-        if not batch.labels_are_hard:
+        clean = (batch.unmixed or batch) if self.needs_unmixed else batch
+        if self.needs_labels and clean.labels is not None and not clean.labels_are_hard:
             raise ConfigError(
                 'BoundaryLoss needs one hard label a sample, but the batch has soft or multiple '
-                'labels: leave the term out, or use a dataset with a single gt_label'
+                "labels: set base_class='teacher', leave the term out, or use a dataset with a "
+                'single gt_label'
             )
-        teacher = batch.teacher
+        teacher = clean.teacher
         student_logits = None
         if self.asks_student:
             assert isinstance(batch, Batch)
             student_logits = batch.student_logits.detach()
+
+        def ask_student(points: Tensor) -> Tensor:
+            return batch.peek_student(teacher.to_student(points).to(batch.inputs.dtype))
+
+        search = dict(self.search)
+        if self.batch_share is not None:
+            search['num_base_samples'] = max(round(self.batch_share * len(clean.inputs)), 1)
         found = find_boundary_samples(
             teacher.logits,
             # another normalisation rounds a pixel at a bound to a little beyond it
-            project(teacher.from_student(batch.inputs), teacher.pixel_bounds),
-            batch.labels,
+            project(teacher.from_student(clean.inputs), teacher.pixel_bounds),
+            clean.labels,
             self.attack,
-            teacher_logits=batch.teacher_logits,
+            teacher_logits=clean.teacher_logits,
             student_logits=student_logits,
+            ask_student=ask_student,
             bounds=self.bounds or teacher.pixel_bounds,
-            **self.search,
+            **search,
         )
-        return replace(found, inputs=teacher.to_student(found.inputs).to(batch.inputs.dtype))
+        if self.student_input == 'base':
+            inputs = clean.inputs[found.rows]
+        else:
+            inputs = teacher.to_student(found.inputs).to(clean.inputs.dtype)
+        if self.teacher_answer == 'base':
+            found = replace(found, teacher_logits=clean.teacher_logits[found.rows])
+        return replace(found, inputs=inputs)
 
     def bring(self, batch: TeacherBatch) -> BoundarySamples | None:
         """See :meth:`~mmbss.losses.Term.bring`."""
@@ -194,3 +251,18 @@ class BoundaryLoss(Term):
         if get_world_size() > 1:
             loss = loss * (weight * get_world_size() / total)
         return self.loss_weight * loss, found.statistics
+
+
+def check_share(share: float, base_samples: str, num_base_samples: int | None) -> None:
+    """Refuse a share of the batch that is none, or is set beside another number.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f'batch_share must be above 0 and at most 1, got {share}')
+    if num_base_samples is not None or base_samples == 'all':
+        other = f'num_base_samples={num_base_samples}'
+        if base_samples == 'all':
+            other = "base_samples='all'"
+        raise ConfigError(f'batch_share={share} and {other} both say how many: remove one of them')

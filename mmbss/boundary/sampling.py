@@ -6,10 +6,18 @@ Shapes: logits are (N, K), labels (N,) int64 class indices. Heo et al., section 
 import torch
 from torch import Tensor
 
+from mmbss.attacks.functional import has_softmax
+
+#: Which class a sample belongs to.
+BASE_CLASSES = ('label', 'teacher')
+#: Which samples may be base samples, by who has to be right.
+CANDIDATES = ('both_correct', 'teacher_correct', 'all')
 #: How base samples are chosen among those that are classified correctly.
 BASE_SAMPLES = ('disagreement', 'random', 'all')
 #: How the classes are chosen toward which a base sample is attacked.
 TARGET_CLASSES = ('probability', 'uniform', 'second_most_probable', 'all')
+#: How partners are chosen, for attacks that move toward another input.
+PAIRINGS = ('random', 'nearest', 'confused')
 
 
 def correct(labels: Tensor, *logits: Tensor) -> Tensor:
@@ -42,34 +50,40 @@ def select_base_samples(
     num_samples: int,
     by: str = 'disagreement',
     student_logits: Tensor | None = None,
+    candidates: str | None = None,
 ) -> Tensor:
-    """Choose the base samples of a batch among those that are classified correctly.
+    """Choose the base samples of a batch, as published among those that are classified correctly.
 
     Args:
         teacher_logits: (N, K).
-        labels: (N,) int64.
+        labels: (N,) int64 base classes.
         num_samples: How many at most, unless ``by`` is ``'all'``.
         by: ``'disagreement'``: those with the largest :func:`disagreement`, which takes the
             student's answers; ``'random'``: any; ``'all'`` of them.
-        student_logits: (N, K) where the student has to be right too, as published.
+        student_logits: (N, K), needed where the student is asked.
+        candidates: Who has to be right: ``'both_correct'``, the default where the student's
+            answers are given, as published; ``'teacher_correct'``, the default where they are not;
+            or nobody, ``'all'``.
 
     Returns:
         (M,) int64 indices into the batch.
     """
-    answers = [teacher_logits] if student_logits is None else [student_logits, teacher_logits]
-    # of NaN or infinity there is no softmax to draw a target class from; a class may be ruled out
-    has_softmax = (teacher_logits < torch.inf).all(dim=1)
-    candidates = (correct(labels, *answers) & has_softmax).nonzero().squeeze(1)
-    if by == 'all' or len(candidates) <= num_samples:
-        return candidates
+    if candidates is None:
+        candidates = 'teacher_correct' if student_logits is None else 'both_correct'
+    asked = [] if candidates == 'all' else [teacher_logits]
+    if candidates == 'both_correct':
+        assert student_logits is not None
+        asked.append(student_logits)
+    # without a softmax there is nothing to draw a target class from, and nothing to learn
+    rows = (correct(labels, *asked) & has_softmax(teacher_logits)).nonzero().squeeze(1)
+    if by == 'all' or len(rows) <= num_samples:
+        return rows
     if by == 'random':
-        scores = torch.rand(len(candidates), device=candidates.device)
+        scores = torch.rand(len(rows), device=rows.device)
     else:
         assert student_logits is not None
-        scores = disagreement(
-            student_logits[candidates], teacher_logits[candidates], labels[candidates]
-        )
-    return candidates[scores.topk(num_samples).indices]
+        scores = disagreement(student_logits[rows], teacher_logits[rows], labels[rows])
+    return rows[scores.topk(num_samples).indices]
 
 
 def target_probabilities(teacher_logits: Tensor, base: Tensor) -> Tensor:
@@ -131,3 +145,45 @@ def choose_target_classes(
         return indices, probabilities.argmax(dim=1), None
     indices, targets = (probabilities > min_probability).nonzero(as_tuple=True)
     return indices, targets, probabilities[indices, targets]
+
+
+def choose_partners(
+    teacher_logits: Tensor, base: Tensor, pool_logits: Tensor, by: str = 'random'
+) -> tuple[Tensor, Tensor]:
+    """Choose, for each base sample, another input that the teacher decides otherwise.
+
+    Args:
+        teacher_logits: (M, K) on the base samples.
+        base: (M,) int64 base classes.
+        pool_logits: (P, K), the teacher's on the inputs to choose from.
+        by: ``'random'``: any of another class; ``'nearest'``: of another class the one whose logits
+            are nearest; ``'confused'``: any of the class that the teacher finds most probable but
+            the base class, or of another one where there is none of it.
+
+    Returns:
+        Indices (A,) of those base samples for which there is one, ascending, and its row (A,) in
+        the pool; int64.
+
+    Examples:
+        >>> logits = torch.tensor([[9.0, 1.0, 2.0], [0.0, 9.0, 5.0], [0.0, 3.0, 9.0]])
+        >>> choose_partners(logits, torch.tensor([0, 1, 2]), logits, by='confused')
+        (tensor([0, 1, 2]), tensor([2, 2, 1]))
+    """
+    classes = pool_logits.argmax(dim=1)
+    is_other = (classes != base.unsqueeze(1)) & (classes != teacher_logits.argmax(1, keepdim=True))
+    is_other &= has_softmax(pool_logits)
+    indices = is_other.any(dim=1).nonzero().squeeze(1)
+    teacher_logits, base, is_other = teacher_logits[indices], base[indices], is_other[indices]
+    if not len(indices):
+        return indices, indices
+    if by == 'nearest':
+        # of classes that are ruled out the distance is NaN or infinite
+        largest = torch.finfo(torch.float32).max
+        distances = torch.cdist(teacher_logits.float(), pool_logits.float())
+        distances = distances.nan_to_num(largest, posinf=largest)
+        return indices, distances.masked_fill(~is_other, torch.inf).argmin(dim=1)
+    if by == 'confused':
+        second = target_probabilities(teacher_logits, base).argmax(dim=1, keepdim=True)
+        is_confused = is_other & (classes == second)
+        is_other = torch.where(is_confused.any(dim=1, keepdim=True), is_confused, is_other)
+    return indices, torch.multinomial(is_other.float(), num_samples=1).squeeze(1)

@@ -6,19 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmbss.attacks import Attack
-from mmbss.attacks.base import STATISTICS
+from mmbss.attacks import Attack, Partners
+from mmbss.attacks.base import STATISTICS, check_evaluating
 from mmbss.attacks.functional import Bounds
-from mmbss.boundary.sampling import (
-    BASE_SAMPLES,
-    TARGET_CLASSES,
-    choose_target_classes,
-    select_base_samples,
-)
+from mmbss.boundary.distance_labels import boundary_logits, decision_logits
+from mmbss.boundary.queries import Queries
+from mmbss.boundary.sampling import choose_partners, choose_target_classes, select_base_samples
+from mmbss.boundary.search_checks import check_search
 from mmbss.engine.errors import ConfigError
-
-#: Which of the samples that were attacked are kept.
-TRAIN_ON = ('accepted', 'all')
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,8 @@ class BoundarySamples:
         rows: (M,) int64, which of the inputs each was found from.
         weights: (M,) float32 weights in the loss, None where they are equal.
         statistics: Scalars that tell what the attack did, of all samples that were attacked:
-            ``samples``, the number of base samples, and those of
+            ``samples``, the number of base samples, ``queries``, the number of inputs that the
+            teacher was asked about, and those of
             :meth:`~mmbss.attacks.AttackResult.statistics`.
     """
 
@@ -47,15 +43,21 @@ class BoundarySamples:
 def find_boundary_samples(
     teacher: Callable[[Tensor], Tensor],
     inputs: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     attack: Attack,
     *,
     teacher_logits: Tensor | None = None,
     student_logits: Tensor | None = None,
+    ask_student: Callable[[Tensor], Tensor] | None = None,
+    base_class: str = 'label',
+    candidates: str | None = None,
     base_samples: str = 'random',
     num_base_samples: int = 64,
-    target_class: str = 'probability',
+    target_class: str | None = None,
     min_target_probability: float = 0.0,
+    pairing: str | None = None,
+    pool: tuple[Tensor, Tensor] | None = None,
+    teacher_says: str = 'logits',
     train_on: str = 'accepted',
     bounds: Bounds | None = None,
 ) -> BoundarySamples:
@@ -68,15 +70,27 @@ def find_boundary_samples(
     Args:
         teacher: Maps (N, ...) inputs to (N, K) logits, each row independent of the others.
         inputs: (N, ...) in the units of the teacher's input.
-        labels: (N,) int64.
+        labels: (N,) int64; None where there are none, with ``base_class='teacher'``.
         attack: Moves the base samples onto the boundary.
         teacher_logits: (N, K) on ``inputs``, where they are known; else the teacher is asked.
         student_logits: (N, K) on ``inputs``; needed by ``base_samples='disagreement'``.
+        ask_student: Maps inputs, as the teacher gets them, to the student's logits; for attacks
+            that need it.
+        base_class: The class of a sample is its ``'label'``, or the ``'teacher'``'s decision.
+        candidates: See :func:`~mmbss.boundary.sampling.select_base_samples`.
         base_samples: Which are attacked: those of largest ``'disagreement'``, at ``'random'``, or
-            ``'all'``; see :func:`~mmbss.boundary.sampling.select_base_samples`.
+            ``'all'``; see there.
         num_base_samples: Most of them, except with ``'all'``.
-        target_class: See :func:`~mmbss.boundary.sampling.choose_target_classes`.
+        target_class: See :func:`~mmbss.boundary.sampling.choose_target_classes`; not for attacks
+            that move toward partners, whose target is the partner's class.
         min_target_probability: See there.
+        pairing: How partners are chosen, see :func:`~mmbss.boundary.sampling.choose_partners`;
+            only for attacks that need them.
+        pool: Inputs (P, ...) to choose partners from and the teacher's logits (P, K) on them.
+            Default: the batch.
+        teacher_says: Whether the teacher's ``'logits'`` are used, or no more than its ``'class'``.
+            Then the logits that come back are equal for the two classes at the boundary, see
+            :func:`~mmbss.boundary.distance_labels.boundary_logits`.
         train_on: Keep the ``'accepted'`` samples only, as in the paper, or ``'all'`` that were
             attacked, as in the authors' code.
         bounds: Lowest and highest value of an input; None leaves the samples unbounded.
@@ -85,7 +99,8 @@ def find_boundary_samples(
         The samples, without gradient.
 
     Raises:
-        ConfigError: See :func:`check_search`; or if ``'disagreement'`` lacks the student's answers.
+        ConfigError: See :func:`~mmbss.boundary.search_checks.check_search`; or if labels or the
+            student's answers are needed and missing, or the teacher is in training mode.
 
     Examples:
         >>> import torch
@@ -97,72 +112,86 @@ def find_boundary_samples(
         >>> found.rows, found.inputs.round(decimals=1)
         (tensor([0]), tensor([[2., 2.]]))
     """
-    check_search(base_samples, num_base_samples, target_class, min_target_probability, train_on)
-    if base_samples == 'disagreement' and student_logits is None:
+    check_search(
+        attack,
+        base_class=base_class,
+        candidates=candidates,
+        base_samples=base_samples,
+        num_base_samples=num_base_samples,
+        target_class=target_class,
+        min_target_probability=min_target_probability,
+        pairing=pairing,
+        teacher_says=teacher_says,
+        train_on=train_on,
+    )
+    if student_logits is None and base_samples == 'disagreement':
         raise ConfigError("base_samples='disagreement' needs the student's answers")
+    if student_logits is None and candidates == 'both_correct':
+        raise ConfigError("candidates='both_correct' needs the student's answers")
+    if pool is not None and not attack.needs_partners:
+        raise ConfigError(f'pool: {type(attack).__name__} moves toward no other input: remove it')
+    if attack.needs_student and ask_student is None:
+        raise ConfigError(f'{type(attack).__name__} asks the student: give ask_student')
+    check_evaluating(teacher)
+    network = Queries(teacher)
     if teacher_logits is None:
         with torch.no_grad():
-            teacher_logits = teacher(inputs)
+            teacher_logits = network(inputs)
+    if teacher_says == 'class':
+        teacher_logits = decision_logits(teacher_logits)
+
+    def ask(points: Tensor) -> Tensor:
+        logits = network(points)
+        return decision_logits(logits) if teacher_says == 'class' else logits
+
+    if base_class == 'teacher':
+        labels = teacher_logits.argmax(dim=1)
+    elif labels is None:
+        raise ConfigError(
+            "base_class='label' needs labels, but the images have none: set base_class='teacher', "
+            "the teacher's own decision"
+        )
     chosen = select_base_samples(
-        teacher_logits, labels, num_base_samples, base_samples, student_logits
+        teacher_logits, labels, num_base_samples, base_samples, student_logits, candidates
     )
-    indices, target, weights = choose_target_classes(
-        teacher_logits[chosen], labels[chosen], target_class, min_target_probability
-    )
-    statistics = {'samples': torch.tensor(float(len(chosen)), device=inputs.device)}
-    chosen = chosen[indices]
+    weights, partners = None, None
+    if attack.needs_partners:
+        pool_inputs, pool_logits = pool or (inputs, teacher_logits)
+        indices, rows = choose_partners(
+            teacher_logits[chosen], labels[chosen], pool_logits, pairing or 'random'
+        )
+        chosen = chosen[indices]
+        count = len(chosen)
+        target = pool_logits[rows].argmax(dim=1)
+        partners = Partners(pool_inputs[rows], teacher_logits[chosen], ask_student)
+    else:
+        count = len(chosen)
+        indices, target, weights = choose_target_classes(
+            teacher_logits[chosen],
+            labels[chosen],
+            target_class or 'probability',
+            min_target_probability,
+        )
+        chosen = chosen[indices]
+    statistics = {'samples': torch.tensor(float(count), device=inputs.device)}
     base = labels[chosen]
     if not len(chosen):
+        statistics['queries'] = network.statistic(inputs)
         statistics |= dict.fromkeys(STATISTICS, torch.zeros_like(statistics['samples']))
         return BoundarySamples(
             inputs[chosen], teacher_logits[chosen], base, chosen, weights, statistics
         )
-    result = attack(teacher, inputs[chosen], base, target, bounds)
+    result = attack(ask, inputs[chosen], base, target, bounds, partners)
+    statistics['queries'] = network.statistic(inputs)
+    logits = result.logits
+    if teacher_says == 'class':
+        logits = boundary_logits(base, result.target, logits.shape[1])
     kept = result.success if train_on == 'accepted' else torch.ones_like(result.success)
     return BoundarySamples(
         inputs=result.samples[kept],
-        teacher_logits=result.logits[kept],
+        teacher_logits=logits[kept],
         labels=base[kept],
         rows=chosen[kept],
         weights=None if weights is None else weights[kept],
         statistics=statistics | result.statistics(),
     )
-
-
-def check_search(
-    base_samples: str,
-    num_base_samples: int,
-    target_class: str,
-    min_target_probability: float,
-    train_on: str,
-) -> None:
-    """Refuse settings of :func:`find_boundary_samples` that are out of their range.
-
-    Raises:
-        ConfigError: Naming the setting.
-    """
-    check_choice('base_samples', base_samples, BASE_SAMPLES)
-    check_choice('target_class', target_class, TARGET_CLASSES)
-    check_choice('train_on', train_on, TRAIN_ON)
-    if num_base_samples < 1:
-        raise ConfigError(f'num_base_samples must be at least 1, got {num_base_samples}')
-    if not 0 <= min_target_probability < 1:
-        raise ConfigError(
-            f'min_target_probability must be at least 0 and below 1, got {min_target_probability}'
-        )
-    if min_target_probability and target_class != 'all':
-        raise ConfigError(
-            "min_target_probability is for target_class='all', but target_class is "
-            f'{target_class!r}'
-        )
-
-
-def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Raises:
-        ConfigError: Naming the choices.
-    """
-    if value not in choices:
-        listed = ' or '.join([', '.join(map(repr, choices[:-1])), repr(choices[-1])])
-        raise ConfigError(f'{key} must be {listed}, got {value!r}')

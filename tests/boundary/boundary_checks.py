@@ -2,6 +2,7 @@
 
 STATISTICS = {
     'bss_samples',
+    'bss_queries',
     'bss_accepted',
     'bss_third_class',
     'bss_not_crossed',

@@ -158,7 +158,7 @@ def test_sync_batch_norm_is_refused_where_processes_pass_boundary_samples_alone(
         (dict(batch_norm='joint'), 'candidates'),
         (dict(JOINT, base_samples='disagreement'), 'candidates'),
         (dict(batch_norm='shared'), "'own' or 'joint'"),
-        (dict(candidates='all'), "'both_correct' or 'teacher_correct'"),
+        (dict(candidates='some'), "'both_correct', 'teacher_correct' or 'all'"),
     ],
 )
 def test_what_cannot_be_is_refused(make_distiller, changes, message):

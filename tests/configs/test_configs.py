@@ -90,13 +90,19 @@ def test_the_published_recipe_is_as_published(depth, build):
     attack = terms['loss_bss'].attack
     assert type(attack) is BSSAttack
     assert (attack.num_steps, attack.step_size, attack.overshoot) == (10, 0.3, 1e-4)
-    assert terms['loss_bss'].search == dict(
+    expected = dict(
+        base_class='label',
+        candidates='both_correct',
         base_samples='disagreement',
         num_base_samples=64,
-        target_class='probability',
+        target_class=None,  # by probability
         min_target_probability=0.0,
+        pairing=None,
+        teacher_says='logits',
         train_on='all',
     )
+    assert terms['loss_bss'].search == expected
+    assert terms['loss_bss'].student_input == terms['loss_bss'].teacher_answer == 'boundary'
     assert terms['loss_bss'].bounds == (-2.5, 2.5)
     assert terms['loss_kd'].temperature == terms['loss_bss'].loss.temperature == 3.0
     assert config.default_hooks.bss.schedules == dict(

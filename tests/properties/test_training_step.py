@@ -22,9 +22,9 @@ from strategies import (
 )
 
 from mmbss.acceleration.accelerate import PRECISIONS
-from mmbss.boundary.boundary_loss import BATCH_NORM, CANDIDATES
-from mmbss.boundary.sampling import BASE_SAMPLES, TARGET_CLASSES
-from mmbss.boundary.search import TRAIN_ON
+from mmbss.boundary.boundary_loss import BATCH_NORM
+from mmbss.boundary.sampling import BASE_CLASSES, BASE_SAMPLES, CANDIDATES, TARGET_CLASSES
+from mmbss.boundary.search_checks import TRAIN_ON
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
 
@@ -81,6 +81,7 @@ def steps(draw, tmp_path):
     boundary = dict(
         attack=draw(ATTACKS),
         loss=draw(LOSSES),
+        base_class=draw(st.sampled_from(BASE_CLASSES)),
         candidates=draw(st.sampled_from(CANDIDATES)),
         num_base_samples=draw(st.integers(1, 6)),
         target_class=draw(st.sampled_from(target_classes)),

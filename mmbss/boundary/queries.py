@@ -1,0 +1,33 @@
+"""Count what a teacher is asked."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class Queries:
+    """A network that counts the inputs it is asked about.
+
+    Args:
+        network: Maps (N, ...) inputs to (N, K) logits.
+
+    Examples:
+        >>> network = Queries(torch.square)
+        >>> _ = network(torch.zeros(3, 2)), network(torch.zeros(1, 2))
+        >>> network.asked
+        4
+    """
+
+    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
+        self.network = network
+        self.asked = 0
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(N, K) logits of (N, ...) inputs."""
+        self.asked += len(inputs)
+        return self.network(inputs)
+
+    def statistic(self, like: Tensor) -> Tensor:
+        """How many inputs, as a scalar float32 on the device of another tensor."""
+        return torch.tensor(float(self.asked), device=like.device)
