@@ -8,9 +8,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
-from mmbss.boundary.sampling import target_probabilities
+from mmbss.boundary.sampling import correct
 from mmbss.engine.build import build_checked
-from mmbss.metrics.functional import classes_at, kl_divergence, same_decision
+from mmbss.metrics.functional import kl_divergence, same_decision
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import ATTACKS, METRICS
 
@@ -20,7 +20,10 @@ class Agreement(TeacherMetric):
     """Agreement of a student with its teacher, on clean samples or on boundary samples.
 
     ``top1`` is the share of the ``samples`` on which both decide for the same class, in percent,
-    right or wrong; ``kl`` the mean of ``KL(teacher || student)`` at temperature 1, in nats.
+    right or wrong; ``kl`` the mean of ``KL(teacher || student)`` at temperature 1, in nats. Both
+    are given too for those samples alone on which the teacher is wrong, where no label speaks for
+    its answer: ``top1_teacher_wrong``, ``kl_teacher_wrong``, left out without such a sample, and
+    ``samples_teacher_wrong``.
 
     With an ``attack`` the samples are those that it finds on the boundary of the teacher, from
     the samples that the teacher classifies correctly, toward classes drawn by its probabilities;
@@ -37,7 +40,7 @@ class Agreement(TeacherMetric):
         ConfigError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
     """
 
-    fields = ('agree', 'kl')
+    fields = ('agree', 'kl', 'wrong')
 
     def __init__(
         self, attack: dict[str, Any] | None = None, teacher: Any = None, **kwargs: Any
@@ -54,21 +57,18 @@ class Agreement(TeacherMetric):
         """See :meth:`ModelMetric.measure`."""
         samples = self.teacher.from_student(inputs)
         logits = self.teacher_logits(samples)
-        if self.attack is None:
-            measured = torch.ones_like(labels, dtype=torch.bool)
-        else:
-            measured = logits.argmax(dim=1) == labels
-        if self.attack is not None and measured.any():
-            base = labels[measured]
-            target = classes_at(target_probabilities(logits[measured], base), uniforms[measured])
-            result = self.attack(self.teacher_logits, samples[measured], base, target, self.bounds)
-            samples, logits = result.samples[result.success], result.logits[result.success]
-            measured[measured.clone()] = result.success
+        wrong = ~correct(labels, logits)
+        measured = torch.ones_like(wrong)
+        if self.attack is not None:
+            measured, boundary = self.boundary_samples(
+                self.attack, samples, logits, labels, uniforms
+            )
+            samples, logits, _ = boundary
         if not measured.any():
             return measured, {}
         student_logits = self.student_logits(samples)
         agree, kl = same_decision(logits, student_logits), kl_divergence(logits, student_logits)
-        return measured, dict(agree=agree, kl=kl)
+        return measured, dict(agree=agree, kl=kl, wrong=wrong[measured])
 
     def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
         """See :meth:`ModelMetric.summarise`."""
@@ -81,5 +81,11 @@ class Agreement(TeacherMetric):
                 level=logging.WARNING,
             )
             return dict(samples=0)
-        agree, kl = float(values['agree'].mean()), float(values['kl'].mean())
-        return dict(top1=100 * agree, kl=kl, samples=count)
+        agree, kl, wrong = values['agree'], values['kl'], values['wrong'].bool()
+        metrics = dict(top1=100 * float(agree.mean()), kl=float(kl.mean()), samples=count)
+        if self.attack is None:
+            metrics['samples_teacher_wrong'] = int(wrong.sum())
+            if wrong.any():
+                metrics['top1_teacher_wrong'] = 100 * float(agree[wrong].mean())
+                metrics['kl_teacher_wrong'] = float(kl[wrong].mean())
+        return metrics

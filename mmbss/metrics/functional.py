@@ -3,6 +3,8 @@
 Shapes: perturbations are (N, ...), logits (N, K). Everything is computed in float32.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,6 +77,17 @@ def kl_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     return (teacher.exp() * (teacher - student)).sum(dim=1).clamp(min=0)
 
 
+def class_probability(logits: Tensor, classes: Tensor) -> Tensor:
+    """Probability of one class a row, (N,) int64: (N,) float32, softmax at T = 1.
+
+    Examples:
+        >>> import torch
+        >>> class_probability(torch.zeros(1, 4), torch.tensor([2]))
+        tensor([0.2500])
+    """
+    return logits.float().softmax(dim=1).gather(1, classes.unsqueeze(1)).squeeze(1)
+
+
 def expected_calibration_error(confidence: Tensor, correct: Tensor, num_bins: int = 15) -> Tensor:
     """Mean distance between confidence and accuracy (Guo et al., arXiv 1706.04599, equation 3).
 
@@ -99,6 +112,66 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, num_bins: in
     # |accuracy - confidence| of a bin times its size is the sum of the differences in it
     sums = confidence.new_zeros(num_bins).index_add(0, bins, correct.to(confidence) - confidence)
     return sums.abs().sum() / max(len(confidence), 1)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Temperature T at which ``softmax(logits / T)`` explains the labels best (Guo et al., 4.2).
+
+    The mean cross-entropy is convex in 1 / T, so its slope
+    ``mean over n of (sum_k p_k z_k - z_y)`` has one zero, which is bracketed by halves.
+
+    Args:
+        logits: (N, K) float64 logits z, or logarithms of probabilities; finite.
+        labels: (N,) int64 classes y.
+
+    Returns:
+        T in [0.01, 100]; an end where none is best, as for logits that are always right; 1 for no
+        sample.
+
+    Examples:
+        >>> import torch
+        >>> logits = torch.tensor([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
+        >>> round(fit_temperature(logits, torch.tensor([0, 0, 1])), 3)  # 4 / log 2
+        5.771
+    """
+    if not len(labels):
+        return 1.0
+    low, high = -math.log(100), math.log(100)
+    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+    for _ in range(50):
+        middle = (low + high) / 2  # log of 1 / T
+        probabilities = (math.exp(middle) * logits).softmax(dim=1)
+        slope = ((probabilities * logits).sum(dim=1) - own).mean()
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return math.exp(-(low + high) / 2)
+
+
+def other_classes(
+    classes: Tensor, num_classes: int, uniforms: Tensor, count: int | None = None
+) -> Tensor:
+    """Draw other classes for each sample, without replacement: neighbours on the circle of them.
+
+    Each class has the same chance, and a sample's draw depends on its own number alone.
+
+    Args:
+        classes: (N,) int64.
+        num_classes: K.
+        uniforms: (N,) in [0, 1).
+        count: J; all K - 1 if None or larger.
+
+    Returns:
+        (N, J) int64.
+
+    Examples:
+        >>> import torch
+        >>> other_classes(torch.tensor([0, 3]), 5, torch.tensor([0.0, 0.9]), count=2)
+        tensor([[1, 2],
+                [2, 4]])
+    """
+    others = num_classes - 1
+    first = (uniforms.double() * others).long().unsqueeze(1)
+    steps = torch.arange(min(count or others, others), device=classes.device)
+    return (classes.unsqueeze(1) + 1 + (first + steps) % others) % num_classes
 
 
 def classes_at(probabilities: Tensor, uniforms: Tensor) -> Tensor:

@@ -1,16 +1,27 @@
 """Metrics that compare a student with its teacher."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
+from mmbss.boundary.sampling import correct, target_probabilities
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.randomness import unchanged_randomness
+from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
+
+
+class BoundarySamples(NamedTuple):
+    """Samples at the teacher's boundary: (M, C, H, W), its (M, K) logits there, (M,) targets."""
+
+    samples: Tensor
+    logits: Tensor
+    target: Tensor
 
 
 class TeacherMetric(ModelMetric):
@@ -71,6 +82,33 @@ class TeacherMetric(ModelMetric):
     def student_logits(self, samples: Tensor) -> Tensor:
         """(N, K) float32 of (N, C, H, W) samples in the teacher's normalisation."""
         return self.logits(self.teacher.to_student(samples))
+
+    def boundary_samples(
+        self, attack: Attack, samples: Tensor, logits: Tensor, labels: Tensor, uniforms: Tensor
+    ) -> tuple[Tensor, BoundarySamples]:
+        """Move the samples that the teacher classifies correctly onto its boundary.
+
+        Args:
+            attack: Attacks the teacher, toward classes drawn by its probabilities.
+            samples: (N, C, H, W) in the teacher's normalisation.
+            logits: (N, K), the teacher's on ``samples``.
+            labels: (N,) int64.
+            uniforms: (N,) in [0, 1), for the draw.
+
+        Returns:
+            (N,) bool, from which samples one is found that the attack accepts; and the M found.
+        """
+        found = correct(labels, logits)
+        if not found.any():
+            return found, BoundarySamples(samples[:0], logits[:0], labels[:0])
+        base = labels[found]
+        target = classes_at(target_probabilities(logits[found], base), uniforms[found])
+        result = attack(self.teacher_logits, samples[found], base, target, self.bounds)
+        accepted = result.success
+        found[found.clone()] = accepted
+        return found, BoundarySamples(
+            result.samples[accepted], result.logits[accepted], result.target[accepted]
+        )
 
 
 def check_same_classes(name: str, student: nn.Module, teacher: Teacher) -> None:

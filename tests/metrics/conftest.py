@@ -24,10 +24,19 @@ def num_digits():
 @pytest.fixture(scope='session')
 def student(digits_teacher, digits_student):
     """A student that is right on most digits, in eval mode."""
-    config = Config.fromfile(digits_teacher['config'])
+    return load(digits_teacher['config'], digits_student)
+
+
+@pytest.fixture(scope='session')
+def teacher_as_student(digits_teacher):
+    """The teacher, to be measured like a student."""
+    return load(**digits_teacher)
+
+
+def load(config, checkpoint):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build(dict(config.model, data_preprocessor=PREPROCESSOR))
-    model.load_state_dict(torch.load(digits_student)['state_dict'])
+        model = MODELS.build(dict(Config.fromfile(config).model, data_preprocessor=PREPROCESSOR))
+    model.load_state_dict(torch.load(checkpoint)['state_dict'])
     return model.eval()
 
 
@@ -82,6 +91,11 @@ def metric_configs(digits_teacher):
                 teacher=digits_teacher,
                 **common,
             ),
+            visibility=dict(type='mmbss.BoundaryVisibility', teacher=digits_teacher, **common),
+            transition=dict(
+                type='mmbss.TransitionError', teacher=digits_teacher, num_steps=5, **common
+            ),
+            corruption=dict(type='mmbss.CorruptionAccuracy', severities=[1, 5], **common),
             robust=dict(
                 type='mmbss.RobustAccuracy',
                 attacks=dict(

@@ -29,6 +29,36 @@ def test_on_clean_samples(evaluate, student, digits, digits_teacher):
     assert metrics['agreement/kl'] == pytest.approx(sum(kl) / len(kl), rel=1e-3)
 
 
+def test_where_the_teacher_is_wrong(evaluate, student, digits, digits_teacher):
+    inputs, labels = inputs_and_labels(student, digits)
+    metric = Agreement(teacher=digits_teacher)
+    evaluate(metric)
+    with torch.no_grad():
+        teacher, own = metric.teacher.logits(inputs), student(inputs, mode='tensor')
+    # labels that make the teacher wrong on the first 20 and on no other sample
+    labels = [(int(row.argmax()) + (place < 20)) % 10 for place, row in enumerate(teacher)]
+    samples = [
+        sample.clone().set_gt_label(label) for sample, label in zip(digits[1], labels, strict=True)
+    ]
+    metrics = evaluate(metric, digits=(digits[0], samples))
+    agree = teacher[:20].argmax(dim=1) == own[:20].argmax(dim=1)
+    p, q = teacher[:20].softmax(dim=1), own[:20].softmax(dim=1)
+    assert metrics['agreement/samples_teacher_wrong'] == 20
+    assert metrics['agreement/top1_teacher_wrong'] == pytest.approx(
+        100 * float(agree.float().mean())
+    )
+    assert metrics['agreement/kl_teacher_wrong'] == pytest.approx(
+        float((p * (p / q).log()).sum(dim=1).mean()), rel=1e-3
+    )
+    right = [
+        sample.clone().set_gt_label(int(row.argmax()))
+        for sample, row in zip(digits[1], teacher, strict=True)
+    ]
+    metrics = evaluate(metric, digits=(digits[0], right))
+    assert metrics['agreement/samples_teacher_wrong'] == 0
+    assert 'agreement/top1_teacher_wrong' not in metrics
+
+
 def test_on_the_boundary_samples_of_the_teacher(evaluate, student, digits, digits_teacher):
     metric = Agreement(attack=ATTACK, teacher=digits_teacher)
     metrics = evaluate(metric)

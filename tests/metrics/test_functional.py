@@ -5,10 +5,13 @@ import torch
 
 from mmbss.metrics.functional import (
     angular_similarity,
+    class_probability,
     classes_at,
     expected_calibration_error,
+    fit_temperature,
     kl_divergence,
     magnitude_similarity,
+    other_classes,
     same_decision,
 )
 
@@ -115,3 +118,43 @@ def test_the_largest_number_below_one_draws_a_possible_class():
     probabilities[:, 9] = 0
     drawn = classes_at(probabilities, torch.full((1000,), 1 - 2**-24))
     assert drawn.eq(8).all()
+
+
+def test_the_temperature_is_the_one_with_the_least_cross_entropy():
+    logits = 5 * torch.randn(300, 4).double()
+    labels = torch.multinomial((logits / 2).softmax(dim=1), 1).squeeze(1)
+    fitted = fit_temperature(logits, labels)
+    grid = [math.exp(step / 100) for step in range(-100, 200)]
+    losses = [float(torch.nn.functional.cross_entropy(logits / t, labels)) for t in grid]
+    assert fitted == pytest.approx(grid[losses.index(min(losses))], rel=0.02)
+
+
+def test_a_temperature_without_an_optimum_ends_at_a_bound():
+    logits = torch.tensor([[3.0, 0.0], [0.0, 3.0]]).double()
+    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(0.01)
+    assert fit_temperature(logits, torch.tensor([1, 0])) == pytest.approx(100)
+    assert fit_temperature(logits[:0], torch.tensor([]).long()) == 1
+
+
+@pytest.mark.parametrize('count', [1, 3, None])
+def test_other_classes_have_equal_chances_and_no_class_comes_twice(count):
+    uniforms = (torch.arange(4000) + 0.5) / 4000
+    drawn = other_classes(torch.full((4000,), 2), 5, uniforms, count)
+    assert drawn.shape == (4000, count or 4)
+    times = 1000 * (count or 4)
+    assert drawn.flatten().bincount().tolist() == [times, times, 0, times, times]
+    assert all(len(set(row)) == len(row) for row in drawn[::500].tolist())
+
+
+def test_the_largest_number_below_one_draws_another_class():
+    drawn = other_classes(torch.arange(10), 10, torch.full((10,), 1 - 2**-24), 9)
+    assert (drawn != torch.arange(10).unsqueeze(1)).all()
+
+
+def test_the_probability_of_a_class_is_its_softmax():
+    logits, classes = torch.randn(6, 4), torch.randint(4, (6,))
+    probabilities = class_probability(logits.half(), classes)
+    assert probabilities.dtype == torch.float32
+    for row in range(6):
+        expected = logits[row].half().float().softmax(dim=0)[classes[row]]
+        assert probabilities[row] == pytest.approx(float(expected), abs=1e-6)
