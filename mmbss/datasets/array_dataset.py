@@ -22,9 +22,9 @@ class ArrayDataset(BaseDataset):
     """Reads a whole dataset from one ``.npz`` file.
 
     The file holds ``images``, (N, H, W) or (N, H, W, C) with pixels in [0, 255], in the channel
-    order that the data preprocessor expects; ``labels``, (N,) class indices; and, if wanted,
-    ``classes``, (K,) names. ``tools/dataset_to_npz.py`` writes such a file from any dataset of
-    mmpretrain that is downloaded as a whole, such as CIFAR10.
+    order that the data preprocessor expects; ``labels``, (N,) class indices, unless nobody knows
+    them; and, if wanted, ``classes``, (K,) names. ``tools/dataset_to_npz.py`` writes such a file
+    from any dataset of mmpretrain that is downloaded as a whole, such as CIFAR10.
 
     With the pipeline left as it is, a loader takes whole batches, which is several times as fast
     as sample by sample.
@@ -54,7 +54,7 @@ class ArrayDataset(BaseDataset):
         super().__init__(ann_file='', metainfo=metainfo, pipeline=pipeline, **kwargs)
 
     def load_arrays(self) -> dict[str, np.ndarray]:
-        """``images`` and ``labels``, and ``classes`` if the source names them."""
+        """``images``, and ``labels`` and ``classes`` if the source has them."""
         if not Path(self.data_file).is_file():
             raise MissingFileError(
                 f'data_file: no file {self.data_file!r}; write one with '
@@ -63,11 +63,13 @@ class ArrayDataset(BaseDataset):
         return read_arrays(self.data_file)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One dict with ``img`` and ``gt_label`` for each image."""
+        """One dict with ``img``, and ``gt_label`` if there are labels, for each image."""
         arrays = self.load_arrays()
         images, labels = _checked(arrays, self.data_file)
         if 'classes' in arrays:
             self._metainfo.setdefault('classes', tuple(arrays['classes'].tolist()))
+        if labels is None:
+            return [dict(img=image) for image in images]
         return [
             dict(img=image, gt_label=int(label))
             for image, label in zip(images, labels, strict=True)
@@ -80,29 +82,32 @@ class ArrayDataset(BaseDataset):
         infos = [self.data_list[index] for index in indices]
         images = torch.from_numpy(np.stack([info['img'] for info in infos]))
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        labels = torch.tensor([[info['gt_label']] for info in infos])
+        samples = [DataSample(metainfo=dict(sample_idx=index)) for index in indices]
+        if 'gt_label' in infos[0]:
+            labels = torch.tensor([[info['gt_label']] for info in infos])
+            for sample, label in zip(samples, labels, strict=True):
+                sample.set_gt_label(label)
         return [
-            dict(
-                inputs=image,
-                data_samples=DataSample(metainfo=dict(sample_idx=index)).set_gt_label(label),
-            )
-            for index, image, label in zip(indices, images, labels, strict=True)
+            dict(inputs=image, data_samples=sample)
+            for image, sample in zip(images, samples, strict=True)
         ]
 
 
-def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np.ndarray]:
-    missing = sorted({'images', 'labels'} - set(arrays))
+def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np.ndarray | None]:
+    # labels by another name are not to be taken for none
+    needed = {'images'} if set(arrays) <= {'images', 'classes'} else {'images', 'labels'}
+    missing = sorted(needed - set(arrays))
     if missing:
         raise ConfigError(f'{source} lacks the arrays {missing}; it has {sorted(arrays)}')
-    images, labels = arrays['images'], arrays['labels']
-    if images.ndim not in (3, 4) or labels.shape != images.shape[:1]:
+    images, labels = arrays['images'], arrays.get('labels')
+    if images.ndim not in (3, 4) or (labels is not None and labels.shape != images.shape[:1]):
         raise ConfigError(
             f'{source}: images must be (N, H, W) or (N, H, W, C) and labels (N,), got '
-            f'{images.shape} and {labels.shape}'
+            f'{images.shape} and {None if labels is None else labels.shape}'
         )
     if images.dtype.kind not in 'biuf':
         raise ConfigError(f'{source}: images must be numbers, got {images.dtype}')
-    if labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0):
+    if labels is not None and (labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0)):
         raise ConfigError(f'{source}: labels must be class indices from 0, got {labels.dtype}')
     if images.dtype.kind == 'f' and not np.isfinite(images).all():
         bad = int((~np.isfinite(images)).reshape(len(images), -1).any(axis=1).sum())

@@ -1,8 +1,10 @@
 """What the samples of a batch say: their labels, and whether their images can be used."""
 
+from typing import Any
+
 import torch
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
 
@@ -36,6 +38,19 @@ def has_labels(data_samples: list[DataSample]) -> bool:
             'labels of all of them out, or train on the labelled ones'
         )
     return labelled > 0
+
+
+def refuse_partly_labelled(
+    preprocessor: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Refuse a training batch of which only some samples have labels; a forward pre-hook.
+
+    Raises:
+        ConfigError: See :func:`has_labels`.
+    """
+    data, training = (*args, kwargs.get('training', False))[:2]
+    if training and isinstance(data, dict) and data.get('data_samples'):
+        has_labels(data['data_samples'])
 
 
 def check_finite(inputs: Tensor) -> None:

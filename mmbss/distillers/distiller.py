@@ -1,5 +1,6 @@
 """A student that listens to a teacher while it trains."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,8 +18,12 @@ from mmbss.distillers.data_samples import (
     class_labels,
     has_labels,
     labels_are_hard,
+    refuse_partly_labelled,
 )
 from mmbss.distillers.features import FeatureRecorder, deployed_outputs
+from mmbss.distillers.gradient_shares import check_shares, share_gradient
+from mmbss.distillers.mixing import mix, take_over_mixing
+from mmbss.distillers.separate_batch_norm import add_own_layers, own_layers_of
 from mmbss.distillers.split_batch import (
     has_batch_norm,
     has_sync_batch_norm,
@@ -84,7 +89,14 @@ class Distiller(ImageClassifier):
         self.stores_term_weights = False
         for name, config in (losses or {}).items():
             self.terms[name] = build_term(config, name)
+        self.batch_augments = take_over_mixing(self.data_preprocessor)
+        # it would stumble over an image without a label among others
+        self.data_preprocessor.register_forward_pre_hook(refuse_partly_labelled, with_kwargs=True)
+        #: Whether the share of each loss in the gradient is logged, as GradientShareHook sets it.
+        self.logs_shares = False
         self._check_labels()
+        check_shares(self.terms.shares())
+        add_own_layers(self.terms.all(), self)
         self._check_logged_names()
         self.recorder = FeatureRecorder(self, 'student')
         self.recorder.watch(layers_of(self.terms.all(), 'student'))
@@ -110,7 +122,7 @@ class Distiller(ImageClassifier):
 
         Args:
             inputs: (N, C, H, W) images in the student's normalisation.
-            data_samples: N samples with their ``gt_label``.
+            data_samples: N samples with their ``gt_label``, or all without.
 
         Returns:
             Scalars by name; mmengine sums those with "loss" in their name and logs all.
@@ -120,19 +132,26 @@ class Distiller(ImageClassifier):
         """
         check_finite(inputs)
         losses = self.learn(inputs, data_samples, self.terms.active())
-        return losses | self.terms.idle(inputs)
+        return losses | self.terms.idle(inputs, ('share',) if self.logs_shares else ())
 
     def learn(
         self, inputs: Tensor, data_samples: list[DataSample], terms: dict[str, Term]
     ) -> dict[str, Tensor]:
         """The classification loss and the given terms; arguments as for :meth:`loss`.
 
-        The teacher answers; terms bring further inputs where the teacher alone chooses them; the
-        student answers all of it in one pass; each term looks at the batch.
+        Mixup and the like mix the batch; the teacher answers; terms bring further inputs where the
+        teacher alone chooses them; the student answers all of it in one pass; each term looks at
+        the batch.
         """
+        unmixed = inputs, data_samples
+        if self.batch_augments is not None:
+            inputs, data_samples = mix(self.batch_augments, inputs, data_samples)
         if not terms:
-            return self.classify(self.extract_feat(inputs), data_samples)[0]
+            losses, logits = self.classify(self.extract_feat(inputs), data_samples)
+            return losses | self._shared(losses, dict(loss_cls=[logits]))
         asked = self.ask_teacher(inputs, data_samples, terms)
+        if inputs is not unmixed[0] and any(term.needs_unmixed for term in terms.values()):
+            asked = replace(asked, unmixed=self.ask_teacher(*unmixed, {}))
         brought = {name: term.bring(asked) for name, term in terms.items()}
         further = [each.inputs for each in brought.values() if each is not None]
         sizes = [len(inputs), *map(len, further)]
@@ -150,29 +169,42 @@ class Distiller(ImageClassifier):
             least_asked=2 if has_batch_norm(self) else 1,
         )
         later = iter(zip(others, parts[1:], strict=True))
+        # the logits that each loss looks at
+        seen = {name: [logits] for name in ('loss_cls', *terms)}
         for name, term in terms.items():
-            own = batch
+            own = replace(batch, ask_student=partial(self._answer, term, terms, seen[name]))
             if brought[name] is not None:
                 # the head, unlike the backbone, need not pass no sample at all
                 rest, features_of_rest = next(later)
                 has_samples = len(brought[name].inputs) > 0
                 outputs = self.classify_rest(rest, features_of_rest, terms) if has_samples else None
-                own = replace(batch, brought=brought[name], brought_outputs=outputs)
+                own = replace(own, brought=brought[name], brought_outputs=outputs)
+                seen[name] += [outputs.logits] if outputs else []
             losses[name], statistics = term.compute(own)
             losses |= logged(name, statistics)
-        return losses
+        return losses | self._shared(losses, seen)
 
     def ask_teacher(
         self, inputs: Tensor, data_samples: list[DataSample], terms: dict[str, Term]
     ) -> TeacherBatch:
-        """The batch as it is known before the student answers."""
+        """The batch as it is known before the student answers.
+
+        Raises:
+            ConfigError: If the images lack the labels that a term needs.
+        """
+        labels = class_labels(data_samples) if has_labels(data_samples) else None
+        lacking = [name for name, term in terms.items() if labels is None and term.needs_labels]
+        if lacking:
+            raise ConfigError(
+                f'losses: {", ".join(lacking)} needs labels, which the training images do not have'
+            )
         paths = layers_of(terms, 'teacher')
         with self.teacher.recorder.recording(paths) as features:
             # stored logits come without features
             logits = self.teacher(inputs, None if paths else data_samples)
         return TeacherBatch(
             inputs=inputs,
-            labels=class_labels(data_samples) if has_labels(data_samples) else None,
+            labels=labels,
             labels_are_hard=labels_are_hard(data_samples),
             teacher=self.teacher,
             teacher_logits=logits,
@@ -192,6 +224,8 @@ class Distiller(ImageClassifier):
         Raises:
             ConfigError: If a label lies beyond the classes, or the head has no (N, K) logits.
         """
+        if not has_labels(data_samples):
+            return self._without_labels(features)
         with deployed_outputs(self.head) as outputs:
             try:
                 losses = self.head.loss(features, data_samples)
@@ -204,11 +238,25 @@ class Distiller(ImageClassifier):
                     'head.num_classes of student and teacher to your classes'
                 ) from error
         # heads with a margin, such as ArcFace, tell their logits from those with labels
-        logits = outputs[0] if outputs else self.head(features)
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise ConfigError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
+        logits = self._as_logits(outputs[0] if outputs else self.head(features))
         # "loss" is the name under which mmengine logs the sum
         return {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}, logits
+
+    def _without_labels(self, features: Any) -> tuple[dict[str, Tensor], Tensor]:
+        """What :meth:`classify` gives where there are no labels."""
+        classification = self.loss_modules.get('loss_cls')
+        if classification is None or classification.loss_weight != 0:
+            raise ConfigError(
+                "the training images have no labels, but the head's classification loss needs "
+                'them: set model.head.loss.loss_weight=0 to learn from the teacher alone'
+            )
+        logits = self._as_logits(self.head(features))
+        return dict(loss_cls=(0 * logits).sum()), logits
+
+    def _as_logits(self, output: Any) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 2:
+            raise ConfigError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
+        return output
 
     def classify_rest(
         self, features: Any, recorded: dict[str, Tensor], terms: dict[str, Term]
@@ -218,6 +266,15 @@ class Distiller(ImageClassifier):
         with self.recorder.recording(paths) as of_head:
             logits = self.head(features)
         return Outputs(logits, recorded | of_head)
+
+    def _answer(
+        self, term: Term, terms: dict[str, Term], seen: list[Tensor], inputs: Tensor
+    ) -> Outputs:
+        """Answer a term that asks, with BatchNorm layers of its own if it has some."""
+        with own_layers_of(term, self):
+            outputs = self.pass_alone(inputs, terms)
+        seen.append(outputs.logits)
+        return outputs
 
     def pass_alone(self, inputs: Tensor, terms: dict[str, Term]) -> Outputs:
         """Pass further inputs through the student, a BatchNorm batch of their own.
@@ -247,18 +304,21 @@ class Distiller(ImageClassifier):
         with unchanged_randomness(), torch.no_grad(), evaluation_mode(self):
             return self.head(self.extract_feat(inputs))
 
-    def try_terms(self, inputs: Tensor, data_samples: list[DataSample]) -> None:
-        """Pass samples through student, teacher and every term, also those of weight 0.
+    def try_terms(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Losses of a batch, as :meth:`loss` gives them, of every term, also those of weight 0.
 
-        Nothing is learnt: call it in eval mode.
+        Terms rehearse: where they learn from some samples only, from any here.
 
         Raises:
             ConfigError: If something does not fit.
         """
-        with torch.no_grad():
-            with naming('model.teacher'):
-                self.teacher(inputs)
-            self.learn(inputs, data_samples, self.terms.all())
+        check_finite(inputs)
+        with naming('model.teacher'):
+            self.teacher(inputs)
+        with ExitStack() as rehearsal:
+            for term in self.terms.all().values():
+                rehearsal.enter_context(term.rehearsing())
+            return self.learn(inputs, data_samples, self.terms.all())
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses of a training step; see mmengine's ``BaseModel``.
@@ -299,10 +359,29 @@ class Distiller(ImageClassifier):
                 part[path] = piece
         return parts
 
+    def _shared(
+        self, losses: dict[str, Tensor], seen: dict[str, list[Tensor]]
+    ) -> dict[str, Tensor]:
+        """The losses that get a share of the gradient, and what is to be logged of shares.
+
+        Args:
+            losses: Scalars by name.
+            seen: The (N, K) logits of the student that each loss looks at.
+        """
+        shares = {name: share for name, share in self.terms.shares().items() if name in seen}
+        if not torch.is_grad_enabled() or not (shares or self.logs_shares):
+            return {}
+        weightless = [name for name, loss in self.loss_modules.items() if loss.loss_weight == 0]
+        return share_gradient(losses, seen, shares, weightless, self.logs_shares)
+
     def _check_labels(self) -> None:
         """Refuse terms that need hard labels where mixup or CutMix makes soft ones."""
-        names = [name for name, term in self.terms.all().items() if term.needs_hard_labels]
-        if names and getattr(self.data_preprocessor, 'batch_augments', None) is not None:
+        names = [
+            name
+            for name, term in self.terms.all().items()
+            if term.needs_hard_labels and not term.needs_unmixed
+        ]
+        if names and self.batch_augments is not None:
             raise ConfigError(
                 f'losses: {", ".join(names)} needs one hard label a sample, but train_cfg mixes '
                 'them (mixup, CutMix): remove train_cfg.augments, or the term'
@@ -331,20 +410,33 @@ class Distiller(ImageClassifier):
 def build_term(config: dict[str, Any], name: str) -> Term:
     """Build a term from its config; ``name`` is its name in the log.
 
+    Beside the arguments of its class it takes ``share``, see :class:`~mmbss.losses.Term`.
+
     Raises:
-        ConfigError: If the name is taken, it is no term, or a key is unknown.
+        ConfigError: If the name is taken, it is no term, a key is unknown, or ``share`` is out of
+            its range or has a weight beside it.
     """
     # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
     if not name.startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
         raise ConfigError(
             f'losses: {name!r} must start with "loss_", hold no other "loss", and not be "loss_cls"'
         )
+    config = dict(config)
+    share = config.pop('share', None)
     term = build_checked(MODELS, config, name)
     if not isinstance(term, Term):
         raise ConfigError(
             f'{name}: {type(term).__name__} is no term: derive it from mmbss.losses.'
             'DistillationLoss, FeatureLoss or Term'
         )
+    if share is not None and not 0 < share < 1:
+        raise ConfigError(f'{name}: share is one of the gradient, in (0, 1), got {share}')
+    if share is not None and term.loss_weight != 1:
+        raise ConfigError(
+            f'{name}: share={share} sets the weight in every step, so loss_weight='
+            f'{term.loss_weight} would not be used: set loss_weight=1, or share=None'
+        )
+    term.share = share
     return term
 
 

@@ -64,8 +64,16 @@ class TermDict(nn.ModuleDict):
         """The terms that have a weight, by name."""
         return {name: term for name, term in self.all().items() if term.loss_weight > 0}
 
-    def idle(self, like: Tensor) -> dict[str, Tensor]:
+    def shares(self) -> dict[str, float]:
+        """The share of the gradient of each term that is to have one, by name."""
+        return {name: term.share for name, term in self.all().items() if term.share is not None}
+
+    def idle(self, like: Tensor, further: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """What the log gets of the terms of weight 0: a loss of 0, and statistics of 0.
+
+        Args:
+            like: Says on which device.
+            further: Statistics beside those of each term.
 
         mmengine would go on logging the last value of a name that is no longer returned.
         """
@@ -73,7 +81,8 @@ class TermDict(nn.ModuleDict):
         for name, term in self.all().items():
             if term.loss_weight == 0:
                 log[name] = term.nothing(like)
-                log |= logged(name, dict.fromkeys(term.statistics, like.new_zeros(())))
+                statistics = (*term.statistics, *further)
+                log |= logged(name, dict.fromkeys(statistics, like.new_zeros(())))
         return log
 
     def all(self) -> dict[str, Term]:

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.distillers import Distiller
+from mmbss.distillers.separate_batch_norm import start_own_layers
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
@@ -62,6 +63,9 @@ class BSSHook(Hook):
             loss_kd=dict(start=4.0, end=1.0),
             loss_bss=dict(start=2.0, end=0.0, until=0.75)))
 
+    BatchNorm layers that a term has of its own begin with the weights and statistics that those of
+    the student have when the training begins.
+
     Args:
         schedules: For each loss of the distiller to schedule, the arguments of a
             :class:`LinearSchedule`. ``loss_cls`` is the student's own classification loss.
@@ -107,10 +111,17 @@ class BSSHook(Hook):
             raise ConfigError(
                 f'BSSHook: no loss is called {unknown}; the model has {sorted(known)}'
             )
+        if shared := sorted(set(self.schedules) & set(model.terms.shares())):
+            raise ConfigError(
+                f'BSSHook: {shared[0]} has a share of the gradient, which sets its weight in every '
+                'step, so a schedule would not be used: remove one of the two'
+            )
         by_epoch = self.by_epoch and bool(self.schedules)
         if by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ConfigError('BSSHook: training by iteration has no epochs, set by_epoch=False')
         model.stores_term_weights = True
+        if not runner._resume:
+            start_own_layers(model.terms.all(), model)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the weights of the epoch."""
@@ -118,9 +129,12 @@ class BSSHook(Hook):
             self._set_weights(runner, runner.epoch / runner.max_epochs)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the weights of the iteration, and log the current ones."""
-        if not self.by_epoch:
-            self._set_weights(runner, runner.iter / runner.max_iters)
+        """Set the weights, and log them."""
+        # also by epoch: another hook may have brought a loss since the epoch has begun
+        done, of_all = (
+            (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
+        )
+        self._set_weights(runner, done / of_all)
         for name, loss in self._scheduled_losses(runner).items():
             # "loss" in a logged name would be taken for a loss
             tag = f'train/weight_{name.removeprefix("loss_")}'

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmbss.datasets.subsets import spread_rows
 from mmbss.distillers import Distiller
-from mmbss.distillers.data_samples import class_labels
+from mmbss.distillers.data_samples import class_labels, has_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
@@ -52,6 +52,9 @@ class TeacherAccuracyHook(Hook):
             return
         with unchanged_randomness():
             right, asked, classes = ask_teacher(model, runner.train_dataloader, self.num_samples)
+        if not asked:
+            runner.logger.info('the training images have no labels: the teacher is not examined')
+            return
         accuracy = right / asked
         least = self.min_accuracy
         if least is None:
@@ -73,10 +76,15 @@ def chance_accuracy(classes: int, samples: int) -> float:
 
 
 def ask_teacher(model: Distiller, source: DataLoader, samples: int) -> tuple[int, int, int]:
-    """Right answers, images and classes, on images spread evenly over the training set."""
+    """Right answers, images and classes, on images spread evenly over the training set.
+
+    No images where they have no labels.
+    """
     rows = spread_rows(len(cast(Sized, source.dataset)), samples)
     right, classes = 0, 0
     for inputs, data_samples in clean_batches(model, source, rows):
+        if not has_labels(data_samples):
+            return 0, 0, 0
         logits = model.teacher(inputs)
         classes = logits.shape[1]
         right += int((logits.argmax(dim=1) == class_labels(data_samples)).sum())

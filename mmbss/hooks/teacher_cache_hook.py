@@ -46,6 +46,12 @@ class TeacherCacheHook(Hook):
             raise ConfigError(
                 f'TeacherCacheHook needs a distiller, but the model is a {type(model).__name__}'
             )
+        if model.batch_augments is not None:
+            raise ConfigError(
+                f'TeacherCacheHook, {self.file}: the cache needs a sample to be the same every '
+                'time, but train_cfg mixes them (mixup, CutMix): train without augmentation, so '
+                'without train_cfg.augments, or without the cache'
+            )
         teacher = digest(model.teacher.network, model.teacher.scale, model.teacher.shift)
         # training goes on with the random numbers it would have without the cache
         with unchanged_randomness():

@@ -1,6 +1,7 @@
 """A term of the loss that a student learns."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ class Term(nn.Module, ABC):
             go with the term, unless it also has ``needs_unmixed``.
         needs_unmixed: Whether the term looks at the images before mixup and the like have mixed
             them, ``batch.unmixed or batch``.
+        needs_own_batch_norm: Whether what ``ask_student`` passes is normalised by BatchNorm layers
+            of the term's own, which train with it.
         share: Share of the gradient at the student's logits that the term is to have, in (0, 1),
             in place of a weight; set by the distiller.
         statistics: Names of what :meth:`compute` logs.
@@ -39,6 +42,7 @@ class Term(nn.Module, ABC):
     needs_labels: bool = False
     needs_hard_labels: bool = False
     needs_unmixed: bool = False
+    needs_own_batch_norm: bool = False
     share: float | None = None
     statistics: tuple[str, ...] = ()
 
@@ -63,6 +67,10 @@ class Term(nn.Module, ABC):
             :meth:`compute` finds in ``batch.brought``; None where there is nothing to bring.
         """
         return None
+
+    def rehearsing(self) -> AbstractContextManager[None]:
+        """What the trial before a training computes the term in, so that no part is left out."""
+        return nullcontext()
 
     def nothing(self, like: Tensor) -> Tensor:
         """A loss of 0 where there is nothing to learn; gradients of 0 for the term's parameters.

@@ -70,6 +70,8 @@ SUPPLIED = dict(
 OF_MMENGINE = frozenset(('type', '_scope_', 'priority', 'constructor', 'paramwise_cfg')).union(
     ('convert_to_iter_based', 'epoch_length')
 )
+#: Keys of the terms of a distiller that it takes out of them.
+OF_DISTILLER = dict(boundary=('share',), losses=('share',))
 #: Keys of those parts that are read one by one, so that any other is overlooked.
 SECTIONS = dict(
     auto_scale_lr=('base_batch_size', 'enable'),
@@ -100,7 +102,8 @@ class Entry(NamedTuple):
     @property
     def arguments(self) -> dict[str, Any]:
         """What its class gets of the config."""
-        return {key: value for key, value in self.config.items() if key not in OF_MMENGINE}
+        taken_out = OF_MMENGINE.union(OF_DISTILLER.get(self.key, ()))
+        return {key: value for key, value in self.config.items() if key not in taken_out}
 
 
 def find_entries(cfg: Mapping[str, Any]) -> Iterator[Entry]:
