@@ -429,7 +429,7 @@ def build_term(config: dict[str, Any], name: str) -> Term:
             f'{name}: {type(term).__name__} is no term: derive it from mmbss.losses.'
             'DistillationLoss, FeatureLoss or Term'
         )
-    if share is not None and not 0 < share < 1:
+    if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
         raise ConfigError(f'{name}: share is one of the gradient, in (0, 1), got {share}')
     if share is not None and term.loss_weight != 1:
         raise ConfigError(
