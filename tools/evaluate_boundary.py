@@ -1,4 +1,4 @@
-r"""Compare students with their teacher: agreement, decision boundary, calibration, robustness.
+r"""Compare students with their teacher: agreement, boundaries, calibration, robustness.
 
     python tools/evaluate_boundary.py \
         --teacher configs/baseline/resnet26_1xb256-80e_cifar10.py \
@@ -41,13 +41,13 @@ def parse_args() -> argparse.Namespace:
         help="config whose test_dataloader is used, by default the teacher's, or the runs'",
     )
     parser.add_argument(
-        '--num-samples', type=int, default=1000, help='test samples that are attacked'
+        '--num-samples', type=int, default=1000, help='test samples that are attacked or corrupted'
     )
     parser.add_argument(
         '--num-tested',
         type=int,
         metavar='N',
-        help='test samples of the metrics without an attack, at most; by default all',
+        help='test samples of accuracy, agreement and calibration, at most; by default all',
     )
     parser.add_argument(
         '--autoattack',
@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the choice of samples and classes')
     parser.add_argument(
         '--attacks',
-        help='Python file with `boundary`, the config of the attack that finds boundary samples, '
+        help='Python file with `boundary`, the attack whose boundary samples are compared, '
         'or `robustness`, configs of attacks by name, or both',
     )
     parser.add_argument('--out', type=Path, help='JSON file to write')

@@ -33,7 +33,8 @@ class BoundaryVisibility(TeacherMetric):
 
     Args:
         attack: Config of the attack on the teacher, toward classes drawn by its probabilities.
-            Default None: :class:`~mmbss.attacks.ClosestAttack`.
+            One that moves toward another image finds it in the batch, so that what it finds
+            depends on the batch size. Default None: :class:`~mmbss.attacks.ClosestAttack`.
         teacher: See :class:`TeacherMetric`.
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 

@@ -18,9 +18,12 @@ from mmbss.engine.models import evaluation_mode
 from mmbss.metrics.agreement import Agreement
 from mmbss.metrics.boundary_distance import BoundaryDistance
 from mmbss.metrics.boundary_similarity import BoundarySimilarity
+from mmbss.metrics.boundary_visibility import BoundaryVisibility
 from mmbss.metrics.calibration import CalibrationError
+from mmbss.metrics.corruption_accuracy import CorruptionAccuracy
 from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
+from mmbss.metrics.transition_error import TransitionError
 from mmbss.report.classifiers import Network, load_classifier
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.
@@ -48,17 +51,19 @@ def evaluate_networks(
     attacks: dict[str, dict[str, Any]] | None = None,
     autoattack_samples: int = 0,
 ) -> dict[str, Any]:
-    """Measure accuracy, agreement, calibration, boundary and robustness of networks.
+    """Measure accuracy, agreement, calibration, boundaries and robustness of networks.
 
     Args:
         teacher: ``config`` (path, ``'package::...'`` or model dict) and ``checkpoint``.
         students: The same for each student, by name; none is called ``teacher``. Those that
             have the same ``experiment`` are runs of one config, which tables average.
         dataloader: Config of the loader of the test samples.
-        num_samples: How many of them, drawn from the seed, are attacked; None for all. Accuracy,
-            agreement and calibration are always those of the whole test set.
+        num_samples: How many of them, drawn from the seed, are attacked, walked from and
+            corrupted; None for all. Accuracy, agreement and calibration are always those of the
+            whole test set.
         seed: Of all that is drawn.
-        attack: Attack that finds the boundary samples, by default ``BOUNDARY_ATTACK``.
+        attack: Attack that finds the boundary samples that are compared, by default
+            ``BOUNDARY_ATTACK``.
         attacks: Attacks of the robust accuracy by name, by default ``ROBUSTNESS_ATTACKS``.
         autoattack_samples: How many samples AutoAttack gets, which takes minutes for a hundred;
             0 leaves it out.
@@ -96,6 +101,9 @@ def evaluate_networks(
                 Agreement(attack=attack, teacher=guide, **drawn),
                 BoundarySimilarity(attack=attack, teacher=guide, per_class=True, **drawn),
                 BoundaryDistance(teacher=guide, **drawn),
+                BoundaryVisibility(teacher=guide, **drawn),
+                TransitionError(teacher=guide, **drawn),
+                CorruptionAccuracy(**drawn),
                 RobustAccuracy(attacks=attacks, **drawn),
             ]
             attach_metrics(metrics, model, dataset_size)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmbss.metrics.corruptions import CONSTANTS
 from mmbss.report.text import markdown, spread
 
 #: Names and text of the cells of a table, line by line, under its headings.
@@ -13,7 +14,11 @@ METRICS = (
     ('accuracy/top1', 'accuracy (%)', '.2f'),
     ('agreement/top1', 'agreement with the teacher (%)', '.2f'),
     ('agreement/kl', 'KL to the teacher (nats)', '.3f'),
+    ('agreement/top1_teacher_wrong', 'agreement where it is wrong (%)', '.2f'),
+    ('agreement/kl_teacher_wrong', 'KL where it is wrong (nats)', '.3f'),
     ('calibration/ece', 'calibration error (%)', '.2f'),
+    ('calibration/ece_scaled', 'calibration error, scaled (%)', '.2f'),
+    ('calibration/temperature', 'temperature of the scaling', '.2f'),
     ('boundary_agreement/top1', 'agreement at its boundary (%)', '.2f'),
     ('boundary_agreement/kl', 'KL at its boundary (nats)', '.3f'),
     ('boundary_similarity/mag_sim', 'MagSim', '.3f'),
@@ -22,6 +27,12 @@ METRICS = (
     ('boundary_similarity/pairs_one_sided', 'pairs dropped, one-sided', '.0f'),
     ('boundary_distance/student', 'distance to own boundary', '.4f'),
     ('boundary_distance/teacher', "teacher's on the same samples", '.4f'),
+    ('boundary_visibility/seen', 'seen of the way to its boundary (%)', '.1f'),
+    ('boundary_visibility/student_clean', 'margin on clean samples', '.2f'),
+    ('boundary_visibility/student_boundary', 'margin at its boundary', '.2f'),
+    ('transition/error', 'transition error', '.3f'),
+    ('corruption_accuracy/mean', 'accuracy under corruptions (%)', '.1f'),
+    *((f'corruption_accuracy/{kind}', f'accuracy under {kind} (%)', '.1f') for kind in CONSTANTS),
 )
 #: Metrics of robust accuracy: how their names begin, and where they are measured.
 ROBUSTNESS = {'robust_accuracy/': 'attacked samples', 'autoattack/': "AutoAttack's samples"}

@@ -59,6 +59,14 @@ def test_a_teacher_sees_all_of_it(evaluate, teacher_as_student, digits_teacher):
     assert metrics['boundary_visibility/teacher_clean'] > 1
 
 
+def test_a_boundary_between_two_images_is_seen(evaluate, digits_teacher):
+    attack = dict(type='mmbss.SegmentAttack')
+    far = evaluate(BoundaryVisibility(attack=attack, teacher=digits_teacher), batch_size=60)
+    near = evaluate(BoundaryVisibility(teacher=digits_teacher, num_samples=20))
+    assert far['boundary_visibility/samples'] > 20
+    assert far['boundary_visibility/student_drop'] > near['boundary_visibility/student_drop']
+
+
 def test_without_a_boundary_sample_nothing_is_said(evaluate, digits_teacher):
     attack = dict(type='mmbss.BSSAttack', step_size=1e-6)
     metric = BoundaryVisibility(attack=attack, teacher=digits_teacher, num_samples=5)

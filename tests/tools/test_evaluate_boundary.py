@@ -37,6 +37,8 @@ def test_a_table_and_all_figures(
     assert teacher['agreement/top1'] == 100
     assert teacher['agreement/kl'] == pytest.approx(0, abs=1e-6)
     assert teacher['boundary_similarity/ang_sim'] == pytest.approx(1)
+    assert teacher['transition/error'] == pytest.approx(0, abs=1e-6)
+    assert teacher['boundary_visibility/seen'] == pytest.approx(100)
     assert disturbed['boundary_similarity/ang_sim'] < 0.99
     assert disturbed['boundary_similarity/pairs'] < 50
     assert disturbed['accuracy/top1'] < teacher['accuracy/top1']
@@ -49,6 +51,9 @@ def test_a_table_and_all_figures(
     table = {line[0]: line[2] for line in lines}
     assert table['accuracy (%)'] == f'{disturbed["accuracy/top1"]:.2f}'
     assert table['MagSim'] == f'{disturbed["boundary_similarity/mag_sim"]:.3f}'
+    assert table['transition error'] == f'{disturbed["transition/error"]:.3f}'
+    corrupted = f'{disturbed["corruption_accuracy/jpeg"]:.1f}'
+    assert table['accuracy under jpeg (%)'] == corrupted
     assert table['accuracy under fgsm_9 (%)'] == f'{disturbed["robust_accuracy/fgsm_9"]:.1f}'
     distance = f'{disturbed["boundary_distance/teacher"]:.4f}'
     assert table["teacher's on the same samples"] == distance
