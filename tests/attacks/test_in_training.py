@@ -13,6 +13,8 @@ from mmbss.engine.errors import ConfigError
 ATTACKS = {
     'newton': dict(type='mmbss.NewtonAttack'),
     'closest': dict(type='mmbss.ClosestAttack'),
+    'segment': dict(type='mmbss.SegmentAttack'),
+    'disagreement': dict(type='mmbss.ChosenMixAttack', by='disagreement'),
     'noise': dict(type='mmbss.RandomNoiseAttack', attack=dict(type='mmbss.BSSAttack')),
     'fgsm': dict(type='mmbss.FGSMAttack', radius=40.0),
     'pgd': dict(type='mmbss.PGDAttack', radius=40.0, step_size=20.0, num_steps=3, targeted=False),

@@ -6,13 +6,16 @@ from torch import nn
 
 from mmbss.attacks import (
     BSSAttack,
+    ChosenMixAttack,
     ClosestAttack,
     FGSMAttack,
     GradientEstimationAttack,
     JSMAAttack,
     NewtonAttack,
     PGDAttack,
+    RandomMixAttack,
     RandomNoiseAttack,
+    SegmentAttack,
 )
 
 
@@ -33,6 +36,7 @@ class RefusesNoSamples(nn.Module):
     'attack',
     [
         *(BSSAttack(), NewtonAttack(), ClosestAttack()),
+        *(SegmentAttack(spread=0.1), RandomMixAttack(), ChosenMixAttack()),
         JSMAAttack(gamma=1.0),
         JSMAAttack(gamma=1.0, output='softmax'),
         FGSMAttack(),
