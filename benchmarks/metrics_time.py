@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument('--student', nargs=2, required=True, metavar=pair)
     parser.add_argument('--images', type=int, default=500)
     parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='rows whose name begins so')
     args = parser.parse_args()
     keys = ('config', 'checkpoint')
     teacher, student = (dict(zip(keys, each, strict=True)) for each in (args.teacher, args.student))
@@ -74,6 +75,8 @@ def main() -> None:
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(loader_config)
         for name, config in metric_configs(teacher).items():
+            if args.only and not name.startswith(tuple(args.only)):
+                continue
             metric = METRICS.build(config)
             seconds(metric)
             pairs = [(seconds(metric), seconds()) for _ in range(args.repeats)]
