@@ -12,7 +12,8 @@ probability, of the plain teacher. Every attack gets the same teacher, samples a
 the attacks run in turn, and times are medians relative to the published step. Rows marked fast
 attack the same teacher with BatchNorm fused, channels-last, by Winograd 4x2. Gradients and forward
 passes are a sample's: samples sent through the model over samples attacked, the forward pass of
-each gradient included.
+each gradient included. The attack between two images takes another of the samples, of the target
+class, and asks the model for their classes first; a sample without such another is not accepted.
 """
 
 import argparse
@@ -29,7 +30,14 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 import mmbss  # noqa: F401  registers the models and repairs the platform
-from mmbss.attacks import BSSAttack, ClosestAttack, LibraryAttack, NewtonAttack
+from mmbss.attacks import (
+    Attack,
+    BSSAttack,
+    ClosestAttack,
+    LibraryAttack,
+    NewtonAttack,
+    SegmentAttack,
+)
 from mmbss.attacks.functional import highest_other_logit, in_base_class, in_target_class
 from mmbss.attacks.library import ImageClassifier
 from mmbss.boundary.sampling import target_probabilities
@@ -37,15 +45,16 @@ from mmbss.distillers import Teacher
 from mmbss.engine.errors import readable_errors
 from mmbss.registry import MODELS
 
-BSS_ATTACKS: dict[str, BSSAttack] = {
+BSS_ATTACKS: dict[str, Attack] = {
     'published step': BSSAttack(),
     'damped Newton': NewtonAttack(),
     'damped Newton, third class avoided': NewtonAttack(third_class='avoid'),
     'closest': ClosestAttack(),
     'closest, third class accepted': ClosestAttack(third_class='accept'),
     'closest, third class avoided': ClosestAttack(third_class='avoid'),
+    'between two images': SegmentAttack(),
 }
-FAST_ATTACKS = ('published step', 'closest', 'closest, third class accepted')
+FAST_ATTACKS = ('published step', 'closest', 'closest, third class accepted', 'between two images')
 #: Marks the rows whose attack gets the teacher fused and channels-last.
 FAST = ', fast'
 #: Of each untargeted attack of foolbox: its row in the table, its name and its arguments.
