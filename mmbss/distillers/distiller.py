@@ -21,7 +21,7 @@ from mmbss.distillers.data_samples import (
     refuse_partly_labelled,
 )
 from mmbss.distillers.features import FeatureRecorder, deployed_outputs
-from mmbss.distillers.gradient_shares import check_shares, share_gradient
+from mmbss.distillers.gradient_shares import check_share, check_shares, share_gradient
 from mmbss.distillers.mixing import mix, take_over_mixing
 from mmbss.distillers.separate_batch_norm import add_own_layers, own_layers_of
 from mmbss.distillers.split_batch import (
@@ -429,13 +429,9 @@ def build_term(config: dict[str, Any], name: str) -> Term:
             f'{name}: {type(term).__name__} is no term: derive it from mmbss.losses.'
             'DistillationLoss, FeatureLoss or Term'
         )
-    if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
-        raise ConfigError(f'{name}: share is one of the gradient, in (0, 1), got {share}')
-    if share is not None and term.loss_weight != 1:
-        raise ConfigError(
-            f'{name}: share={share} sets the weight in every step, so loss_weight='
-            f'{term.loss_weight} would not be used: set loss_weight=1, or share=None'
-        )
+    if share is not None:
+        check_share(share, config.get('loss_weight', 1), name)
+        term.loss_weight = 1.0
     term.share = share
     return term
 

@@ -6,6 +6,7 @@ cross-entropy at temperature T a row of it is ``(q_s - q_t) / T``, with q the so
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
@@ -78,6 +79,21 @@ def as_shares(magnitudes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each magnitude as a share of their sum; 0 where all are 0."""
     total = torch.stack(list(magnitudes.values())).sum()
     return {name: torch.where(total > 0, value / total, 0.0) for name, value in magnitudes.items()}
+
+
+def check_share(share: Any, loss_weight: float, name: str) -> None:
+    """Refuse a share that is out of its range, or has a weight of the same term beside it.
+
+    Raises:
+        ConfigError: Naming the term.
+    """
+    if not (isinstance(share, int | float) and 0 < share < 1):
+        raise ConfigError(f'{name}: share is one of the gradient, in (0, 1), got {share!r}')
+    if loss_weight != 1:
+        raise ConfigError(
+            f'{name}: share={share} sets the weight in every step, so loss_weight={loss_weight} '
+            'would not be used: set loss_weight=1, or share=None'
+        )
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
