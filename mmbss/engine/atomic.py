@@ -1,12 +1,22 @@
 """Files that are either whole or not there."""
 
+import errno
+import glob
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmbss.engine.errors import ConfigError, FileError
+
 #: Ending of a file that is being written.
 PART = '.part'
+#: What the user can do something about.
+OF_THE_DISK = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO),
+)
 
 
 @contextmanager
@@ -14,7 +24,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Write a file that appears under its name only when it is complete and on the disk.
 
     A file that is there already stays as it is until then, and for good if there is an error.
-    Several processes may write the same file: the last of them wins.
+    Several processes may write the same file: the last of them wins. What killed processes have
+    left of the same file is removed first.
 
     Args:
         path: The file; missing folders are made.
@@ -23,18 +34,42 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         Where to write meanwhile: a name in the same folder, which ends in :data:`PART`.
 
     Raises:
-        OSError: If the disk is full or the file cannot be written.
+        FileError: If the disk is full or the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f'.{path.name}.{os.getpid()}{PART}')
-    path.parent.mkdir(parents=True, exist_ok=True)
+    begin = f'.{path.name}.{platform.node()}-'
+    part = path.with_name(f'{begin}{os.getpid()}{PART}')
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.glob(f'{glob.escape(begin)}*{PART}'):
+            if not is_running(other.name.removeprefix(begin).removesuffix(PART)):
+                other.unlink(missing_ok=True)
         yield part
         with part.open('rb+') as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except ConfigError:
+        raise
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        raise FileError(
+            f'{path} could not be written ({error.strerror}); what was there before is intact: '
+            'make room, or choose another place'
+        ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_running(process: str) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def remove_parts(folder: Path) -> None:

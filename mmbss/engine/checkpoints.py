@@ -7,7 +7,8 @@ from pathlib import Path
 from mmengine.fileio import LocalBackend, register_backend
 
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.errors import ConfigError, FileError
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.files import opened
 
 
 @register_backend('AtomicLocalBackend', force=True)
@@ -24,14 +25,8 @@ class AtomicLocalBackend(LocalBackend):
         Raises:
             FileError: If the disk is full or the file cannot be written.
         """
-        try:
-            with whole_file(filepath) as part:
-                part.write_bytes(obj)
-        except OSError as error:
-            raise FileError(
-                f'{filepath} could not be written ({error.strerror}); earlier checkpoints are '
-                'intact: make room or choose another --work-dir, then go on with --resume'
-            ) from error
+        with whole_file(filepath) as part:
+            part.write_bytes(obj)
 
 
 def check_intact(path: Path) -> None:
@@ -41,9 +36,12 @@ def check_intact(path: Path) -> None:
         ConfigError: If it is truncated or damaged, or no such file at all.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as (file, _), zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except ConfigError:
+        raise
+    # zipfile has several for an archive that somebody has made up
+    except Exception as error:
         raise ConfigError(f'{path} is truncated or no checkpoint ({error})') from error
     if damaged is not None:
         raise ConfigError(f'{path} is damaged (in {damaged})')

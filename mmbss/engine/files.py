@@ -1,9 +1,15 @@
 """Read files of anyone: nothing that is in them runs, and what cannot be read is named."""
 
 import hashlib
-import pickle
+import os
 import re
 import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import URLError
@@ -14,21 +20,61 @@ import numpy as np
 import torch
 
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.errors import ConfigError, FileError, MissingFileError
-from mmbss.engine.safe_globals import allow_mmengine_checkpoints
+from mmbss.engine.errors import ConfigError, FileError, MissingFileError, one_line
+from mmbss.engine.plain_pickle import tensors_of
+from mmbss.engine.torch_files import normalise, read_torch_file
 
 #: OpenMMLab names its checkpoints after the first digits of their SHA-256.
 CHECKSUM = re.compile(r'-([0-9a-f]{8})\.pth$')
 #: Seconds without an answer after which a download is given up.
 TIMEOUT = 60
+#: Arrays of more bytes than this, and so many times what they are compressed to, are an attack.
+LARGE, COMPRESSION = 1 << 30, 100
+READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file that is one, and not larger than the memory of this machine.
+
+    Args:
+        path: Path; links are followed.
+
+    Yields:
+        The file, and its bytes.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ConfigError: If it is a pipe, a device, a folder, or too large.
+    """
+    # O_NONBLOCK: not to wait until somebody writes into a pipe
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f'{path} is no file, but a folder, a pipe or a device')
+        if status.st_size > memory_size():
+            raise ConfigError(f'{path} is larger than the memory of this machine')
+        with os.fdopen(descriptor, 'rb', closefd=False) as file:
+            yield file, status.st_size
+    finally:
+        os.close(descriptor)
+
+
+def memory_size() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Content of a checkpoint; a pickle that would run code is refused.
+    """Content of a checkpoint: tensors and plain values; a pickle of anything else is refused.
 
     Args:
         source: Path or ``https://`` URL of a torch file, or of a ``.safetensors`` file.
-        map_location: See ``torch.load``; a ``.safetensors`` file is read to the CPU.
+        map_location: Device of the tensors; None stands for the CPU.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -37,50 +83,75 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
             checksum's, or would come over another protocol than https.
     """
     path = download(str(source)) if '://' in str(source) else Path(source).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f'no file {str(source)!r}')
     try:
-        content = _load(path, map_location)
+        with opened(path) as (file, size):
+            if path.suffix == '.safetensors':
+                from safetensors.torch import load
+
+                content: Any = load(file.read())
+                for tensor in content.values():
+                    normalise(tensor)
+            else:
+                content = read_torch_file(file, size)
+    except FileNotFoundError as error:
+        raise MissingFileError(f'no file {str(source)!r}') from error
     except ImportError:
         raise
     except Exception as error:
-        reason = _reason(error)
-        # torch's own messages advise to load the file with its safety switched off
-        if isinstance(error, pickle.UnpicklingError) or 'weights_only' in reason:
-            reason = 'it is no file of weights alone'
-        raise ConfigError(f'cannot read {source}: {reason}') from error
+        raise ConfigError(f'cannot read {source}: {_reason(error)}') from error
     state = content.get('state_dict', content) if isinstance(content, dict) else content
     if not isinstance(state, dict):
         raise ConfigError(f'cannot read {source}: it holds a {type(state).__name__}, no weights')
+    device = torch.device(map_location or 'cpu')
+    for tensor in tensors_of(content) if device.type != 'cpu' else ():
+        tensor.data = tensor.to(device)
     return content
 
 
-def _load(path: Path, map_location: Any) -> Any:
-    if path.suffix == '.safetensors':
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    # once more: mmengine of the onedl fork withdraws the permission after a load of its own
-    allow_mmengine_checkpoints()
-    return torch.load(path, map_location=map_location, weights_only=True)
-
-
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz`` file by their names; pickled objects are refused.
+    """Arrays of numbers and texts of an ``.npz`` file by their names.
 
     Raises:
         OSError: If the file cannot be opened.
-        ConfigError: If it is anything else, or damaged.
+        ConfigError: If it is anything else, damaged, or holds more than its size and the memory
+            of this machine allow.
     """
-    with Path(path).open('rb') as file:
+    with opened(path) as (file, size):
         try:
-            with np.lib.npyio.NpzFile(file, allow_pickle=False) as npz:
-                return {name: npz[name] for name in npz.files}
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+                total = sum(entry.file_size for entry in entries)
+                if total > memory_size() or total > max(LARGE, COMPRESSION * size):
+                    raise ValueError(f'it would fill {total / 2**30:.1f} GiB of memory')
+                return {
+                    entry.filename.removesuffix('.npy'): _read_array(archive, entry)
+                    for entry in entries
+                }
         # zipfile, zlib and NumPy each have errors of their own for damaged bytes
         except Exception as error:
             raise ConfigError(
                 f'{path} is no file of arrays, or is damaged ({_reason(error)})'
             ) from error
+
+
+def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(entry) as content:
+        read_header = READ_HEADER.get(np.lib.format.read_magic(content))
+        if read_header is None:
+            raise ValueError('it is of another version')
+        shape, by_columns, dtype = read_header(content)
+        if dtype.kind not in 'biufcUS' or not dtype.itemsize:
+            raise ValueError(f'{entry.filename} holds neither numbers nor texts, but {dtype}')
+        count = prod(shape)
+        if count * dtype.itemsize != entry.file_size - content.tell():
+            raise ValueError(f'{entry.filename} has another size than it says')
+        raw = np.empty(count * dtype.itemsize, np.uint8)
+        if content.readinto(raw.data) != len(raw):  # type: ignore[attr-defined]
+            raise ValueError(f'{entry.filename} ends early')
+        content.read(1)  # at its end zipfile compares the checksum
+    # any other byte is no bool, and torch relies on that
+    values = raw != 0 if dtype.kind == 'b' else raw.view(dtype)
+    return values.reshape(shape, order='F' if by_columns else 'C')
 
 
 def _reason(error: Exception) -> str:
@@ -107,7 +178,9 @@ def download(url: str) -> Path:
         ConfigError: If the URL, or one that it leads to, is not https, or the checksum differs.
     """
     _check_https(url)
-    file = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(url).path).name)
+    # not by its name alone, which another server's file may have too
+    key = hashlib.sha256(url.encode()).hexdigest()[:16]
+    file = Path(torch.hub.get_dir(), 'checkpoints', key, Path(urlsplit(url).path).name)
     if not file.is_file():
         with whole_file(file) as part:
             _fetch(url, part)
@@ -123,8 +196,8 @@ def _fetch(url: str, target: Path) -> None:
             target.open('wb') as file,
         ):
             shutil.copyfileobj(response, file)
-    except URLError as error:
-        raise FileError(f'cannot download {url}: {error}') from error
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        raise FileError(f'cannot download {url}: {one_line(error)}') from error
     length = response.headers.get('Content-Length')
     if length is not None and int(length) != target.stat().st_size:
         raise FileError(f'{url}: got {target.stat().st_size} of {length} bytes; try again')
@@ -142,7 +215,8 @@ def _check_checksum(url: str, file: Path) -> None:
     named = CHECKSUM.search(Path(urlsplit(url).path).name)
     if named is None:
         return
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open('rb') as content:
+        digest = hashlib.file_digest(content, 'sha256').hexdigest()
     if not digest.startswith(named[1]):
         raise ConfigError(
             f'{url}: its name says that its SHA-256 starts with {named[1]}, but that of {file} '

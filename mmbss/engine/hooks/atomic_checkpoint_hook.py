@@ -1,8 +1,9 @@
 """Checkpoints of which a kill at any moment loses none."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -12,7 +13,12 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmbss.engine.atomic import remove_parts
 from mmbss.engine.checkpoints import AtomicLocalBackend
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.finite import non_finite
+from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, last_checkpoint
 from mmbss.engine.hooks.step_seed_hook import epoch_begin
+from mmbss.engine.models import unwrap
+from mmbss.engine.repairs.history_buffers import plain
 from mmbss.registry import HOOKS
 
 
@@ -22,8 +28,14 @@ class AtomicCheckpointHook(CheckpointHook):
 
     A checkpoint appears under its name only when it is whole, an outdated one goes only when its
     successor is there, and each is stored again after its validation, so that a run that was
-    killed in between knows at the resume that a validation is due. Arguments as for mmengine's
-    hook; with a ``backend_args`` of your own, that storage must replace files atomically itself.
+    killed in between knows at the resume that a validation is due. None is written that holds NaN
+    or infinity. Only files with the names that this hook gives, in the folder of this run, are
+    removed, whatever a checkpoint that is resumed says. Arguments as for mmengine's hook; with a
+    ``backend_args`` of your own, that storage must replace files atomically itself.
+
+    Raises:
+        ConfigError: Before a training, if its weights are not finite.
+        NonFiniteError: While training, if what is to be written is not finite.
     """
 
     def __init__(
@@ -37,11 +49,21 @@ class AtomicCheckpointHook(CheckpointHook):
         if backend_args is None and '://' not in (out_dir or ''):
             backend_args = dict(backend=AtomicLocalBackend.__name__)
         super().__init__(*args, out_dir=out_dir, backend_args=backend_args, **kwargs)
-        self.stored_validation: int | None = None
+        self.is_validating = self.is_due = False
+        # such as masks of attention
+        self.infinite_buffers: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
         """Clear up what a killed run has left, and make up for its last validation."""
+        self._check_weights(runner)
+        info = runner.message_hub.runtime_info
+        outdated = self._forget_others(info)
         super().before_train(runner)
+        self._move_best_here(info)
+        if is_main_process():
+            with removal_afterwards(self.file_backend, self.out_dir, self.names):
+                for step in outdated:
+                    self.file_backend.remove(self._path(step))
         if is_main_process() and Path(self.out_dir).is_dir():
             remove_parts(Path(self.out_dir))
         if runner._resume and validation_is_due(runner):
@@ -56,26 +78,113 @@ class AtomicCheckpointHook(CheckpointHook):
             )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Store the best checkpoint and, in the last one, that it has been validated."""
+        """Store the best checkpoint."""
         runner.message_hub.update_info('last_validation', runner.iter)
-        with removal_afterwards(self.file_backend, self.out_dir):
+        self.is_validating = True
+        with removal_afterwards(self.file_backend, self.out_dir, self.names):
             super().after_val_epoch(runner, metrics)
-        stored = self.stored_validation == runner.iter
-        if self.last_ckpt == self._path_of(runner) and not stored:
+        self.is_validating = False
+
+    def after_val(self, runner: Runner) -> None:
+        """Store in the last checkpoint that it has been validated, and what hooks made of it."""
+        is_last = self.last_ckpt is not None and self.last_ckpt == self._path_of(runner)
+        if self.is_due or is_last:
+            self.is_due = False
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             self._save_checkpoint_with_step(runner, self._step_of(runner), meta)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, int]) -> None:
-        with removal_afterwards(self.file_backend, self.out_dir):
-            super()._save_checkpoint_with_step(runner, step, meta)
-        self.stored_validation = runner.message_hub.runtime_info.get('last_validation')
+        if self.is_validating:  # hooks that come later, such as early stopping, are to count first
+            self.is_due = True
+            return
+        info = runner.message_hub.runtime_info
+        before = info.get('last_ckpt')
+        try:
+            with removal_afterwards(self.file_backend, self.out_dir, self.names):
+                super()._save_checkpoint_with_step(runner, step, meta)
+        except BaseException:
+            info['last_ckpt'] = before  # which mmengine has set already
+            raise
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Refuse to write what is not finite, and leave NumPy out of it."""
+        state = {key: checkpoint[key] for key in checkpoint.keys() - {'meta', 'message_hub'}}
+        broken = [name for name in non_finite(state) if name not in self.infinite_buffers]
+        if broken:
+            raise NonFiniteError(
+                f'no checkpoint is written after iteration {runner.iter}, since {broken[0]} is not '
+                f'finite; {last_checkpoint(runner)}. Lower the learning rate, or clip the gradients'
+            )
+        checkpoint['meta'] = plain(checkpoint['meta'])
+
+    def _check_weights(self, runner: Runner) -> None:
+        """Refuse to go on from weights that are not finite; note the buffers that never were."""
+        model = unwrap(runner.model)
+        buffers = dict(model.named_buffers())
+        nan = [name for name, value in buffers.items() if value.isnan().any()]
+        broken = [*non_finite(dict(model.named_parameters())), *nan]
+        if broken:
+            raise ConfigError(
+                f'the weights to begin with are not finite (NaN or infinity in {broken[0]}): take '
+                'an earlier checkpoint'
+            )
+        self.infinite_buffers = {
+            f'{part}{name}'
+            for name in non_finite(buffers)
+            for part in ('state_dict.', 'ema_state_dict.module.')
+        }
+
+    def _forget_others(self, info: dict[str, Any]) -> list[int]:
+        """Keep what a checkpoint says of files only where it can speak of files of this hook.
+
+        Args:
+            info: What the checkpoint has stored; changed.
+
+        Returns:
+            Numbers of the checkpoints that are outdated.
+        """
+        for key in [key for key in info if key.startswith(('best_ckpt', 'best_score'))]:
+            if key.startswith('best_score'):
+                known = isinstance(info[key], int | float)
+            else:
+                info[key] = PurePath(str(info[key])).name
+                known = bool((match := self.names.fullmatch(info[key])) and match[1])
+            if not known:
+                del info[key]
+        numbers = info.pop('keep_ckpt_ids', None)
+        numbers = numbers if isinstance(numbers, list) else []
+        numbers = [number for number in numbers if type(number) is int and number >= 0]
+        if self.max_keep_ckpts <= 0:
+            return []
+        info['keep_ckpt_ids'] = numbers[-self.max_keep_ckpts :]
+        return numbers[: -self.max_keep_ckpts]
+
+    def _move_best_here(self, info: dict[str, Any]) -> None:
+        """The best checkpoint is that of this run's own folder, also where the folder is a copy."""
+        for key in [key for key in info if key.startswith('best_ckpt')]:
+            info[key] = self.file_backend.join_path(self.out_dir, info[key])
+        if self.save_best is None:
+            return
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = info.get('best_ckpt')
+        else:
+            for name in self.key_indicators:
+                self.best_ckpt_path_dict[name] = info.get(f'best_ckpt_{name}')
 
     def _step_of(self, runner: Runner) -> int:
         return runner.epoch if self.by_epoch else runner.iter
 
     def _path_of(self, runner: Runner) -> str:
-        name = self.filename_tmpl.format(self._step_of(runner))
-        return self.file_backend.join_path(self.out_dir, name)
+        return self._path(self._step_of(runner))
+
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+    @property
+    def names(self) -> re.Pattern[str]:
+        """Names of the files that this hook writes; that of a best one has a first group."""
+        number = re.sub(r'\\{.*?\\}', r'\\d+', re.escape(self.filename_tmpl))
+        return re.compile(f'(best_.+_)?{number}')
 
 
 def validation_is_due(runner: Runner) -> bool:
@@ -94,31 +203,40 @@ def validation_is_due(runner: Runner) -> bool:
     return step >= loop.val_begin and (step % loop.val_interval == 0 or step == end)
 
 
-def lies_in(path: str, folder: str) -> bool:
-    """Whether a file lies in a folder itself, not below it."""
+def is_own(path: str, folder: str, names: re.Pattern[str]) -> bool:
+    """Whether a file is a checkpoint that lies in a folder itself: no link, no folder."""
     if '://' in folder:
-        return path.startswith(folder)
-    return Path(path).resolve().parent == Path(folder).resolve()
+        parent, _, name = path.rpartition('/')
+        return parent == folder.rstrip('/') and names.fullmatch(name) is not None
+    own = Path(path).parent.resolve() == Path(folder).resolve()
+    return own and names.fullmatch(Path(path).name) is not None and is_regular(Path(path))
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is a file, and no link to one."""
+    return path.is_file() and not path.is_symlink()
 
 
 @contextmanager
-def removal_afterwards(backend: BaseStorageBackend, folder: str) -> Iterator[None]:
+def removal_afterwards(
+    backend: BaseStorageBackend, folder: str, names: re.Pattern[str]
+) -> Iterator[None]:
     """Keep every file that is to be removed until the end, and for good if there is an error.
 
-    A file that does not lie in the folder is another run's, such as the best checkpoint that the
-    checkpoint of a copied work dir, or a hostile one, names: it stays.
+    What is no checkpoint of this folder stays: the checkpoint of a copied work dir, or a hostile
+    one, may name any path.
     """
     if 'remove' in backend.__dict__:  # the outer of two does it
         yield
         return
-    removals: list[tuple[Any, str]] = []
-    # attributes of the object, which hide the methods of its class
-    backend.__dict__['remove'] = lambda path: removals.append((type(backend).remove, path))
-    backend.__dict__['rmtree'] = lambda path: removals.append((type(backend).rmtree, path))
+    removals: list[str] = []
+    # attributes of the object, which hide the methods of its class; folders are never removed
+    backend.__dict__['remove'] = lambda path: removals.append(str(path))
+    backend.__dict__['rmtree'] = lambda path: None
     try:
         yield
     finally:
         del backend.__dict__['remove'], backend.__dict__['rmtree']
-    for remove, path in removals:
-        if lies_in(str(path), folder):
-            remove(backend, path)
+    for path in removals:
+        if is_own(path, folder, names):
+            backend.remove(path)

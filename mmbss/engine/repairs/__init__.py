@@ -13,7 +13,8 @@ from mmbss.engine.repairs.openmmlab_stack import check_openmmlab_stack
 
 #: What ``repair`` of which module does something about, by the module of the library.
 REPAIRS = {
-    'torch': ('torchvision_operators', 'history_buffers'),
+    'torch': ('torchvision_operators',),
+    'mmengine.logging.message_hub': ('history_buffers',),
     'mmengine.registry': ('own_registries',),
     'mmengine.config.utils': ('config_package',),
     'mmengine.runner.checkpoint': ('checkpoint_loading',),

@@ -30,11 +30,10 @@ def load_from_local(filename: str, map_location: Any = None, **kwargs: Any) -> A
     meta = content.get('meta')
     if meta is None:
         return content
-    # whatever else answers meta['config'], such as a structured scalar of NumPy, would be run
+    # mmengine runs the text in meta['config'] as Python
     if not isinstance(meta, dict):
         raise ConfigError(f'cannot read {filename}: its meta is a {type(meta).__name__}, no dict')
-    # not pop(): an OrderedDict from a pickle may have a method of that name of its own
-    content['meta'] = {key: meta[key] for key in dict.keys(meta) if key != 'config'}
+    content['meta'] = {key: value for key, value in meta.items() if key != 'config'}
     return content
 
 

@@ -1,15 +1,87 @@
-"""Let ``torch.load(weights_only=True)`` read the checkpoints that mmengine writes.
+"""Keep the histories of the logged values as plain tensors in checkpoints.
 
-Cause: torch >= 2.6 refuses classes it does not know, and mmengine 0.10 stores its
-``HistoryBuffer`` of NumPy arrays in every checkpoint (mmengine #1655), so ``--resume``,
-``load_from`` and ``get_model`` fail.
+Cause: mmengine 0.10 stores its ``HistoryBuffer`` of NumPy arrays in every checkpoint (mmengine
+#1655). torch >= 2.6 refuses to read it, and a file that may name NumPy can read and forge memory.
 """
 
+import functools
+from collections import OrderedDict
 from typing import Any
 
-from mmbss.engine.safe_globals import allow_mmengine_checkpoints
+from mmbss.engine.errors import ConfigError
+
+#: What mmengine keeps as ``_<name>``.
+COLUMNS = ('log_history', 'count_history')
 
 
-def repair(torch: Any) -> None:
-    """Allow what is in them, and nothing else."""
-    allow_mmengine_checkpoints()
+def repair(module: Any) -> None:
+    """Replace what ``MessageHub`` stores of itself, and take both kinds back."""
+    hub, buffer = module.MessageHub, module.HistoryBuffer
+    store, load = hub.state_dict, hub.load_state_dict
+
+    @functools.wraps(store)
+    def state_dict(self: Any) -> dict[str, Any]:
+        state = store(self)
+        for name, history in state['log_scalars'].items():
+            state['log_scalars'][name] = to_plain(history)
+        state['runtime_info'] = plain(state['runtime_info'])
+        return state
+
+    @functools.wraps(load)
+    def load_state_dict(self: Any, state: Any) -> None:
+        if isinstance(state, dict) and isinstance(state.get('log_scalars'), dict):
+            histories = {
+                name: from_plain(history, buffer) if isinstance(history, dict) else history
+                for name, history in state['log_scalars'].items()
+            }
+            state = dict(state, log_scalars=histories)
+        load(self, state)
+
+    hub.state_dict, hub.load_state_dict = state_dict, load_state_dict
+
+
+def to_plain(history: Any) -> dict[str, Any]:
+    """Two tensors of one dimension, values and counts, and the number of them that is kept."""
+    columns = {name: plain(getattr(history, f'_{name}')) for name in COLUMNS}
+    return dict(columns, max_length=history.max_length)
+
+
+def from_plain(history: dict[str, Any], buffer: Any) -> Any:
+    """A ``HistoryBuffer`` with a copy of the values.
+
+    Raises:
+        ConfigError: If it is no history.
+    """
+    import torch
+
+    columns: list[Any] = [history.get(name) for name in COLUMNS]
+    fits = all(
+        isinstance(column, torch.Tensor)
+        and column.ndim == 1
+        and column.dtype in (torch.float64, torch.float32, torch.int64, torch.bool)
+        for column in columns
+    )
+    limit = history.get('max_length')
+    fits = fits and len(columns[0]) == len(columns[1]) and type(limit) is int and limit > 0
+    if not fits:
+        raise ConfigError('a history of logged values in the checkpoint is damaged')
+    result = buffer(max_length=limit)
+    result._log_history, result._count_history = (column.cpu().numpy().copy() for column in columns)
+    return result
+
+
+def plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy, in whatever they are, as those of Python and as tensors."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy()) if value.dtype.kind in 'biuf' else value.tolist()
+    if type(value) in (list, tuple, set):
+        return type(value)(map(plain, value))
+    if isinstance(value, dict):
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((plain(key), plain(part)) for key, part in value.items())
+    return value

@@ -5,7 +5,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mmbss.engine.hooks import FiniteLossHook
-from mmbss.engine.hooks.finite_loss_hook import NonFiniteLossError
+from mmbss.engine.hooks.finite_loss_hook import NonFiniteError
 from mmbss.registry import HOOKS
 
 
@@ -53,7 +53,7 @@ def weights(runner):
 
 def test_the_run_stops_with_iteration_parts_and_last_checkpoint(run, tmp_path):
     runner = run([8])
-    with pytest.raises(NonFiniteLossError) as error:
+    with pytest.raises(NonFiniteError) as error:
         runner.train()
     message = str(error.value)
     assert 'not finite in iteration 9 (epoch 2): loss inf' in message
@@ -65,7 +65,7 @@ def test_the_run_stops_with_iteration_parts_and_last_checkpoint(run, tmp_path):
 
 
 def test_before_the_first_checkpoint_that_is_said(run):
-    with pytest.raises(NonFiniteLossError, match='no checkpoint has been written yet'):
+    with pytest.raises(NonFiniteError, match='no checkpoint has been written yet'):
         run([0]).train()
 
 
@@ -81,7 +81,7 @@ def test_an_update_may_be_left_out(run):
 
 
 def test_too_many_in_a_row_stop_the_run(run):
-    with pytest.raises(NonFiniteLossError, match=r'in iteration 6 .*for the 3\. time in a row'):
+    with pytest.raises(NonFiniteError, match=r'in iteration 6 .*for the 3\. time in a row'):
         run([1, 3, 4, 5], action='skip', patience=3).train()
 
 

@@ -1,98 +1,105 @@
-import os
-import pickle
+import io
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MessageHub
 
-from mmbss.engine.repairs import history_buffers
-
-
-def history():
-    return HistoryBuffer([1.0, 2.0], [1, 1])
+from mmbss.engine.files import read_checkpoint
+from mmbss.engine.repairs.history_buffers import from_plain, plain
 
 
-def test_mmengines_checkpoints_are_read_with_weights_only(tmp_path):
-    content = dict(
-        state_dict={'a': torch.ones(2)},
-        message_hub=dict(log_scalars=dict(loss=history()), runtime_info=dict(x=np.float64(1.5))),
-        other=[np.arange(3), np.int64(4), np.zeros(2)],
+def mmengines_state():
+    """What mmengine stores without the repair."""
+    history = HistoryBuffer([1.0, 2.5], [1, 2], max_length=10)
+    return dict(
+        log_scalars=dict(loss=history),
+        runtime_info=dict(best_score=np.float64(1.5), iter=3),
+        resumed_keys=dict(loss=True, best_score=True, iter=True),
     )
-    torch.save(content, tmp_path / 'epoch.pth')
-    read = torch.load(tmp_path / 'epoch.pth', weights_only=True)
-    assert read['message_hub']['log_scalars']['loss'].current() == 2.0
-    assert read['message_hub']['runtime_info']['x'] == 1.5
-    np.testing.assert_array_equal(read['other'][0], np.arange(3))
 
 
-def test_checkpoints_written_under_numpy_1_are_read(tmp_path):
-    torch.save(dict(loss=history()), tmp_path / 'new.pth')
-    with (
-        zipfile.ZipFile(tmp_path / 'new.pth') as new,
-        zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old,
-    ):
-        for name in new.namelist():
-            content = new.read(name)
-            if name.endswith('data.pkl'):
-                assert b'numpy._core.multiarray' in content
-                content = content.replace(b'numpy._core.multiarray', b'numpy.core.multiarray')
-            old.writestr(name, content)
-    assert torch.load(tmp_path / 'old.pth', weights_only=True)['loss'].current() == 2.0
+def hub(name):
+    result = MessageHub.get_instance(name)
+    result._log_scalars.clear()
+    result._runtime_info.clear()
+    return result
 
 
-def test_without_the_repair_they_are_refused(tmp_path):
-    torch.save(dict(loss=history()), tmp_path / 'epoch.pth')
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        with pytest.raises(pickle.UnpicklingError):
-            torch.load(tmp_path / 'epoch.pth', weights_only=True)
-        history_buffers.repair(torch)
-        torch.load(tmp_path / 'epoch.pth', weights_only=True)
-    finally:
-        torch.serialization.add_safe_globals(allowed)
+def check(hub):
+    values, counts = hub.log_scalars['loss'].data
+    np.testing.assert_array_equal(values, [1.0, 2.5])
+    np.testing.assert_array_equal(counts, [1, 2])
+    assert hub.log_scalars['loss'].max_length == 10
+    hub.update_scalar('loss', 4.0)
+    assert hub.log_scalars['loss'].mean(1) == 4.0
+    assert type(hub.get_info('best_score')) is float
 
 
-class CallsSystem:
-    def __reduce__(self):
-        return os.system, ('true',)
+def test_a_hub_is_stored_without_numpy_and_restored(tmp_path):
+    first = hub('first')
+    first.load_state_dict(mmengines_state())
+    torch.save(dict(message_hub=first.state_dict()), tmp_path / 'a.pth')
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / 'a.pth') == []
+    for state in (torch.load(tmp_path / 'a.pth'), read_checkpoint(tmp_path / 'a.pth')):
+        second = hub('second')
+        second.load_state_dict(state['message_hub'])
+        check(second)
+    assert first.state_dict()['runtime_info']['best_score'] == 1.5
 
 
-def test_anything_else_stays_refused(tmp_path):
-    torch.save(dict(a=CallsSystem()), tmp_path / 'evil.pth')
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(tmp_path / 'evil.pth', weights_only=True)
-
-
-class LooksUp:
-    def __init__(self, owner, name):
-        self.arguments = owner, name
-
-    def __reduce__(self):
-        return getattr, self.arguments
-
-
-class CallsEval:
-    """Calls ``eval`` by way of a function of torch that every checkpoint may call."""
-
-    def __reduce__(self):
-        look_up = LooksUp(LooksUp(getattr, '__self__'), 'eval')
-        return torch._tensor._rebuild_from_type_v2, (look_up, torch.Tensor, ('1 / 0',), {})
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize('module', [b'numpy._core.multiarray', b'numpy.core.multiarray'])
+def test_what_mmengine_stored_before_is_read(tmp_path, module, legacy):
+    """NumPy 1 and 2 give their functions other names."""
+    content = io.BytesIO()
+    state = dict(message_hub=mmengines_state(), state_dict=dict(a=torch.ones(2)))
+    torch.save(state, content, _use_new_zipfile_serialization=not legacy)
+    content.seek(0)
+    path = tmp_path / 'a.pth'
+    if legacy:
+        path.write_bytes(content.read().replace(b'numpy._core.multiarray', module))
+    else:
+        with zipfile.ZipFile(content) as old, zipfile.ZipFile(path, 'w') as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name).replace(b'numpy._core.multiarray', module))
+    read = hub('third')
+    read.load_state_dict(read_checkpoint(path)['message_hub'])
+    np.testing.assert_array_equal(read.log_scalars['loss'].data[0], [1.0, 2.5])
+    assert read.get_info('best_score') == 1.5
+    check(read)
 
 
 @pytest.mark.parametrize(
-    'content',
+    'change',
     [
-        CallsEval(),
-        LooksUp(getattr, '__self__'),
-        LooksUp(HistoryBuffer, 'update'),
-        LooksUp(np.ndarray, 'mean'),
+        dict(log_history=torch.zeros(1)),
+        dict(log_history=torch.zeros(2, 1)),
+        dict(log_history=[1.0, 2.0]),
+        dict(count_history=None),
+        dict(count_history=torch.zeros(2, dtype=torch.complex64)),
+        dict(max_length=None),
+        dict(max_length=0),
+        dict(max_length='9'),
     ],
-    ids=['eval', 'builtins', 'update', 'ndarray'],
 )
-def test_no_other_attribute_is_looked_up(tmp_path, content):
-    torch.save(dict(a=content), tmp_path / 'evil.pth')
-    with pytest.raises(pickle.UnpicklingError, match='may not look up'):
-        torch.load(tmp_path / 'evil.pth', weights_only=True)
+def test_a_damaged_history_is_refused(change):
+    history = dict(log_history=torch.zeros(2), count_history=torch.ones(2), max_length=9)
+    assert len(from_plain(history, HistoryBuffer).data[0]) == 2
+    with pytest.raises(ValueError, match='is damaged'):
+        from_plain(dict(history, **change), HistoryBuffer)
+
+
+def test_numpy_becomes_plain_wherever_it_is():
+    value = plain(dict(a=[np.int64(3), (np.arange(2),)], b={np.str_('x')}, c=np.array(['y'])))
+    assert type(value['a'][0]) is int
+    assert torch.equal(value['a'][1][0], torch.arange(2))
+    assert [type(item) for item in value['b']] == [str]
+    assert value['c'] == ['y']
+
+
+def test_a_history_keeps_its_own_copy():
+    stored = dict(log_history=torch.zeros(2), count_history=torch.ones(2), max_length=9)
+    from_plain(stored, HistoryBuffer).data[0][:] = 5
+    assert not stored['log_history'].any()

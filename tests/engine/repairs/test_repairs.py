@@ -31,10 +31,8 @@ from mmengine.runner import Runner
 assert Runner.resume.__wrapped__
 """,
     'history_buffers': """
-import torch
-assert 'mmengine.logging.history_buffer.HistoryBuffer' in {
-    f'{each.__module__}.{each.__name__}' for each in torch.serialization.get_safe_globals()
-    if isinstance(each, type)}
+from mmengine.logging import MessageHub
+assert MessageHub.state_dict.__wrapped__ and MessageHub.load_state_dict.__wrapped__
 """,
     'negative_hue': """
 import mmcv, numpy
