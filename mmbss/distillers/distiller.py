@@ -150,7 +150,8 @@ class Distiller(ImageClassifier):
             losses, logits = self.classify(self.extract_feat(inputs), data_samples)
             return losses | self._shared(losses, dict(loss_cls=[logits]))
         asked = self.ask_teacher(inputs, data_samples, terms)
-        if inputs is not unmixed[0] and any(term.needs_unmixed for term in terms.values()):
+        needs_unmixed = any(term.needs_unmixed for term in terms.values())
+        if needs_unmixed and not torch.equal(inputs, unmixed[0]):
             asked = replace(asked, unmixed=self.ask_teacher(*unmixed, {}))
         brought = {name: term.bring(asked) for name, term in terms.items()}
         further = [each.inputs for each in brought.values() if each is not None]

@@ -38,15 +38,16 @@ def mix(
     Args:
         augments: What :func:`take_over_mixing` gives.
         inputs: (N, C, H, W).
-        data_samples: N samples, whose ``gt_score`` is mixed too; they stay as they are.
+        data_samples: N samples, whose ``gt_score`` is mixed too.
 
     Returns:
-        Images and samples; ``inputs`` itself where this batch was not to be mixed.
+        Images and samples; those that were given stay as they are.
     """
+    images = inputs.clone()  # CutMix works in place
     if not has_labels(data_samples):
-        return augments(inputs, inputs.new_zeros(len(inputs), 1))[0], data_samples
+        return augments(images, images.new_zeros(len(images), 1))[0], data_samples
     scores = torch.stack([sample.gt_score for sample in data_samples])
-    mixed, scores = augments(inputs, scores)
+    mixed, scores = augments(images, scores)
     samples = [copy.copy(sample) for sample in data_samples]
     for sample, score in zip(samples, scores, strict=True):
         sample.set_gt_score(score)
