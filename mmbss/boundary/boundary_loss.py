@@ -125,6 +125,11 @@ class BoundaryLoss(Term):
                 "student_input='base' with teacher_answer='base' is distillation of clean samples, "
                 "in which the boundary has no part: set one of them to 'boundary'"
             )
+        if teacher_says == 'class' and teacher_answer == 'base':
+            raise ConfigError(
+                "teacher_answer='base' takes the teacher's logits, of which teacher_says='class' "
+                "knows none: set teacher_says='logits'"
+            )
         if not asks_student and base_samples == 'disagreement':
             raise ConfigError(
                 f"base_samples='disagreement' looks at the student's answers, "

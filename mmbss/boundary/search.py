@@ -185,7 +185,12 @@ def find_boundary_samples(
     statistics['queries'] = network.statistic(inputs)
     logits = result.logits
     if teacher_says == 'class':
-        logits = boundary_logits(base, result.target, logits.shape[1])
+        # a rejected sample has one class alone
+        decision = logits.argmax(dim=1)
+        other = torch.where(result.success, result.target, decision)
+        logits = boundary_logits(
+            torch.where(result.success, base, decision), other, logits.shape[1]
+        )
     kept = result.success if train_on == 'accepted' else torch.ones_like(result.success)
     return BoundarySamples(
         inputs=result.samples[kept],

@@ -64,12 +64,10 @@ def check_search(
             f'{target_class!r}'
         )
     if teacher_says == 'class':
-        check_decisions_suffice(attack, base_samples, pairing, train_on)
+        check_decisions_suffice(attack, base_samples, pairing)
 
 
-def check_decisions_suffice(
-    attack: Attack, base_samples: str, pairing: str | None, train_on: str
-) -> None:
+def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | None) -> None:
     """Refuse what takes more than the teacher's decisions.
 
     Raises:
@@ -82,8 +80,6 @@ def check_decisions_suffice(
         raise ConfigError(f"{known}: set base_samples to 'random' or 'all'")
     if pairing in ('nearest', 'confused'):
         raise ConfigError(f"{known}: set pairing to 'random'")
-    if train_on == 'all':
-        raise ConfigError(f"{known}, and none at rejected samples: set train_on='accepted'")
 
 
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -146,6 +146,15 @@ def test_with_decisions_alone_the_two_classes_at_the_boundary_are_equal(inputs, 
     assert expected.statistics['samples'] == found.statistics['samples']
 
 
+def test_with_decisions_alone_a_rejected_sample_has_one_class(inputs):
+    labels = (Service()(inputs).argmax(dim=1) + 1) % CLASSES
+    settings = dict(base_class='label', candidates='all', teacher_says='class', train_on='all')
+    found = search(Service(), inputs, labels, SegmentAttack(), **settings)
+    decisions = Service()(found.inputs).argmax(dim=1)
+    assert torch.equal(found.inputs, inputs[found.rows]), 'they do not start in their base class'
+    assert torch.equal(found.teacher_logits == 0, torch.eye(CLASSES)[decisions] == 1)
+
+
 def test_the_student_is_asked_where_the_attack_wants_it(inputs):
     teacher, attack = Service(), ChosenMixAttack('disagreement')
     found = search(teacher, inputs, None, attack, ask_student=lambda points: teacher(-points))
@@ -174,7 +183,6 @@ def test_a_teacher_in_training_mode_is_refused(inputs):
         (dict(teacher_says='words'), "teacher_says must be 'logits' or 'class'"),
         (dict(teacher_says='class', attack=RandomMixAttack()), 'SegmentAttack'),
         (dict(teacher_says='class', pairing='nearest'), "set pairing to 'random'"),
-        (dict(teacher_says='class', train_on='all'), "train_on='accepted'"),
         (dict(teacher_says='class', base_samples='disagreement'), "'random' or 'all'"),
     ],
 )
