@@ -17,6 +17,7 @@ from mmbss.distillers.logit_cache import LogitCache
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_checkpoint
+from mmbss.engine.fingerprint import weights_digest
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
 
@@ -65,7 +66,8 @@ class Teacher(nn.Module):
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.network = MODELS.build(copy.deepcopy(model_config))
         check_single_label_logits(self.network, 'teacher')
-        load_weights(self.network, checkpoint)
+        self.classes = load_weights(self.network, checkpoint)
+        self.digest = weights_digest(self.network.state_dict())  # before it is accelerated
         self.requires_grad_(False)
         super().train(False)
         self.acceleration = acceleration or {}
@@ -157,12 +159,15 @@ class Teacher(nn.Module):
         return self.logits(self.from_student(inputs))
 
 
-def load_weights(model: nn.Module, checkpoint: str) -> None:
+def load_weights(model: nn.Module, checkpoint: str) -> Any:
     """Load a checkpoint whose keys and shapes must all match.
 
     Args:
         model: The model to fill.
         checkpoint: Path or URL of a file with a state dict, on its own or as ``state_dict``.
+
+    Returns:
+        Names of the classes that the checkpoint was trained on, None where it does not say them.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -186,6 +191,9 @@ def load_weights(model: nn.Module, checkpoint: str) -> None:
     broken = [key for key, value in model.state_dict().items() if not value.isfinite().all()]
     if broken:
         raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
+    meta = content.get('meta')
+    of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    return of_data.get('classes') if isinstance(of_data, dict) else None
 
 
 def _normalisation(preprocessor: nn.Module) -> Normalisation:

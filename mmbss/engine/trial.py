@@ -1,34 +1,61 @@
-"""Try a model on two training samples, so that what does not fit shows before the training."""
+"""Try what a training does on a few images, so that what does not fit shows before it begins."""
 
-from contextlib import suppress
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from mmengine.runner import BaseLoop, Runner
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmbss.engine.config_checks.data_pixels import (
+    CHANGES_INPUTS,
+    check_bounds,
+    check_channels,
+    check_untouched,
+)
+from mmbss.engine.config_checks.data_sides import (
+    Side,
+    as_names,
+    compare_sides,
+    doubts,
+    side_of,
+)
 from mmbss.engine.errors import ConfigError, is_of_input, one_line
-from mmbss.engine.models import evaluation_mode, unwrap
+from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
-
-#: Settings on which the shapes depend.
-SHAPES = dict(
-    backbone=('in_channels', 'in_features', 'img_size', 'out_indices'),
-    neck=('in_channels',),
-    head=('in_channels', 'num_classes'),
+from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
+from mmbss.engine.trial_evaluation import (
+    Evaluation,
+    check_wanted,
+    find_evaluations,
+    try_evaluation,
 )
 
-#: Larger datasets that name no classes are not searched for labels.
-MOST_LABELS = 20_000
+#: Settings on which it depends whether images pass.
+SETTINGS = dict(
+    backbone=('in_channels', 'in_features', 'img_size', 'out_indices'),
+    neck=('in_channels',),
+    head=('type', 'in_channels', 'num_classes', 'distillation', 'loss'),
+)
 
 
 def try_training(runner: Runner) -> None:
-    """Refuse a training without data, or whose samples do not pass through the model.
+    """Refuse a training without data, or one that would fail later.
 
-    Nothing is learnt, and random numbers are drawn as if this had not been called. A model with
-    a method ``try_terms(inputs, data_samples)``, such as a distiller, tries the rest of what it
-    does with a batch itself. Of models that are no image classifiers the data alone are tried.
+    The first and last images of training, validation and test data pass their pipelines, those of
+    the training the model in training mode, forward and backward, in as few or as odd numbers as
+    its batches have, and those of the validation every metric. What the data, the student and the
+    teacher say of classes and pixels is compared.
+
+    Nothing is learnt: weights, statistics of BatchNorm, modes and random numbers are afterwards
+    as if this had not been called. A model with a method ``try_terms(inputs, data_samples)``, such
+    as a distiller, gives all losses itself, also those of weight 0. Of models that are no image
+    classifiers the data alone are tried.
 
     Raises:
         ConfigError: With what does not fit.
@@ -46,81 +73,128 @@ def try_training(runner: Runner) -> None:
             'set drop_last=False, or correct train_dataloader.dataset'
         )
     model = unwrap(runner.model)
-    with unchanged_randomness(), torch.no_grad(), evaluation_mode(model):
-        data = read_samples(model, loader)
-        if not isinstance(model, ImageClassifier) or not model.head:
-            return
-        for name in ('train', 'val'):
-            loop = getattr(runner, f'_{name}_loop')
-            if isinstance(loop, BaseLoop):
-                classes = runner.cfg.model.get('head', {}).get('num_classes')
-                check_labels(loop.dataloader.dataset, classes, f'{name}_dataloader.dataset')
-        check_forward(model, data['inputs'], runner.cfg.model)
-        if hasattr(model, 'try_terms'):
-            model.try_terms(data['inputs'], data['data_samples'])
+    is_tried = isinstance(model, ImageClassifier) and bool(model.head)
+    with unchanged_randomness(), unchanged(model):
+        evaluations = find_evaluations(runner)
+        if is_tried:
+            compare_classes(runner, model, evaluations)
+        for size in batch_sizes(loader):
+            rows = edge_rows(len(loader.dataset), size)
+            _, data = read_batch(loader, rows, model, 'train_dataloader', training=True)
+            if is_tried:
+                check_images(model, data['inputs'])
+                try_learning(runner, model, data['inputs'], data['data_samples'])
+        for each in evaluations if is_tried else ():
+            try_evaluation(runner, model.eval(), each)
+            if each.where == 'val':
+                check_wanted(runner, each)
 
 
-def read_samples(model: Any, loader: Any) -> Any:
-    """Two samples as the model gets them.
+def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation]) -> None:
+    """Refuse data and networks that speak of different classes, and log what may be wrong."""
+    sides = [
+        side_of(runner.train_dataloader.dataset, 'train_dataloader.dataset'),
+        *(side_of(each.loader.dataset, f'{each.where}_dataloader.dataset') for each in evaluations),
+        Side('model.teacher.checkpoint', as_names(getattr(teacher_of(model), 'classes', None))),
+    ]
+    counts = (getattr(part, 'num_classes', None) for part in (model.head, model.backbone))
+    compare_sides(sides, next((count for count in counts if isinstance(count, int)), None))
+    for doubt in doubts(sides):
+        runner.logger.warning(doubt)
 
-    Raises:
-        ConfigError: If they cannot be read, or put into one batch.
-    """
+
+def check_images(model: Any, inputs: Tensor) -> None:
+    """Refuse images that are not those that a teacher, or a search for samples, was made for."""
+    teacher = teacher_of(model)
+    if teacher is None:
+        return
+    check_channels(teacher, inputs)
+    check_untouched(teacher.logits, teacher.from_student(inputs), 'model.teacher')
+    for name, term in model.loss_modules.items():
+        if hasattr(term, 'attack'):
+            check_bounds(term, teacher, inputs, f'model.losses.{name}')
+
+
+def teacher_of(model: Any) -> Any:
+    """The teacher of a distiller; None of other models."""
+    teacher = getattr(model, 'teacher', None)
+    return teacher if hasattr(teacher, 'from_student') else None
+
+
+def try_learning(runner: Runner, model: Any, inputs: Tensor, data_samples: list[Any]) -> None:
+    """Refuse images that do not pass through a model in training, forward or backward."""
+    given = inputs.clone()
     try:
-        samples = [loader.dataset[index] for index in range(min(2, len(loader.dataset)))]
-        if isinstance(samples[0], dict) and 'inputs' not in samples[0]:
+        with mixed_precision(runner):
+            losses = getattr(model.train(), 'try_terms', model.loss)(inputs, data_samples)
+        loss, _ = BaseModel.parse_losses(model, losses)
+        if not loss.requires_grad:
             raise ConfigError(
-                'train_dataloader.dataset.pipeline hands no inputs to the model, but '
-                f"{', '.join(samples[0])}: add dict(type='PackInputs') at its end"
+                'model: no parameter of it learns, since none has a gradient: correct frozen_stages'
             )
-        return model.data_preprocessor(loader.collate_fn(samples), training=True)
-    except Exception as error:  # transforms and collate functions raise anything
+        loss.backward()
+    except Exception as error:  # any layer or loss may refuse them in its own way
         if isinstance(error, ConfigError) or not is_of_input(error):
             raise
-        raise ConfigError(
-            'train_dataloader.dataset: its first two samples make no batch '
-            f'({type(error).__name__}: {one_line(error)}): correct its paths or pipeline, or the '
-            'data_preprocessor'
-        ) from error
+        raise ConfigError(refusal(runner, inputs, data_samples, reason_of(error))) from error
+    if teacher_of(model) is not None and not torch.equal(given, inputs):
+        raise ConfigError(f'model {CHANGES_INPUTS}')
 
 
-def check_labels(dataset: Any, count: int | None, where: str) -> None:
-    """Refuse labels beyond the classes of the model.
-
-    Args:
-        dataset: Any; where it names its classes, the labels are taken to be theirs.
-        count: Classes of the model; None where that is not said.
-        where: Path of the dataset in the config.
-    """
-    names = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    needed = 0
-    if isinstance(names, (list, tuple)):
-        needed = len(names)
-    elif len(dataset) <= MOST_LABELS and hasattr(dataset, 'get_gt_labels'):
-        with suppress(TypeError, ValueError):  # several labels a sample
-            needed = 1 + max(map(int, dataset.get_gt_labels()), default=-1)
-    if count is not None and needed > count:
-        raise ConfigError(
-            f'model.head.num_classes={count} is too few for the {needed} classes of {where}: set '
-            f'model.head.num_classes={needed}'
+def refusal(runner: Runner, inputs: Tensor, data_samples: list[Any], reason: str) -> str:
+    """What to say of images that do not pass."""
+    config = runner.cfg
+    if len(inputs) == 1:
+        size = runner.train_dataloader.batch_size
+        return (
+            f'train_dataloader.batch_size={size} leaves a batch of one image, which does not pass '
+            f'the model in training ({reason}): set train_dataloader.drop_last=True, or take '
+            'another batch_size'
         )
+    given = [
+        f'model.{part}.{key}={config.model[part][key]}'
+        for part, keys in SETTINGS.items()
+        for key in keys
+        if key in (config.model.get(part) or ())
+    ]
+    if not any('gt_label' in each or 'gt_score' in each for each in data_samples):
+        given = ['train_dataloader.dataset, whose images have no labels']
+    shape = ', '.join(map(str, inputs.shape[1:]))
+    return (
+        f'model: images of shape ({shape}) do not pass in training ({reason}): correct '
+        f'{", ".join(given) or "it"} or the images'
+    )
 
 
-def check_forward(model: ImageClassifier, inputs: Tensor, config: dict[str, Any]) -> None:
-    """Refuse images that do not pass through the model."""
+def reason_of(error: BaseException) -> str:
+    """What an error says; of one that says nothing, the line of code that raised it."""
+    line = traceback.extract_tb(error.__traceback__)[-1].line
+    return f'{type(error).__name__}: {one_line(error) if str(error) else line}'
+
+
+def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
+    """What a training step of the runner passes the model in; some have no optimizer yet."""
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper):
+        return nullcontext()
+    return wrapper.optim_context(runner.model)
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Leave modes, buffers and gradients of a model afterwards as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
     try:
-        model(inputs)
-    except Exception as error:  # any layer may refuse them in its own way
-        if not is_of_input(error):
-            raise
-        given = [
-            f'model.{part}.{key}={config[part][key]}'
-            for part, keys in SHAPES.items()
-            for key in keys
-            if key in (config.get(part) or ())
-        ]
-        shape = ', '.join(map(str, inputs.shape[1:]))
-        raise ConfigError(
-            f'model: images of shape ({shape}) do not pass ({type(error).__name__}: '
-            f'{one_line(error)}): correct {", ".join(given) or "it"} or the images'
-        ) from error
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        with torch.no_grad():
+            for buffer, content in buffers:
+                buffer.copy_(content)

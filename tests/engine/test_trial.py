@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial import try_training
+from mmbss.engine.trial_data import batch_sizes
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_labels_beyond_the_classes_are_refused(runner, tmp_path):
     data = dict(type='mmbss.ArrayDataset', data_file=str(file))
     runner = runner()
     runner._train_dataloader['dataset'] = data
-    with pytest.raises(ValueError, match=r'num_classes=10 is too few .* set .*num_classes=12'):
+    with pytest.raises(ValueError, match=r'labels 0 to 11, .* set .*num_classes=12'):
         try_training(runner)
 
 
@@ -135,14 +137,15 @@ def test_a_bug_keeps_its_traceback(runner, bug, monkeypatch):
         try_training(runner)
 
 
-def test_a_model_tries_its_terms_itself(runner, monkeypatch):
+def test_a_model_tries_its_terms_itself_in_training_mode(runner, monkeypatch):
     runner = runner()
     tried = []
 
     def try_terms(inputs, data_samples):
-        assert not runner.model.training
-        assert not torch.is_grad_enabled()
+        assert runner.model.training
+        assert torch.is_grad_enabled()
         tried.append((inputs.shape, len(data_samples)))
+        return runner.model.loss(inputs, data_samples)
 
     monkeypatch.setattr(runner.model, 'try_terms', try_terms, raising=False)
     try_training(runner)
@@ -162,3 +165,113 @@ def test_labels_of_several_classes_are_left_alone(runner, monkeypatch):
     monkeypatch.setattr(type(dataset), 'metainfo', {})
     monkeypatch.setattr(type(dataset), 'get_gt_labels', lambda self: [[1, 2], [3]])
     try_training(runner)
+
+
+# ---------------------------------------------------------------- as in training
+
+
+@pytest.mark.parametrize(
+    ('batch_size', 'count', 'sizes'),
+    [
+        (64, 192, [2]),
+        (13, 192, [3, 2]),
+        (13, 300, [3, 1]),
+        (1, 5, [1]),
+        (64, 66, [2]),
+        (64, 67, [2, 3]),
+    ],
+    ids=str,
+)
+def test_batches_of_one_and_odd_ones_are_tried_where_there_are_any(
+    runner, batch_size, count, sizes, monkeypatch
+):
+    runner = runner()
+    runner._train_dataloader['dataset']['indices'] = count
+    runner._train_dataloader['batch_size'] = batch_size
+    tried = []
+    loss = runner.model.loss
+    monkeypatch.setattr(runner.model, 'loss', lambda x, y: tried.append(len(x)) or loss(x, y))
+    try_training(runner)
+    assert tried == sizes
+    runner.train_dataloader.sampler  # noqa: B018 - is not used up
+    assert batch_sizes(runner.train_dataloader) == sizes
+
+
+def test_a_training_without_end_has_no_last_batch(runner):
+    runner = runner()
+    runner._train_dataloader.update(batch_size=5, sampler=dict(type='InfiniteSampler'))
+    assert batch_sizes(runner.train_dataloader) == [3]
+
+
+@pytest.mark.parametrize('batch_size', [191, 1])
+def test_a_batch_of_one_that_batch_norm_refuses_is_refused_before(
+    make_runner, resnet_config, batch_size
+):
+    model = resnet_config()
+    model['neck'] = [
+        dict(type='GlobalAveragePooling'),
+        dict(
+            type='LinearNeck', in_channels=8, out_channels=8, gap_dim=0, norm_cfg=dict(type='BN1d')
+        ),
+    ]
+    runner = make_runner(model, epochs=1)
+    runner._train_dataloader['batch_size'] = batch_size
+    with pytest.raises(
+        ConfigError, match=rf'batch_size={batch_size} .*of one image.*drop_last=True'
+    ):
+        try_training(runner)
+    runner = make_runner(model, epochs=1)
+    runner._train_dataloader.update(batch_size=191, drop_last=True)
+    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    try_training(runner)
+    after = runner.model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in runner.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ('head', 'message'),
+    [
+        (
+            dict(type='LeViTClsHead', in_channels=8, distillation=True),
+            r'NotImplementedError.*model\.head\.distillation=True',
+        ),
+        (
+            dict(loss=dict(type='CrossEntropyLoss', use_sigmoid=True)),
+            r'AssertionError: assert .*dim.*use_sigmoid',
+        ),
+        (
+            dict(loss=dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0])),
+            r'weight.*class_weight',
+        ),
+        (
+            dict(loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=3)),
+            r'num_classes',
+        ),
+        (
+            dict(type='EfficientFormerClsHead', in_channels=8, distillation=True),
+            r'NotImplementedError.*distillation=True',
+        ),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_what_fails_in_training_alone_is_refused_before(make_runner, resnet_config, head, message):
+    model = resnet_config()
+    model['head'].update(head)
+    with pytest.raises(ConfigError, match=message):
+        try_training(make_runner(model, epochs=1))
+
+
+def test_mixed_labels_of_another_number_of_classes_are_refused(make_runner, resnet_config):
+    model = resnet_config(train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)))
+    runner = make_runner(model, epochs=1)
+    runner.model.data_preprocessor.num_classes = 12
+    with pytest.raises(ConfigError, match=r'RuntimeError|AssertionError'):
+        try_training(runner)
+
+
+def test_a_model_of_which_nothing_learns_is_refused(runner):
+    runner = runner()
+    runner.model.requires_grad_(False)
+    with pytest.raises(ConfigError, match='no parameter of it learns'):
+        try_training(runner)

@@ -1,0 +1,69 @@
+import mmcv
+import numpy as np
+import pytest
+
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.trial import try_training
+
+LOAD = [dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='PackInputs')]
+
+
+@pytest.fixture
+def runner(make_runner, resnet_config, run_settings, tmp_path):
+    """A runner that trains and validates on six images, whose sizes may differ."""
+
+    def make(train=(), val=(), pipeline=LOAD, batch_size=2, without_label=False):
+        loaders = {}
+        for name, sizes in dict(train=dict(train), val=dict(val)).items():
+            folder = tmp_path / name
+            for i in range(6):
+                image = np.full((*sizes.get(i, (8, 8)),), 40 * i, np.uint8)
+                mmcv.imwrite(image, str(folder / 'ab'[i // 3] / f'{i}.png'))
+            dataset = dict(type='CustomDataset', data_prefix=str(folder), pipeline=pipeline)
+            if without_label and name == 'val':
+                dataset['with_label'] = False
+            loaders[f'{name}_dataloader'] = dict(
+                batch_size=batch_size,
+                num_workers=0,
+                dataset=dataset,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                collate_fn=dict(type='default_collate'),
+            )
+        metric = dict(type='Accuracy', topk=(1,))
+        both = dict(val_cfg={}, test_cfg={}, val_evaluator=metric, test_evaluator=metric)
+        return make_runner(resnet_config(num_classes=2), epochs=1, **both, **loaders)
+
+    return make
+
+
+@pytest.mark.parametrize('name', ['train', 'val'])
+@pytest.mark.parametrize('row', [0, 5])
+def test_an_image_of_another_size_is_named(runner, name, row):
+    with pytest.raises(
+        ConfigError, match=rf'^{name}_dataloader\.dataset: .*\.png .*Resize'
+    ) as error:
+        try_training(runner(**{name: {row: (9, 8)}}))
+    assert f'{row}.png' in str(error.value)
+
+
+def test_resized_images_pass(runner):
+    pipeline = [LOAD[0], dict(type='Resize', scale=(8, 8)), LOAD[1]]
+    try_training(runner({0: (9, 8)}, {5: (9, 8)}, pipeline))
+
+
+def test_alone_in_its_batch_an_image_may_have_any_size(runner):
+    try_training(runner({}, {5: (16, 8)}, batch_size=1))
+
+
+def test_a_validation_without_labels_is_refused(runner):
+    with pytest.raises(ConfigError, match=r'^val_(dataloader|evaluator).*label'):
+        try_training(runner(without_label=True))
+
+
+@pytest.mark.parametrize('row', [0, 5])
+def test_an_image_that_cannot_be_read_is_named(runner, tmp_path, row):
+    started = runner()
+    for file in (tmp_path / 'val').rglob(f'{row}.png'):
+        file.write_bytes(b'no image')
+    with pytest.raises(ConfigError, match=rf'cannot read .*{row}\.png'):
+        try_training(started)
