@@ -1,24 +1,28 @@
-r"""Run several configs over several seeds and write one table.
+r"""Run a study, or several configs, over several seeds, and write tables, plot and tests.
 
+    python tools/compare.py studies/mechanism.py --jobs 2
     python tools/compare.py configs/kd/kd_*_digits.py configs/bss/bss_*_digits.py \
         --teacher configs/baseline/resnet14_1xb64-30e_digits.py --seeds 0 1 2 --jobs 2
 
-Every run goes through tools/train.py in a process of its own. Runs that are done are skipped,
-interrupted ones resumed. The figure of a run is that of its last epoch, never of its best; the
-table gives the mean and the standard deviation (n - 1) over the seeds. It is printed and written
-to WORK_DIR/compare.md and compare.json, with a plot in compare.svg.
+A study is a file with arms, seeds and the contrast that decides; see docs/studies.md. Every run
+goes through tools/train.py in a process of its own. After each of them the results are written: of
+a study to studies/results/NAME.json, .md and .svg, of configs to WORK_DIR/compare.*. Runs whose
+results are there are skipped, interrupted ones resumed. The figure of a run is that of its last
+epoch, never of its best; tables give the mean and the standard deviation (n - 1) over the seeds.
 """
 
 import argparse
-import json
 import os
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
+from mmbss.engine.flags import OptionsAction
 
-TRAIN = Path(__file__).resolve().with_name('train.py')
+if TYPE_CHECKING:  # nothing heavy before the command line is read
+    from mmbss.report.runs import Run
+    from mmbss.report.study import Study
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,58 +30,118 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('configs', nargs='+', help='config files to compare')
+    parser.add_argument('files', nargs='+', help='one study, or config files to compare')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at the same time')
+    parser.add_argument('--arms', nargs='+', help='run these arms alone')
     parser.add_argument(
+        '--seeds', nargs='+', type=int, help='run these alone; of configs, by default 0 1 2'
+    )
+    parser.add_argument(
+        '--no-train', action='store_true', help='read and measure what is finished, train nothing'
+    )
+    parser.add_argument(
+        '--rerun',
+        action='store_true',
+        help='train anew what was trained with other settings, instead of refusing it; its folder '
+        'is put aside',
+    )
+    parser.add_argument(
+        '--commit',
+        default='unknown',
+        help='commit of finished runs that do not name theirs, such as ones from elsewhere',
+    )
+    parser.add_argument(
+        '--results',
+        type=Path,
+        default=Path('studies/results'),
+        metavar='FOLDER',
+        help='folder of the results of a study',
+    )
+    configs = parser.add_argument_group('for config files')
+    configs.add_argument('--work-dir', help='by default work_dirs/compare')
+    configs.add_argument(
         '--teacher',
         help='config to train first and once, into work_dirs/<its name>, where the distilling '
         'configs look for their teacher',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--jobs', type=int, default=1, help='runs at the same time')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
-    parser.add_argument('--metric', default='accuracy/top1', help='metric of the table')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all but the teacher'
+    configs.add_argument('--metric', help='metric of the table, by default accuracy/top1')
+    configs.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='for all but the teacher',
     )
     return parser.parse_args()
+
+
+def choose_study(args: argparse.Namespace) -> 'Study':
+    """The study that is named, or that of the configs.
+
+    Raises:
+        ConfigError: If it cannot be read, or flags do not fit.
+    """
+    from mmbss.engine.cli import load_config
+    from mmbss.report.study import read_study, study_of_configs
+
+    if len(args.files) == 1 and 'arms' in load_config(args.files[0]):
+        flags = ('work_dir', 'teacher', 'metric', 'cfg_options')
+        given = [name for name in flags if getattr(args, name) is not None]
+        if given:
+            flag = given[0].replace('_', '-')
+            raise ConfigError(f'--{flag} is for config files: a study says so in its own file')
+        return read_study(args.files[0], args.results)
+    return study_of_configs(
+        args.files,
+        Path(args.work_dir or 'work_dirs/compare'),
+        seeds=args.seeds or [0, 1, 2],
+        teacher=args.teacher,
+        metric=args.metric or 'accuracy/top1',
+        common=args.cfg_options or {},
+    )
+
+
+def choose_runs(study: 'Study', args: argparse.Namespace) -> 'list[Run]':
+    """The runs of a study that are asked for.
+
+    Raises:
+        ConfigError: If the study has no such arm or seed.
+    """
+    for flag, asked, known in (
+        ('--arms', args.arms, [*study.arms]),
+        ('--seeds', args.seeds, study.seeds),
+    ):
+        strange = [each for each in asked or () if each not in known]
+        if strange:
+            raise ConfigError(f'{flag}: {study.name} has no {strange[0]}, choose among {known}')
+    return [
+        run
+        for run in study.runs()
+        if run.arm in (args.arms or study.arms) and run.seed in (args.seeds or study.seeds)
+    ]
 
 
 def compare(args: argparse.Namespace) -> None:
     """Run and compare.
 
     Raises:
-        ConfigError: If a run cannot be trained, after the table of the others is written.
+        ConfigError: If the study has a mistake; or if runs have failed, after all others.
     """
-    from mmbss.report.run_logs import by_experiment
-    from mmbss.report.runs import Run, check_runs, finish, finish_all
-    from mmbss.report.tables import accuracy_markdown, accuracy_rows
-    from mmbss.visualization.draw_curves import draw_accuracies
-    from mmbss.visualization.style import save_figure
+    from mmbss.report.study_runner import StudyRunner
 
-    runs = [
-        Run(config, seed, args.work_dir / Path(config).stem / f'seed_{seed}', (*args.cfg_options,))
-        for config in args.configs
-        for seed in args.seeds
-    ]
-    check_runs(runs)
-    threads = max((os.cpu_count() or 1) // args.jobs, 1)
-    teachers = []
-    if args.teacher:
-        teacher = Run(args.teacher, args.seeds[0], Path('work_dirs') / Path(args.teacher).stem)
-        teachers.append(finish(teacher, args.metric, TRAIN, threads))
-    logged, errors = finish_all(runs, args.metric, TRAIN, threads, args.jobs)
-    rows = accuracy_rows([*by_experiment(teachers), *by_experiment(logged)], args.metric)
-    if rows:
-        table = accuracy_markdown(rows, args.metric)
-        args.work_dir.mkdir(parents=True, exist_ok=True)
-        (args.work_dir / 'compare.md').write_text(table)
-        (args.work_dir / 'compare.json').write_text(json.dumps([*map(asdict, rows)], indent=2))
-        values = {row.name: row.values for row in rows}
-        figure = draw_accuracies(values, f'{args.metric}, last epoch')
-        save_figure(figure, args.work_dir / 'compare.svg')
-        print(f'\n{table}\nwritten to {args.work_dir}/compare.md, compare.json and compare.svg')
-    if errors:
-        raise ConfigError(*errors)
+    study = choose_study(args)
+    study.check()
+    run_all = StudyRunner(
+        study=study,
+        tools=Path(__file__).resolve().parent,
+        jobs=args.jobs,
+        threads=max((os.cpu_count() or 1) // args.jobs, 1),
+        trains=not args.no_train,
+        rerun=args.rerun,
+        unnamed_commit=args.commit,
+    )
+    table = run_all(choose_runs(study, args))
+    print(f'\n{table}\nwritten to {study.results}.md, .json and .svg')
 
 
 def main() -> None:

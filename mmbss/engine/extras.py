@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from mmbss.engine.errors import ConfigError
 
 #: Extra by the package that is imported.
-EXTRAS = dict(jinja2='report', matplotlib='report', sklearn='digits')
+EXTRAS = dict(jinja2='report', matplotlib='report', scipy='report', sklearn='digits')
 
 
 @contextmanager

@@ -182,7 +182,8 @@ def find_run_folders(work_dir: Path) -> list[Path]:
     if is_run(work_dir):
         return [work_dir]
     table = work_dir / 'compare.json'
-    rows = json.loads(table.read_text()) if table.is_file() else []
+    content = json.loads(table.read_text()) if table.is_file() else []
+    rows = content['arms'] if isinstance(content, dict) else content  # once it was rows alone
     named = [_row_folder(work_dir, row) for row in rows]
     named += sorted(path for path in work_dir.iterdir() if path.is_dir() and path not in named)
     folders = []

@@ -1,21 +1,34 @@
-"""The runs of a comparison: each config with each seed, in a process of its own."""
+"""One run of a study: a config, trained with one seed in a folder and a process of its own."""
 
+import argparse
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import mmengine
+from filelock import FileLock, Timeout
+from mmengine.config import Config
+
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
+from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.report.run_logs import RUN_FILE, LoggedRun, logged_seconds, read_run
+from mmbss.engine.flags import add_common_arguments
+from mmbss.report.provenance import git_commit
+from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_run
+
+#: Settings that say where a run takes place, and not what it does.
+PLACE = ('work_dir', 'launcher', 'resume', 'load_from')
+#: The same of a data loader.
+PLACE_OF_LOADER = ('pin_memory', 'persistent_workers')
 
 
 @dataclass(frozen=True)
@@ -23,52 +36,93 @@ class Run:
     """One config, trained with one seed in a folder of its own.
 
     Attributes:
+        arm: Name of what it is a run of.
         config: Path of the config file.
         seed: Its seed.
         folder: Its work dir.
-        options: Overrides of the config, ``KEY=VALUE``.
+        options: Overrides of the config by dotted key.
     """
 
+    arm: str
     config: str
     seed: int
     folder: Path
-    options: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f'{Path(self.config).stem}, seed {self.seed}'
+        return f'{self.arm}, seed {self.seed}'
 
-    def digest(self) -> str:
-        """Fingerprint of config and teacher, which tells whether a result belongs to them.
+    @cached_property
+    def flags(self) -> list[str]:
+        """Its command line behind ``tools/train.py CONFIG``.
 
         Raises:
-            ConfigError: If the config cannot be read.
+            ConfigError: If an option has a value that a command line cannot say.
         """
+        options = [f'randomness.seed={self.seed}', *as_flags(self.options)]
+        return ['--work-dir', str(self.folder), '--cfg-options', *options]
+
+    @cached_property
+    def merged(self) -> Config:
+        """Its complete config, as ``tools/train.py`` puts it together.
+
+        Raises:
+            ConfigError: If the config cannot be read, or an option does not fit.
+        """
+        if not Path(self.config).is_file():
+            raise MissingFileError(f'{self.arm}: no config file {self.config!r}')
+        parser = argparse.ArgumentParser()
+        add_common_arguments(parser)
+        args = parser.parse_args(self.flags)
         cfg = load_config(self.config)
-        fingerprint = hashlib.sha256((cfg.pretty_text + ' '.join(self.options)).encode())
-        teacher = Path(cfg.get('model', {}).get('teacher', {}).get('checkpoint', ''))
-        if teacher.is_file():
-            fingerprint.update(teacher.read_bytes())
-        return fingerprint.hexdigest()[:16]
+        merge_common_arguments(cfg, args)
+        merge_options(cfg, args)
+        add_safety_hooks(cfg)
+        return cfg
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of its complete config without the seed; see :attr:`merged`."""
+        settings = what_counts(self.merged)
+        settings['randomness'].pop('seed')
+        return digest_of(settings)
+
+    @property
+    def teacher(self) -> str | None:
+        """Fingerprint of the teacher's checkpoint, None where there is none."""
+        path = Path(self.merged.get('model', {}).get('teacher', {}).get('checkpoint', ''))
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What was written about it by :meth:`train`, perhaps by an earlier call."""
+        path = self.folder / RUN_FILE
+        return json.loads(path.read_text()) if path.is_file() else {}
 
     def is_done(self) -> bool:
         """Whether it was trained to the end by an earlier call.
 
         Raises:
-            ConfigError: If the folder holds the result of another config.
+            ConfigError: If the folder holds the training of another config or teacher.
         """
-        path = self.folder / RUN_FILE
-        if not path.is_file():
-            return False
-        stored = json.loads(path.read_text())
-        if stored['digest'] != self.digest():
+        others = []
+        if is_run(self.folder):
+            found, asked = what_counts(read_run(self.folder).config), what_counts(self.merged)
+            others = list(differences(without_later_hooks(found, asked), asked))
+        if differ(self.info.get('teacher'), self.teacher):
+            others.append("the teacher's checkpoint")
+        if others:
             raise ConfigError(
-                f'{path} belongs to another version of {self.config} or of its teacher, or to '
-                f'other --cfg-options: remove {self.folder} or choose another --work-dir'
+                f'{self}: {self.folder} belongs to another version of {self.config} or to other '
+                f'options: {"; ".join(others[:3])}{"; ..." if others[3:] else ""}: --rerun puts '
+                'the folder aside and trains anew'
             )
-        return 'seconds' in stored
+        return 'seconds' in self.info
 
     def train(self, tool: Path, threads: int) -> None:
         """Train to the end, resuming what is there.
+
+        A process that a killed call has left behind is waited for.
 
         Args:
             tool: ``tools/train.py``.
@@ -78,16 +132,59 @@ class Run:
             ConfigError: If the training fails; names the log.
         """
         log = self.folder / 'output.log'
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wait_for(self.folder)
+        if 'seconds' in self.info:
+            return
         print(f'{self}: training, log in {log}', flush=True)
-        info: dict[str, Any] = dict(config=self.config, seed=self.seed, digest=self.digest())
+        now = git_commit(Path(__file__).parents[1])
+        before = self.info.get('commit', 'unknown') if is_run(self.folder) else now
+        info = dict(
+            config=self.config,
+            options=list(as_flags(self.options)),
+            seed=self.seed,
+            teacher=self.teacher,
+            commit=before if before.endswith(now) else f'{before}, then {now}',
+        )
         self._store(info)
-        command = [sys.executable, str(tool), self.config, '--resume']
-        command += ['--work-dir', str(self.folder)]
-        command += ['--cfg-options', f'randomness.seed={self.seed}', *self.options]
         start = time.time() - logged_seconds(self.folder)
+        self.call(tool, [self.config, '--resume', *self.flags], log, threads)
+        self._store(dict(info, seconds=round(time.time() - start, 1)))
+
+    def measure(self, evaluators: list[Any], tool: Path, threads: int) -> dict[str, float]:
+        """Ask metrics of the last checkpoint, on the test samples of its config.
+
+        Args:
+            evaluators: Configs of metrics, in the place of ``test_evaluator``.
+            tool: ``tools/test.py``.
+            threads: See :meth:`train`.
+
+        Raises:
+            ConfigError: If there is no checkpoint, or the test fails; names the log.
+        """
+        logged = read_run(self.folder)
+        checkpoint, folder = logged.checkpoint(), self.folder / 'measured'
+        logged.config.test_evaluator = evaluators
+        folder.mkdir(exist_ok=True)
+        logged.config.dump(str(folder / 'config.py'))
+        out = folder / 'metrics.json'
+        command = [str(folder / 'config.py'), str(checkpoint), '--work-dir', str(folder)]
+        command += ['--out', str(out), '--out-item', 'metrics']
+        self.call(tool, command, self.folder / 'measured.log', threads)
+        metrics = mmengine.load(out)
+        return {
+            name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
+        }
+
+    def call(self, tool: Path, flags: list[str], log: Path, threads: int) -> None:
+        """Run a tool in a process of its own.
+
+        Raises:
+            ConfigError: If it fails; with the last line of its log.
+        """
         with log.open('a') as output:
             code = subprocess.run(  # noqa: S603 (the command is our own tool)
-                command,
+                [sys.executable, str(tool), *flags],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={'OMP_NUM_THREADS': str(threads), **os.environ},
@@ -96,61 +193,107 @@ class Run:
         if code:
             reason = log.read_text().strip().splitlines()[-1:]
             raise ConfigError(f'{self}: {"".join(reason)} (see {log})')
-        self._store(dict(info, seconds=round(time.time() - start, 1)))
+
+    def put_aside(self) -> None:
+        """Rename its folder, so that it can be trained anew and nothing is lost."""
+        number = len(list(self.folder.parent.glob(f'replaced_*_{self.folder.name}')))
+        self.folder.rename(self.folder.with_name(f'replaced_{number}_{self.folder.name}'))
 
     def _store(self, info: dict[str, Any]) -> None:
         with whole_file(self.folder / RUN_FILE) as part:
             part.write_text(json.dumps(info, indent=2))
 
 
-def check_runs(runs: Sequence[Run]) -> None:
-    """Refuse what cannot be trained or shown side by side.
+def wait_for(folder: Path) -> None:
+    """Wait until no training uses a work dir."""
+    lock = FileLock(folder / '.lock')
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f'{folder} is in use: waiting for the training in it', flush=True)
+        lock.acquire()
+    lock.release()
+
+
+def as_flags(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
+    """Options as ``KEY=VALUE``; dicts are written out key by key.
 
     Raises:
-        ConfigError: If two runs have the same name and seed, a config cannot be read, or a folder
-            holds the result of another one.
-        MissingFileError: If a config does not exist.
+        ConfigError: If ``--cfg-options`` would read something else.
+
+    Examples:
+        >>> list(as_flags({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]}))
+        ['a.b.type=Mixup', 'a.b.alpha=1.0', 'c=[20,30]']
     """
-    folders = [run.folder for run in runs]
-    for run in runs:
-        if not Path(run.config).is_file():
-            raise MissingFileError(f'no config file {run.config!r}')
-        run.digest()
-        run.is_done()
-        if folders.count(run.folder) > 1:
-            raise ConfigError(f'two runs are called {run}: rename a config or drop a seed')
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            yield from as_flags(value, f'{prefix}{key}.')
+            continue
+        text = str(value).replace(' ', '').replace("'", '')
+        if (type(value), value) != (type(read := read_option(text)), read):
+            raise ConfigError(
+                f'{prefix}{key}={value!r} cannot be said on a command line, which reads {read!r}: '
+                'write it into a config of its own'
+            )
+        yield f'{prefix}{key}={text}'
 
 
-def finish(run: Run, metric: str, tool: Path, threads: int) -> LoggedRun:
-    """Train a run, unless it is done, and read what it has logged.
+def read_option(text: str) -> Any:
+    """The value that ``--cfg-options`` reads from a text."""
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    return parser.parse_args(['--cfg-options', f'key={text}']).cfg_options['key']
 
-    Raises:
-        ConfigError: If the training fails, or has never logged the metric.
+
+def what_counts(cfg: Config) -> dict[str, Any]:
+    """The settings of a config that its result depends on, as JSON has them.
+
+    A hook that :func:`~mmbss.engine.default_hooks.add_safety_hooks` has added counts only where a
+    config changes it or leaves it out, so that results outlive another hook.
     """
-    is_new = not run.is_done()
-    if is_new:
-        run.train(tool, threads)
-    logged = read_run(run.folder)
-    value = logged.last_value(metric)
-    if is_new:
-        print(f'{run}: {metric} {value:.2f}, {logged.info["seconds"]:.0f} s', flush=True)
-    return logged
+    settings = json.loads(json.dumps(cfg.to_dict(), default=repr))
+    settings = {key: value for key, value in settings.items() if key not in PLACE}
+    for name, value in settings.items():
+        if name.endswith('_dataloader') and isinstance(value, dict):
+            settings[name] = {k: v for k, v in value.items() if k not in PLACE_OF_LOADER}
+    hooks = {**dict.fromkeys(SAFETY_HOOKS), **settings.get('default_hooks', {})}
+    hooks = {name: hook for name, hook in hooks.items() if hook != SAFETY_HOOKS.get(name, ())}
+    return dict(settings, default_hooks=hooks)
 
 
-def finish_all(
-    runs: Sequence[Run], metric: str, tool: Path, threads: int, jobs: int
-) -> tuple[list[LoggedRun], list[str]]:
-    """Finish runs, ``jobs`` at the same time; see :func:`finish`.
+def without_later_hooks(found: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a training that may be older than the safety hooks that would be added today.
 
-    Returns:
-        Those that are done now, in their order, and what went wrong with the others.
+    Args:
+        found: :func:`what_counts` of the config that it was started with.
+        asked: The same of a config that is to be equal.
     """
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(finish, run, metric, tool, threads) for run in runs]
-    logged, errors = [], []
-    for future in futures:
-        try:
-            logged.append(future.result())
-        except ConfigError as error:
-            errors.append(str(error))
-    return logged, errors
+    hooks, known = found['default_hooks'], asked['default_hooks']
+    kept = {name: hook for name, hook in hooks.items() if hook is not None or name in known}
+    return dict(found, default_hooks=kept)
+
+
+def differences(found: Any, asked: Any, path: str = '') -> Iterator[str]:
+    """What differs between two nested settings, by dotted key.
+
+    Examples:
+        >>> list(differences(dict(a=dict(lr=0.1), b=1), dict(a=dict(lr=0.2), c=3)))
+        ['a.lr is 0.1 there, 0.2 here', 'b is 1 there, missing here', 'c is missing there, 3 here']
+    """
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in dict.fromkeys([*found, *asked]):
+            one, other = found.get(key, 'missing'), asked.get(key, 'missing')
+            yield from differences(one, other, f'{path}.{key}'.lstrip('.'))
+    elif found != asked:
+        yield f'{path} is {found} there, {asked} here'
+
+
+def digest_of(settings: Any) -> str:
+    """Sixteen characters that tell settings from others."""
+    text = json.dumps(settings, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differ(one: str | None, other: str | None) -> bool:
+    """Whether two fingerprints, of which either may be unknown, speak of different things."""
+    return None not in (one, other) and one != other

@@ -4,9 +4,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmbss.engine.models import count_parameters
-from mmbss.report.classifiers import build_classifier
 from mmbss.report.run_logs import Experiment
+from mmbss.report.study_results import Result, logged_result
 from mmbss.report.text import markdown, spread
 
 
@@ -55,34 +54,41 @@ class Row:
         )
 
 
+def make_row(name: str, results: Sequence[Result]) -> Row:
+    """The row of one experiment.
+
+    Args:
+        name: Its name.
+        results: At least one.
+    """
+    values = [each.value for each in results]
+    times = [each.ms_per_iteration for each in results if each.ms_per_iteration is not None]
+    seconds = [each.seconds for each in results if each.seconds is not None]
+    folder = results[0].folder
+    return Row(
+        name=name,
+        parameters=results[0].parameters,
+        folder=folder if len(results) == 1 else folder.rpartition('/')[0],
+        seeds=[each.seed for each in results],
+        values=values,
+        epochs=[each.epoch for each in results],
+        mean=statistics.mean(values),
+        standard_deviation=statistics.stdev(values) if len(values) > 1 else None,
+        ms_per_iteration=statistics.median(times) if times else None,
+        seconds=statistics.mean(seconds) if seconds else None,
+    )
+
+
 def accuracy_rows(experiments: Sequence[Experiment], metric: str) -> list[Row]:
     """A row for each experiment.
 
     Raises:
         ConfigError: If a run has never logged the metric.
     """
-    rows = []
-    for experiment in experiments:
-        runs = experiment.runs
-        values = [run.last_value(metric) for run in runs]
-        times = [time for run in runs if (time := run.ms_per_iteration()) is not None]
-        seconds = [run.info['seconds'] for run in runs if 'seconds' in run.info]
-        folder = runs[0].folder
-        rows.append(
-            Row(
-                name=experiment.name,
-                parameters=count_parameters(build_classifier(str(runs[0].config_file))),
-                folder=str(folder if len(runs) == 1 else folder.parent),
-                seeds=[run.seed for run in runs],
-                values=values,
-                epochs=[max(run.val_series(metric)) for run in runs],
-                mean=statistics.mean(values),
-                standard_deviation=statistics.stdev(values) if len(values) > 1 else None,
-                ms_per_iteration=statistics.median(times) if times else None,
-                seconds=statistics.mean(seconds) if seconds else None,
-            )
-        )
-    return rows
+    return [
+        make_row(each.name, [logged_result(run, metric) for run in each.runs])
+        for each in experiments
+    ]
 
 
 def accuracy_markdown(rows: Sequence[Row], metric: str) -> str:

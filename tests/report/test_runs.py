@@ -1,51 +1,148 @@
 import json
+import shutil
+import threading
 
 import pytest
+from filelock import FileLock
+from mmengine.config import Config
 
+from mmbss.engine.default_hooks import add_safety_hooks
 from mmbss.engine.errors import ConfigError
 from mmbss.report.run_logs import read_run
-from mmbss.report.runs import Run
+from mmbss.report.runs import Run, as_flags, wait_for, what_counts
 
 
 @pytest.fixture
-def run(tmp_path):
-    (tmp_path / 'base.py').write_text('lr = 0.1\n')
+def make(tmp_path):
+    (tmp_path / 'base.py').write_text('model = dict(lr=0.1)\n')
     (tmp_path / 'child.py').write_text("_base_ = './base.py'\n")
-    return Run(str(tmp_path / 'child.py'), 0, tmp_path)
+
+    def make(seed=0, **options):
+        return Run('child', str(tmp_path / 'child.py'), seed, tmp_path / 'run', options)
+
+    return make
 
 
-def store(run, **info):
-    (run.folder / 'run.json').write_text(json.dumps(dict(info, digest=run.digest())))
+@pytest.fixture
+def finished(make):
+    """Write what a training leaves behind, from the config of a run."""
+
+    def finished(run, change=lambda cfg: None, **info):
+        logs = run.folder / '20260101_000000' / 'vis_data'
+        shutil.rmtree(run.folder, ignore_errors=True)
+        logs.mkdir(parents=True)
+        cfg = Config.fromfile(run.config)
+        cfg.merge_from_dict({'randomness.seed': run.seed, **run.options})
+        cfg.merge_from_dict(dict(work_dir='elsewhere', launcher='none', resume=True))
+        add_safety_hooks(cfg)
+        change(cfg)
+        cfg.dump(str(logs / 'config.py'))
+        (logs / 'scalars.json').write_text(json.dumps({'step': 1, 'accuracy/top1': 80.0}))
+        (run.folder / 'run.json').write_text(json.dumps(info))
+        return run
+
+    return finished
 
 
-def test_the_digest_sees_inherited_settings(run, tmp_path):
-    before = run.digest()
-    (tmp_path / 'base.py').write_text('lr = 0.2\n')
-    assert run.digest() != before
+def test_the_digest_sees_inherited_settings_and_options_but_not_the_seed(make, tmp_path):
+    before = make().digest
+    assert make(seed=1).digest == before
+    assert make(**{'model.lr': 0.2}).digest != before
+    (tmp_path / 'base.py').write_text('model = dict(lr=0.2)\n')
+    assert make().digest != before
+    assert make().digest == make(**{'model.lr': 0.2}).digest
 
 
-def test_the_digest_sees_the_weights_of_the_teacher(run, tmp_path):
+def test_a_run_is_done_when_it_has_come_to_its_end(make, finished):
+    assert not make().is_done()
+    assert not finished(make()).is_done()
+    assert finished(make(), seconds=1.0).is_done()
+
+
+def test_what_the_tools_add_to_a_config_does_not_count(make, finished):
+    assert [*what_counts(make().merged)['default_hooks']] == ['checkpoint']
+    loader = {'train_dataloader.batch_size': 8, 'default_hooks.checkpoint.type': 'CheckpointHook'}
+    assert finished(make(**loader), seconds=1.0).is_done()
+
+
+def test_a_safety_hook_that_is_left_out_or_changed_counts(make, finished):
+    without = make(**{'default_hooks.step_seed': None})
+    changed = make(**{'default_hooks.step_seed.priority': 30})
+    assert len({without.digest, changed.digest, make().digest}) == 3
+    assert finished(without, seconds=1.0).is_done()
+    with pytest.raises(ConfigError, match=r'default_hooks\.step_seed is None there'):
+        changed.is_done()
+    finished(make(), seconds=1.0)
+    for other in (changed, without):
+        with pytest.raises(ConfigError, match=r'default_hooks\.step_seed is missing there'):
+            other.is_done()
+
+
+def test_a_training_that_is_older_than_a_safety_hook_is_accepted(make, finished):
+    def older(cfg):
+        cfg.default_hooks.pop('finite_loss')
+
+    assert finished(make(), older, seconds=1.0).is_done()
+
+
+@pytest.mark.parametrize(
+    ('other', 'named'), [(dict(seed=1), 'randomness.seed'), ({'model.lr': 0.2}, 'model.lr')]
+)
+def test_the_training_of_another_config_is_refused(make, finished, other, named):
+    finished(make(), seconds=1.0)
+    with pytest.raises(ConfigError, match=rf'another version.*{named} is 0.*there.*--rerun'):
+        make(**other).is_done()
+
+
+def test_the_training_with_another_teacher_is_refused(make, finished, tmp_path):
     teacher = tmp_path / 'teacher.pth'
     teacher.write_bytes(b'a')
-    (tmp_path / 'base.py').write_text(f'model = dict(teacher=dict(checkpoint={str(teacher)!r}))\n')
-    before = run.digest()
-    teacher.write_bytes(b'b')
-    assert run.digest() != before
-
-
-def test_a_run_is_done_when_it_has_come_to_its_end(run):
-    assert not run.is_done()
-    store(run)
-    assert not run.is_done()
-    store(run, seconds=1.0)
+    options = {'model.teacher.checkpoint': str(teacher)}
+    run = finished(make(**options), seconds=1.0, teacher=make(**options).teacher)
     assert run.is_done()
-
-
-def test_the_result_of_another_config_is_refused(run, tmp_path):
-    store(run, seconds=1.0)
-    (tmp_path / 'base.py').write_text('lr = 0.2\n')
-    with pytest.raises(ConfigError, match='belongs to another version'):
+    teacher.write_bytes(b'b')
+    with pytest.raises(ConfigError, match="the teacher's checkpoint"):
         run.is_done()
+    teacher.unlink()
+    assert run.is_done(), 'it may be gone by now'
+
+
+def test_a_run_that_names_no_teacher_is_judged_by_its_config(make, finished, tmp_path):
+    teacher = tmp_path / 'teacher.pth'
+    teacher.write_bytes(b'a')
+    assert finished(make(**{'model.teacher.checkpoint': str(teacher)}), seconds=1.0).is_done()
+
+
+def test_a_folder_is_put_aside_and_not_removed(make, finished):
+    for number in range(2):
+        finished(make(), seconds=1.0).put_aside()
+        assert not make().folder.exists()
+        assert (make().folder.with_name(f'replaced_{number}_run') / 'run.json').is_file()
+
+
+@pytest.mark.parametrize(
+    'value', [1, -5, 0.05, 1e-7, True, None, 'a', '4x4', [20, 30], (1,), ['a', 'b'], [[1, 2], [3]]]
+)
+def test_options_are_said_as_they_are_read(make, value):
+    assert make(**{'model.x': value}).merged.model.x == value
+    assert type(make(**{'model.x': value}).merged.model.x) is type(value)
+
+
+@pytest.mark.parametrize('value', ['5', 'None', 'a b', 'a,b', [dict(type='A')], {}])
+def test_options_that_a_command_line_cannot_say_are_refused(value):
+    with pytest.raises(ConfigError, match='config of its own'):
+        list(as_flags({'model.x': value}))
+
+
+def test_a_folder_in_use_is_waited_for(tmp_path, capsys):
+    with FileLock(tmp_path / '.lock'):
+        waiting = threading.Thread(target=wait_for, args=(tmp_path,))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert 'waiting' in capsys.readouterr().out
 
 
 def test_the_last_epoch_counts_and_not_the_best(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def compared(tiny, work_dir, forked, root):
 
 def test_every_run_ends_in_a_row_of_the_table(compared, work_dir):
     lines = (work_dir / 'compare.md').read_text().splitlines()
-    assert [line.split('|')[1].strip() for line in lines[2:]] == ['plain', 'bss']
-    rows = json.loads((work_dir / 'compare.json').read_text())
+    assert [line.split('|')[1].strip() for line in lines[2:4]] == ['plain', 'bss']
+    assert 'lost 0 of 1 seeds' in lines[5]
+    rows = json.loads((work_dir / 'compare.json').read_text())['arms']
     assert '<svg' in (work_dir / 'compare.svg').read_text()
     for row in rows:
         scalars = next(Path(row['folder']).glob('*/vis_data/scalars.json')).read_text()
@@ -79,25 +81,36 @@ def untouched(compared, work_dir):
 
 
 def test_what_is_done_is_not_done_again(call, untouched, work_dir, capsys):
+    call('plain', 'bss')
     table = (work_dir / 'compare.md').read_text()
+    assert table in capsys.readouterr().out
     call('plain', 'bss')
     assert (work_dir / 'compare.md').read_text() == table
-    assert table in capsys.readouterr().out
+
+
+def test_the_results_of_a_comparison_outlive_its_runs(call, compared, work_dir, tmp_path):
+    shutil.move(work_dir / 'plain', tmp_path)
+    try:
+        call('plain', 'bss')
+        assert not (work_dir / 'plain').exists()
+    finally:
+        shutil.move(tmp_path / 'plain', work_dir)
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir):
     folder = work_dir / 'plain' / 'seed_0'
     result = json.loads((folder / 'run.json').read_text())
-    (folder / 'run.json').write_text(json.dumps({k: result[k] for k in ('seed', 'digest')}))
+    (folder / 'run.json').write_text(json.dumps({k: result[k] for k in ('seed', 'commit')}))
     first = (folder / 'output.log').read_text()
     before = json.loads((work_dir / 'compare.json').read_text())
+    (work_dir / 'compare.json').unlink()
     call('plain', 'bss')
     added = (folder / 'output.log').read_text().removeprefix(first)
     assert 'resumed epoch: 1' in added
     assert 'Epoch(train)' not in added
     again = json.loads((folder / 'run.json').read_text())
     after = json.loads((work_dir / 'compare.json').read_text())
-    assert [row['values'] for row in after] == [row['values'] for row in before]
+    assert [row['values'] for row in after['arms']] == [row['values'] for row in before['arms']]
     assert again['seconds'] > 1, 'the time before the interruption counts'
 
 
@@ -106,14 +119,16 @@ def test_the_result_of_a_changed_config_is_refused(call, untouched, tiny):
     tiny['bss'].write_text(before.replace('lr=0.05', 'lr=0.01'))
     try:
         assert tiny['bss'].read_text() != before
-        with pytest.raises(SystemExit, match=r'^error: .*belongs to another version of .*bss\.py'):
+        with pytest.raises(
+            SystemExit, match=r'^error: bss, seed 0: .*another version of .*bss\.py'
+        ):
             call('plain', 'bss')
     finally:
         tiny['bss'].write_text(before)
 
 
 def test_the_result_of_other_options_is_refused(call, untouched):
-    with pytest.raises(SystemExit, match=r'^error: .*other --cfg-options'):
+    with pytest.raises(SystemExit, match=r'^error: plain, seed 0: .*options'):
         call('plain', options=['optim_wrapper.optimizer.lr=0.2'])
 
 
@@ -125,9 +140,51 @@ def test_a_teacher_that_fails_ends_with_one_clear_message(call_tool, tiny, monke
 
 def test_two_runs_of_one_name_are_refused_before_any_starts(call_tool, tiny, tmp_path):
     work_dir = tmp_path / 'runs'
-    for configs, seeds in (([tiny['plain']] * 2, [0]), ([tiny['plain']], [0, 0])):
-        with pytest.raises(SystemExit, match='two runs are called plain, seed 0'):
+    for configs, seeds, named in (
+        ([tiny['plain']] * 2, [0], 'two configs are called plain'),
+        ([tiny['plain']], [0, 0], 'two seeds are 0'),
+        ([tiny['plain'], 'nope.py'], [0], r"no config file 'nope\.py'"),
+    ):
+        with pytest.raises(SystemExit, match=named):
             call_tool('compare', *configs, '--seeds', *seeds, '--work-dir', work_dir)
-    with pytest.raises(SystemExit, match=r"no config file 'nope\.py'"):
-        call_tool('compare', tiny['plain'], 'nope.py', '--work-dir', work_dir)
     assert not work_dir.exists()
+
+
+@pytest.fixture
+def study(tiny, compared, work_dir, tmp_path, monkeypatch):
+    """A study of the two configs, whose runs are there already; its file."""
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / 'work_dirs' / 'studies' / 'small'
+    for name in ('plain', 'bss'):
+        shutil.copytree(work_dir / name / 'seed_0', runs / name / 'seed_0')
+    arms = {name: dict(config=str(tiny[name])) for name in ('plain', 'bss')}
+    own = dict(arms=arms, seeds=[0, 1], contrast=('bss', 'plain'), question='Which is better?')
+    own['evaluators'] = [dict(type='Accuracy', topk=(1, 3))]
+    (tmp_path / 'small.py').write_text('\n'.join(f'{k} = {v!r}' for k, v in own.items()))
+    return tmp_path / 'small.py'
+
+
+def test_a_study_reads_and_measures_what_is_finished(call_tool, study):
+    results = study.parent / 'results'
+    call_tool('compare', study, '--no-train', '--results', results, '--arms', 'bss')
+    (result,) = json.loads((results / 'small.json').read_text())['results']
+    assert result['metrics']['accuracy/top1'] == pytest.approx(result['value'], abs=1e-3)
+    assert result['metrics']['accuracy/top3'] > result['value']
+    table = (results / 'small.md').read_text()
+    assert table.startswith('Which is better?')
+    assert 'plain 0 of 2 seeds, bss 1 of 2 seeds' in table
+    assert '<svg' in (results / 'small.svg').read_text()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'named'),
+    [
+        (['--arms', 'bsss'], r"--arms: small has no bsss, choose among \['plain', 'bss'\]"),
+        (['--seeds', 2], r'--seeds: small has no 2'),
+        (['--metric', 'loss'], '--metric is for config files'),
+        (['--cfg-options', 'a.b=1'], '--cfg-options is for config files'),
+    ],
+)
+def test_flags_that_do_not_fit_a_study_are_refused(call_tool, study, flags, named):
+    with pytest.raises(SystemExit, match=f'^error: {named}'):
+        call_tool('compare', study, *flags)

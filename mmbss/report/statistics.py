@@ -1,0 +1,167 @@
+"""Whether two arms of a study differ: tests on the differences of runs with the same seed."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """What the differences of paired runs say.
+
+    Attributes:
+        pairs: Number of differences, N.
+        mean: Their mean.
+        standard_deviation: Theirs (n - 1); None of a single one.
+        low: Lower end of the 95 % interval of the mean, by the t distribution; None where there
+            is no spread to tell it from: of a single difference, or of equal ones.
+        high: Its upper end.
+        p_t: Of the two-sided paired t test; None like the interval.
+        p_sign_flip: See :func:`sign_flip_p`.
+        p_equivalence: See :func:`equivalence_p`; None like the interval.
+    """
+
+    pairs: int
+    mean: float
+    standard_deviation: float | None
+    low: float | None
+    high: float | None
+    p_t: float | None
+    p_sign_flip: float
+    p_equivalence: float | None
+
+
+def paired_differences(first: Mapping[Any, float], second: Mapping[Any, float]) -> list[float]:
+    """First minus second, by the seeds that both have, in the order of the first.
+
+    Examples:
+        >>> paired_differences({0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.5, 0: 2.0})
+        [1.0, 0.5]
+    """
+    return [value - second[seed] for seed, value in first.items() if seed in second]
+
+
+def paired_test(differences: Sequence[float], margin: float) -> PairedTest:
+    """Test paired differences against 0, and against a margin of equivalence.
+
+    Args:
+        differences: (N,) differences, at least one.
+        margin: What counts as no difference, in their unit.
+    """
+    count, mean = len(differences), float(np.mean(differences))
+    deviation = float(np.std(differences, ddof=1)) if count > 1 else None
+    low = high = p_t = None
+    if has_spread(differences):
+        tested = stats.ttest_1samp(differences, 0.0)
+        low, high = map(float, tested.confidence_interval(CONFIDENCE))
+        p_t = float(tested.pvalue)
+    return PairedTest(
+        pairs=count,
+        mean=mean,
+        standard_deviation=deviation,
+        low=low,
+        high=high,
+        p_t=p_t,
+        p_sign_flip=sign_flip_p(differences),
+        p_equivalence=equivalence_p(differences, margin),
+    )
+
+
+def has_spread(differences: Sequence[float]) -> bool:
+    """Whether differences differ by more than rounding, so that a t test means something."""
+    size = max(map(abs, differences))
+    return max(differences) - min(differences) > 1e-9 * max(size, 1.0)
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Exact p value of the two-sided sign-flip test.
+
+    If neither arm is better, each difference could as well have the other sign. Of all 2^N choices
+    of signs, this is the share whose mean is as far from 0 as the one seen. It assumes no normal
+    distribution; with N pairs it is never below 2^(1 - N). The two halves of the signs are
+    combined by a sorted search, so that forty pairs are no burden.
+
+    Args:
+        differences: (N,) differences, at least one.
+    """
+    seen = abs(sum(differences))
+    rounding = 1e-9 * max(map(abs, differences))
+    half = len(differences) // 2
+    sums = _signed_sums(differences[:half])
+    others = np.sort(_signed_sums(differences[half:]))
+    as_far = len(others) - np.searchsorted(others, seen - rounding - sums)
+    return min(2.0 * float(as_far.sum()) / 2 ** len(differences), 1.0)
+
+
+def _signed_sums(values: Sequence[float]) -> np.ndarray:
+    """(2^N,) sums of (N,) values with all choices of signs."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def equivalence_p(differences: Sequence[float], margin: float) -> float | None:
+    """P value of the hypothesis that the arms differ by the margin or more, by two t tests.
+
+    Below 0.05 they are equivalent within the margin (TOST, Schuirmann 1987).
+
+    Args:
+        differences: (N,) differences.
+        margin: Above 0, in their unit.
+    """
+    if not has_spread(differences):
+        return None
+    above = stats.ttest_1samp(differences, -margin, alternative='greater')
+    below = stats.ttest_1samp(differences, margin, alternative='less')
+    return float(max(above.pvalue, below.pvalue))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """P values that may be read side by side (Holm 1979); None stays and counts for nothing.
+
+    Examples:
+        >>> holm([0.03, None, 0.01, 0.04])
+        [0.06, None, 0.03, 0.06]
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min((len(known) - rank) * p, 1.0))
+        adjusted[place] = highest
+    return adjusted
+
+
+def power(pairs: int, effect: float, standard_deviation: float) -> float:
+    """Chance that the two-sided paired t test at 5 % shows an effect of that size.
+
+    Args:
+        pairs: Two or more.
+        effect: True mean of the differences.
+        standard_deviation: Theirs, above 0.
+    """
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)
+    shift = effect / standard_deviation * math.sqrt(pairs)
+    shown = stats.nct.sf(critical, pairs - 1, shift) + stats.nct.cdf(-critical, pairs - 1, shift)
+    return float(shown)
+
+
+def seeds_needed(effect: float, standard_deviation: float, chance: float = 0.8) -> int:
+    """Pairs with which :func:`power` reaches a chance.
+
+    Examples:
+        >>> seeds_needed(1.0, 0.8), seeds_needed(0.5, 0.8)
+        (8, 23)
+    """
+    if standard_deviation == 0:
+        return 2
+    counts = itertools.count(2)
+    return next(n for n in counts if power(n, effect, standard_deviation) >= chance)

@@ -1,0 +1,70 @@
+"""The files of a study: one record a run in JSON, from which tables and plot are made."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from filelock import FileLock
+
+from mmbss.engine.atomic import whole_file
+from mmbss.report.study import Study
+from mmbss.report.study_results import Result, compare_arms, results_of
+from mmbss.report.study_table import study_markdown
+from mmbss.report.tables import make_row
+from mmbss.visualization.draw_curves import draw_accuracies
+from mmbss.visualization.style import save_figure
+
+#: Results by arm and seed.
+Stored = dict[tuple[str, int | None], Result]
+
+
+def read_results(study: Study) -> Stored:
+    """All results in the JSON file of a study, also of arms and seeds that it has no more."""
+    path = study.results.with_suffix('.json')
+    stored = json.loads(path.read_text()) if path.is_file() else {}
+    # an earlier version wrote a list of rows, without the results of single runs
+    records = stored['results'] if isinstance(stored, dict) and stored else []
+    results = [Result(**each) for each in records]
+    return {(result.arm, result.seed): result for result in results}
+
+
+def keep(study: Study, *new: Result) -> str:
+    """Add results to those in the files of a study, and write all files anew.
+
+    Several threads and processes may do so at the same time.
+
+    Returns:
+        The tables in Markdown.
+    """
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(study.folder / '.results.lock'):
+        results = read_results(study)
+        results |= {(result.arm, result.seed): result for result in new}
+        return write_results(study, results)
+
+
+def write_results(study: Study, results: Stored) -> str:
+    """Write JSON, Markdown and plot; see :func:`keep`."""
+    shown = results_of(study, results)
+    rows = [make_row(name, own) for name, own in shown.items()]
+    found = compare_arms(study, results)
+    table = study_markdown(study, shown, found)
+    content: dict[str, Any] = dict(
+        study=study.name,
+        question=study.question,
+        metric=study.metric,
+        seeds=study.seeds,
+        contrast=study.contrast,
+        margin=study.margin,
+        arms=[asdict(row) for row in rows],
+        differences=[asdict(each) for each in found],
+        results=[asdict(each) for each in results.values()],
+    )
+    with whole_file(study.results.with_suffix('.json')) as part:
+        part.write_text(json.dumps(content, indent=1) + '\n')
+    with whole_file(study.results.with_suffix('.md')) as part:
+        part.write_text(table)
+    if rows:
+        figure = draw_accuracies({row.name: row.values for row in rows}, f'{study.metric}, last')
+        save_figure(figure, study.results.with_suffix('.svg'))
+    return table

@@ -1,0 +1,153 @@
+"""What runs have come to, and how the arms of a study differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from mmbss.engine.models import count_parameters
+from mmbss.report.classifiers import build_classifier
+from mmbss.report.run_logs import LoggedRun, read_run
+from mmbss.report.runs import Run, as_flags, differ
+from mmbss.report.statistics import PairedTest, holm, paired_differences, paired_test
+from mmbss.report.study import Study
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has come to.
+
+    Attributes:
+        arm: Name of its arm, or experiment.
+        seed: Its seed, None where its config sets none.
+        metric: Name of the validation metric.
+        value: The metric at the last validation, never the best.
+        epoch: Epoch, or iteration, of that.
+        parameters: Parameters of the (student's) network.
+        ms_per_iteration: Median of the logged times, None where there are none.
+        seconds: How long it took, None where that is not known.
+        folder: Its work dir, which may be gone.
+        config: Path of its config file.
+        options: Overrides, ``KEY=VALUE``.
+        digest: Fingerprint of its complete config; see :attr:`~mmbss.report.runs.Run.digest`.
+        teacher: Fingerprint of the teacher's checkpoint, None where it is not known.
+        commit: Commits it was trained at.
+        evaluators: Fingerprint of the study's evaluators when they were asked, else ''.
+        metrics: What they said.
+    """
+
+    arm: str
+    seed: int | None
+    metric: str
+    value: float
+    epoch: float
+    parameters: int
+    ms_per_iteration: float | None
+    seconds: float | None
+    folder: str
+    config: str = ''
+    options: list[str] = field(default_factory=list)
+    digest: str = ''
+    teacher: str | None = None
+    commit: str = ''
+    evaluators: str = ''
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def is_of(self, run: Run) -> bool:
+        """Whether a run would do the same again."""
+        return self.digest == run.digest and not differ(self.teacher, run.teacher)
+
+
+#: Results by arm and seed.
+Results = Mapping[tuple[str, int | None], Result]
+
+
+def logged_result(logged: LoggedRun, metric: str) -> Result:
+    """The result of any training that has been validated.
+
+    Raises:
+        ConfigError: If it has never logged the metric.
+    """
+    return Result(
+        arm=logged.name,
+        seed=logged.seed,
+        metric=metric,
+        value=logged.last_value(metric),
+        epoch=max(logged.val_series(metric)),
+        parameters=count_parameters(build_classifier(str(logged.config_file))),
+        ms_per_iteration=logged.ms_per_iteration(),
+        seconds=logged.info.get('seconds'),
+        folder=str(logged.folder),
+    )
+
+
+def read_result(run: Run, metric: str, unnamed: str) -> Result:
+    """The result of a run of a study that is done.
+
+    Args:
+        run: The run.
+        metric: Name of the validation metric.
+        unnamed: What to call the commit of a run that does not name its own.
+
+    Raises:
+        ConfigError: If it has never logged the metric.
+    """
+    return replace(
+        logged_result(read_run(run.folder), metric),
+        arm=run.arm,
+        seed=run.seed,
+        config=run.config,
+        options=list(as_flags(run.options)),
+        digest=run.digest,
+        teacher=run.info.get('teacher'),
+        commit=run.info.get('commit', unnamed),
+    )
+
+
+def results_of(study: Study, results: Results) -> dict[str, list[Result]]:
+    """Results of a study's metric by arm, in its order, the teacher first.
+
+    Arms without any are left out.
+    """
+    keys = [(name, seed) for name in study.arms for seed in study.seeds]
+    if teacher := study.teacher_run():
+        keys.insert(0, (teacher.arm, teacher.seed))
+    shown: dict[str, list[Result]] = {}
+    for key in keys:
+        if key in results and results[key].metric == study.metric:
+            shown.setdefault(key[0], []).append(results[key])
+    return shown
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm minus another, tested over the seeds that both have.
+
+    Attributes:
+        first: Name of an arm.
+        second: Name of the one that is subtracted.
+        is_contrast: Whether it is the comparison that was written down first.
+        test: See :class:`~mmbss.report.statistics.PairedTest`.
+        p: Of the t test: the contrast's own, that of others adjusted for their number (Holm).
+    """
+
+    first: str
+    second: str
+    is_contrast: bool
+    test: PairedTest
+    p: float | None
+
+
+def compare_arms(study: Study, results: Results) -> list[Difference]:
+    """Test the pairs of a study that have a seed in common, the contrast first."""
+    shown = results_of(study, results)
+    values = {name: {each.seed: each.value for each in own} for name, own in shown.items()}
+    tests = {}
+    for pair in study.pairs:
+        paired = paired_differences(*(values.get(name, {}) for name in pair))
+        if paired:
+            tests[pair] = paired_test(paired, study.margin)
+    others = [pair for pair in tests if pair != study.contrast]
+    p = dict(zip(others, holm([tests[pair].p_t for pair in others]), strict=True))
+    return [
+        Difference(*pair, pair == study.contrast, test, p.get(pair, test.p_t))
+        for pair, test in tests.items()
+    ]

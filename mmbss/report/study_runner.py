@@ -1,0 +1,152 @@
+"""Do what is left of a study: train, measure, and keep each result as soon as it is there."""
+
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
+from mmbss.report.runs import Run, digest_of
+from mmbss.report.study import Study
+from mmbss.report.study_files import keep, read_results
+from mmbss.report.study_results import Result, read_result
+
+
+@dataclass(frozen=True)
+class StudyRunner:
+    """How a study is run.
+
+    Attributes:
+        study: The study.
+        tools: Folder of ``train.py`` and ``test.py``.
+        jobs: Runs at the same time.
+        threads: Threads of torch of each, unless ``OMP_NUM_THREADS`` says otherwise.
+        trains: Whether to train; else what is finished already is read and measured.
+        rerun: Whether to train anew what belongs to another config, instead of refusing it.
+        unnamed_commit: Of finished runs that do not name theirs.
+    """
+
+    study: Study
+    tools: Path
+    jobs: int = 1
+    threads: int = 1
+    trains: bool = True
+    rerun: bool = False
+    unnamed_commit: str = 'unknown'
+
+    def __call__(self, runs: Sequence[Run]) -> str:
+        """Finish runs, the teacher's first.
+
+        Returns:
+            The tables in Markdown.
+
+        Raises:
+            ConfigError: If results or folders belong to other configs, before anything is done; or
+                if runs have failed, after all others.
+        """
+        teacher = self.study.teacher_run()
+        self.refuse_others([*([teacher] if teacher else []), *runs])
+        if teacher:
+            self.finish(teacher)
+        errors = []
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = {pool.submit(self.finish, run): run for run in runs}
+            try:
+                for future in as_completed(futures):
+                    error = future.exception()
+                    if isinstance(error, ConfigError):
+                        errors += lines_of(error)
+                    elif error is not None:
+                        raise error
+                    elif future.result() and self.trains:
+                        waiting = [run for one, run in futures.items() if not one.done()]
+                        print(self.progress(waiting, len(runs)), flush=True)
+            finally:  # Ctrl+C ends what is running, and must not start what is not
+                pool.shutdown(cancel_futures=True)
+        table = keep(self.study)
+        if errors:
+            print(table)
+        refuse(errors)
+        return table
+
+    def refuse_others(self, runs: Sequence[Run]) -> None:
+        """Refuse results and folders of other configs, or put the folders aside.
+
+        Raises:
+            ConfigError: With a line for each.
+        """
+        stored, problems = read_results(self.study), []
+        for run in runs:
+            result = stored.get((run.arm, run.seed))
+            if result and result.is_of(run):
+                continue  # whatever its folder holds
+            strange = problems_of(run.is_done)
+            if strange and self.rerun:
+                run.put_aside()
+            elif result and not (strange or self.rerun):
+                problems.append(
+                    f'{run}: its result in {self.study.results}.json belongs to another version '
+                    f'of {run.config}, of its options or of its teacher: --rerun trains it anew'
+                )
+            elif not self.rerun:
+                problems += strange
+        refuse(problems)
+
+    def finish(self, run: Run) -> bool:
+        """Train and measure a run, as far as its result is not stored.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            ConfigError: If a training or a test fails, or the metric was never logged.
+        """
+        study = self.study
+        result = read_results(study).get((run.arm, run.seed))
+        is_new = result is None or not result.is_of(run) or result.metric != study.metric
+        if is_new or result is None:
+            if not run.is_done():
+                if not self.trains:
+                    return False
+                run.train(self.tools / 'train.py', self.threads)
+            result = read_result(run, study.metric, self.unnamed_commit)
+            keep(study, result)
+            print(f'{run}: {study.metric} {result.value:.2f}, {result.seconds:.0f} s', flush=True)
+        asked = digest_of(study.evaluators) if study.evaluators else ''
+        if run.arm not in study.arms or result.evaluators == asked:
+            return is_new
+        metrics = run.measure(list(study.evaluators), self.tools / 'test.py', self.threads)
+        keep(study, replace(result, evaluators=asked, metrics=metrics))
+        return True
+
+    def progress(self, waiting: Sequence[Run], total: int) -> str:
+        """How far the runs are, and for how long they will take.
+
+        Args:
+            waiting: Runs that are not finished.
+            total: How many there are in all.
+        """
+        done = f'{total - len(waiting)} of {total}'
+        seconds = self.seconds_left(waiting, list(read_results(self.study).values()))
+        return f'{done}, about {in_words(seconds)} left' if seconds else done
+
+    def seconds_left(self, waiting: Sequence[Run], results: Sequence[Result]) -> float:
+        """Estimate from finished runs of the same arm, or else of all arms."""
+        by_arm: dict[str, list[float]] = {}
+        for each in results:
+            if each.seconds is not None:
+                by_arm.setdefault(each.arm, []).append(each.seconds)
+        overall = [seconds for own in by_arm.values() for seconds in own] or [0.0]
+        return sum(statistics.mean(by_arm.get(run.arm, overall)) for run in waiting) / self.jobs
+
+
+def in_words(seconds: float) -> str:
+    """A time.
+
+    Examples:
+        >>> in_words(50), in_words(4200), in_words(130000)
+        ('1 min', '1 h 10 min', '36 h 7 min')
+    """
+    minutes = max(round(seconds / 60), 1)
+    return f'{minutes // 60} h {minutes % 60} min' if minutes >= 60 else f'{minutes} min'

@@ -1,0 +1,122 @@
+"""The results of a study in Markdown: arms, differences, metrics of the finished students."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from mmbss.report.statistics import paired_differences, seeds_needed
+from mmbss.report.study import Study
+from mmbss.report.study_results import Difference, Result
+from mmbss.report.tables import accuracy_markdown, make_row
+from mmbss.report.text import markdown, spread
+
+#: Differences, in points, for which the size of the next study is given.
+EFFECTS = (0.5, 1.0)
+
+Shown = Mapping[str, Sequence[Result]]
+
+
+def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> str:
+    """All tables of a study, with what has to be said beside them.
+
+    Args:
+        study: The study.
+        shown: Its results by arm.
+        found: Its differences.
+    """
+    rows = [make_row(name, results) for name, results in shown.items()]
+    parts = [f'{study.question}\n'] if study.question else []
+    parts.append(accuracy_markdown(rows, study.metric))
+    parts += [f'{line}\n' for line in missing(study, shown)]
+    if found:
+        parts.append(differences_markdown(found, study.margin))
+        parts += [f'{contrast_in_words(each)}\n' for each in found if each.is_contrast]
+    if any(result.metrics for results in shown.values() for result in results):
+        parts.append(metrics_markdown(study, shown))
+    commits = Counter(each.commit for own in shown.values() for each in own if each.commit)
+    if commits:
+        listed = ', '.join(f'{commit} ({count})' for commit, count in commits.items())
+        parts.append(f'Commits, with the number of runs: {listed}.\n')
+    return '\n'.join(parts)
+
+
+def missing(study: Study, shown: Shown) -> list[str]:
+    """A line that says of which arms how many seeds are there, where not all are."""
+    counts = {name: len(shown.get(name, ())) for name in study.arms}
+    every = len(study.seeds)
+    parts = [f'{name} {count} of {every} seeds' for name, count in counts.items() if count < every]
+    return [f'Not complete: {", ".join(parts)}.'] if parts else []
+
+
+def differences_markdown(found: Sequence[Difference], margin: float) -> str:
+    """A line for each difference; the contrast is in bold."""
+    head = ['difference', 'pairs', 'mean', '95 % interval', 'p', 'p, sign flips']
+    head += [f'p, within {margin:g}', 'seeds to show ' + ' / '.join(f'{e:g}' for e in EFFECTS)]
+    lines = []
+    for each in found:
+        test, name = each.test, f'{each.first} - {each.second}'
+        interval = '' if test.low is None else f'{test.low:+.2f} to {test.high:+.2f}'
+        deviation = test.standard_deviation
+        needed = [seeds_needed(effect, deviation) for effect in EFFECTS] if deviation else []
+        lines.append(
+            [
+                f'**{name}**' if each.is_contrast else name,
+                f'{test.pairs}',
+                f'{test.mean:+.2f}',
+                interval,
+                p_text(each.p),
+                p_text(test.p_sign_flip),
+                p_text(test.p_equivalence),
+                ' / '.join(map(str, needed)),
+            ]
+        )
+    return markdown(head, lines)
+
+
+def contrast_in_words(contrast: Difference) -> str:
+    """What the contrast says, in a sentence."""
+    test = contrast.test
+    name = f'{contrast.first} - {contrast.second}'
+    if test.p_t is None:
+        return f'The contrast {name} has no spread yet to test it with ({test.pairs} pairs).'
+    if test.p_t < 0.05:
+        verdict = 'is above 0' if test.mean > 0 else 'is below 0'
+    elif test.p_equivalence is not None and test.p_equivalence < 0.05:
+        verdict = 'is none, within the margin'
+    else:
+        verdict = 'is not decided: neither shown nor excluded'
+    return f'The contrast, written down first: {name} {verdict} (p = {p_text(test.p_t)}).'
+
+
+def metrics_markdown(study: Study, shown: Shown) -> str:
+    """A line for each metric of the evaluators: each arm, and the contrast with its interval."""
+    names = dict.fromkeys(
+        name for own in shown.values() for result in own for name in result.metrics
+    )
+    by_arm = {
+        name: {
+            arm: {each.seed: each.metrics[name] for each in own if name in each.metrics}
+            for arm, own in shown.items()
+        }
+        for name in names
+    }
+    lines = []
+    for name, values in by_arm.items():
+        line = [spread([*own.values()], '.3g') if own else '' for own in values.values()]
+        if study.contrast:
+            paired = paired_differences(*(values.get(arm, {}) for arm in study.contrast))
+            line.append(spread(paired, '+.3g') if paired else '')
+        lines.append([name, *line])
+    head = ['last checkpoint', *shown, *([' - '.join(study.contrast)] if study.contrast else [])]
+    return markdown(head, lines)
+
+
+def p_text(p: float | None) -> str:
+    """A p value.
+
+    Examples:
+        >>> p_text(0.0312), p_text(0.00001), p_text(None)
+        ('0.031', '< 0.001', '')
+    """
+    if p is None:
+        return ''
+    return '< 0.001' if p < 0.001 else f'{p:.3f}'

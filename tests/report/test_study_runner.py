@@ -1,0 +1,222 @@
+"""Studies whose trainings and tests are played, so that what is left of them is cheap to see."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from mmbss.engine.errors import ConfigError
+from mmbss.report.runs import Run
+from mmbss.report.study import Arm, Study
+from mmbss.report.study_files import keep, read_results
+from mmbss.report.study_runner import StudyRunner, in_words
+
+#: Accuracies of (arm, seed); b is better than a by 1, 2 and 3.
+ACCURACY = {'a': [50.0, 52.0, 51.0], 'b': [51.0, 54.0, 54.0], 'c': [50.5, 52.0, 50.8]}
+MOMENTUM = 'optim_wrapper.optimizer.momentum'
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Play trainings and tests; gives what was played, and takes runs that are to fail."""
+    played, failing = [], set()
+
+    def call(run, tool, flags, log, threads):
+        played.append((tool.stem, run.arm, run.seed))
+        if (run.arm, run.seed) in failing:
+            raise ConfigError(f'{run}: out of memory')
+        if tool.stem == 'test':
+            path = Path(flags[flags.index('--out') + 1])
+            path.write_text(json.dumps({'agreement/top1': ACCURACY[run.arm][run.seed] + 20}))
+            return
+        logs = run.folder / '20260101_000000' / 'vis_data'
+        logs.mkdir(parents=True, exist_ok=True)
+        run.merged.dump(str(logs / 'config.py'))
+        records = [dict(lr=0.1, time=0.02, epoch=1, step=1)]
+        records += [{'accuracy/top1': 99.0, 'step': 1}]
+        records += [{'accuracy/top1': ACCURACY[run.arm][run.seed], 'step': 2}]
+        (logs / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+        (run.folder / 'epoch_2.pth').touch()
+
+    monkeypatch.setattr(Run, 'call', call)
+    monkeypatch.setattr('mmbss.report.runs.git_commit', lambda folder: '1234abc')
+    # what takes longest, and is none of the matter here
+    monkeypatch.setattr('mmbss.report.study_files.draw_accuracies', lambda *values: None)
+    monkeypatch.setattr('mmbss.report.study_files.save_figure', lambda figure, path: None)
+    monkeypatch.setattr('mmbss.report.study_results.build_classifier', lambda path: nn.Linear(1, 1))
+    call.played, call.failing = played, failing
+    return call
+
+
+@pytest.fixture
+def study(tmp_path, resnet_config, write_config):
+    config = dict(model=resnet_config(), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+    path = str(write_config(tmp_path / 'plain.py', config))
+    arms = {name: Arm(path, {MOMENTUM: k / 10}) for k, name in enumerate('abc')}
+    return Study(
+        'played', tmp_path / 'runs', tmp_path / 'results' / 'played', arms, [0, 1, 2],
+        contrast=('b', 'a'), evaluators=[dict(type='mmbss.Agreement')],
+    )  # fmt: skip
+
+
+def run_all(study, runs=None, **settings):
+    return StudyRunner(study, Path('tools'), **settings)(study.runs() if runs is None else runs)
+
+
+def read(study):
+    return json.loads(study.results.with_suffix('.json').read_text())
+
+
+def test_results_are_those_of_the_last_epoch_with_commit_config_and_metrics(study, play):
+    run_all(study, jobs=2)
+    assert len(play.played) == 18
+    stored = read(study)
+    rows = {row['name']: row for row in stored['arms']}
+    assert {name: row['values'] for name, row in rows.items()} == ACCURACY
+    assert rows['a']['mean'] == 51.0
+    assert rows['a']['standard_deviation'] == 1.0
+    (result,) = [each for each in stored['results'] if (each['arm'], each['seed']) == ('b', 2)]
+    assert result['metrics'] == {'agreement/top1': 74.0}
+    assert (result['config'], result['options']) == (study.arms['b'].config, [f'{MOMENTUM}=0.1'])
+    assert result['commit'] == '1234abc'
+    assert result['digest'] == study.run('b', 2).digest
+
+
+def test_differences_are_paired_by_seed_and_the_contrast_comes_first(study, play):
+    table = run_all(study)
+    contrast, other = read(study)['differences']
+    assert (contrast['first'], contrast['is_contrast'], contrast['test']['mean']) == ('b', True, 2)
+    assert contrast['p'] == contrast['test']['p_t'] == pytest.approx(0.0742, abs=1e-4)
+    assert (other['first'], other['is_contrast']) == ('c', False)
+    assert '| **b - a** | 3 | +2.00 |' in table
+    assert 'b - a is not decided' in table
+    assert '| agreement/top1 | 71 ± 1 | 73 ± 1.73 | 71.1 ± 0.794 | +2 ± 1 |' in table
+    assert study.results.with_suffix('.md').read_text() == table
+
+
+def test_what_is_stored_is_not_done_again_even_if_its_folder_is_gone(study, play):
+    table = run_all(study)
+    play.played.clear()
+    shutil.rmtree(study.folder)
+    assert run_all(study) == table
+    assert not play.played
+
+
+def test_an_interrupted_study_comes_to_the_results_of_an_uninterrupted_one(study, play, tmp_path):
+    run_all(study)
+    whole = read(study)
+    shutil.rmtree(study.folder)
+    study = replace(study, results=tmp_path / 'again')
+    play.failing.add(('b', 1))
+    with pytest.raises(ConfigError, match='b, seed 1: out of memory'):
+        run_all(study, study.runs()[:5])
+    assert len(read(study)['results']) == 4
+    play.failing.clear()
+    run_all(study)
+    for part in ('arms', 'differences', 'results'):
+        for one, other in zip(
+            sorted(whole[part], key=str), sorted(read(study)[part], key=str), strict=True
+        ):
+            assert one | dict(seconds=0) == other | dict(seconds=0)
+
+
+def test_parts_are_merged_and_what_is_missing_is_said(study, play):
+    by_name = {(run.arm, run.seed): run for run in study.runs()}
+    run_all(study, [by_name['a', seed] for seed in (0, 1, 2)])
+    table = run_all(study, [by_name['b', seed] for seed in (2, 1)])
+    assert 'b 2 of 3 seeds, c 0 of 3 seeds' in table
+    (contrast,) = read(study)['differences']
+    assert (contrast['test']['pairs'], contrast['test']['mean']) == (2, 2.5)
+
+
+def test_an_evaluator_that_is_added_is_asked_without_training(study, play):
+    run_all(replace(study, evaluators=[]))
+    play.played.clear()
+    run_all(study)
+    assert {tool for tool, _, _ in play.played} == {'test'}
+    assert len(play.played) == 9
+
+
+def test_a_failed_test_loses_no_training(study, play):
+    run_all(replace(study, evaluators=[]), study.runs()[:1])
+    play.failing.add(('a', 0))
+    with pytest.raises(ConfigError, match='a, seed 0: out of memory'):
+        run_all(study, study.runs()[:1])
+    assert [each.value for each in read_results(study).values()] == [50.0]
+
+
+def test_nothing_is_trained_if_one_does_not_want_to(study, play):
+    run_all(study, study.runs()[:1])
+    play.played.clear()
+    table = run_all(study, trains=False)
+    assert 'a 1 of 3 seeds' in table
+    assert not play.played
+
+
+def changed(study):
+    arms = dict(study.arms, b=Arm(study.arms['b'].config, {MOMENTUM: 0.9}))
+    return replace(study, arms=arms)
+
+
+@pytest.mark.parametrize('left', ['results', 'folders'])
+def test_results_and_folders_of_other_settings_are_refused_unless_run_again(study, play, left):
+    run_all(study)
+    play.played.clear()
+    if left == 'results':
+        shutil.rmtree(study.folder)
+    else:
+        shutil.rmtree(study.results.parent)
+    with pytest.raises(ConfigError, match=r'b, seed 0.*--rerun') as caught:
+        run_all(changed(study))
+    assert len(caught.value.args) == 3
+    assert not play.played
+    run_all(changed(study), rerun=True)
+    assert {arm for tool, arm, _ in play.played if tool == 'train'} == {'b'}
+    assert len(list(study.folder.glob('b/replaced_0_seed_*'))) == 3 * (left == 'folders')
+    assert read(study)['arms'][1]['values'] == ACCURACY['b']
+
+
+def test_a_finished_run_from_elsewhere_is_accepted_with_the_commit_it_is_said_to_have(study, play):
+    run = study.run('a', 0)
+    run_all(replace(study, evaluators=[]), [run])
+    shutil.rmtree(study.results.parent)
+    (run.folder / 'run.json').write_text(json.dumps(dict(digest='of old', seconds=1.0)))
+    play.played.clear()
+    table = run_all(replace(study, evaluators=[]), trains=False, unnamed_commit='9e43bba')
+    assert not play.played
+    assert '9e43bba (1)' in table
+
+
+def test_a_resumed_run_names_both_commits(study, play, monkeypatch):
+    run = study.run('a', 0)
+    for commit in ('first', 'first', 'second', 'second'):
+        monkeypatch.setattr('mmbss.report.runs.git_commit', lambda folder, name=commit: name)
+        run.train(Path('train.py'), threads=1)
+        info = json.loads((run.folder / 'run.json').read_text())
+        (run.folder / 'run.json').write_text(
+            json.dumps({key: value for key, value in info.items() if key != 'seconds'})
+        )
+    assert info['commit'] == 'first, then second'
+
+
+def test_the_teacher_is_trained_first_and_shown_first(study, play, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(ACCURACY, 'plain', [60.0])
+    table = run_all(replace(study, teacher='plain.py', evaluators=[]), jobs=2)
+    assert play.played[0] == ('train', 'plain', 0)
+    assert table.splitlines()[2].startswith('| plain |')
+    assert 'plain' not in read(study)['differences'][0].values()
+
+
+def test_progress_counts_time_by_arm(study, play):
+    first = [run for run in study.runs() if run.seed == 0]
+    run_all(study, first)
+    keep(study, *(replace(each, seconds=600.0) for each in read_results(study).values()))
+    keep(study, replace(read_results(study)['c', 0], seconds=1200.0))
+    waiting = [run for run in study.runs() if run.seed > 0]
+    runner = StudyRunner(study, Path('tools'), jobs=2)
+    assert runner.progress(waiting, 9) == f'3 of 9, about {in_words((4 * 600 + 2 * 1200) / 2)} left'
+    assert runner.progress([], 9) == '9 of 9'
