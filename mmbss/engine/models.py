@@ -1,13 +1,17 @@
 """What is asked of any model: the module in its wrapper, its size, its weights, its mode."""
 
+import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
+
+Shapes = dict[str, Any]
 
 
 def unwrap(model: nn.Module) -> Any:
@@ -38,12 +42,73 @@ def load_strictly(model: nn.Module, state: Mapping[str, Any], where: str) -> Non
             ``'teacher.checkpoint: a.pth does not fit teacher.config'``.
 
     Raises:
-        ConfigError: ``where``, and the keys and shapes that differ.
+        ConfigError: ``where``, what differs, and the prefix with which more would fit.
     """
     try:
         model.load_state_dict(state, strict=True)
     except Exception as error:  # what is no state dict fails in many ways
-        raise ConfigError(f'{where}: {textwrap.shorten(str(error), 600)}') from error
+        differing = misfit(shapes_of(model.state_dict()), shapes_of(state))
+        reason = differing or textwrap.shorten(str(error), 600)
+        raise ConfigError(f'{where}: {reason}') from error
+
+
+def shapes_of(state: Mapping[Any, Any]) -> Shapes:
+    """The shapes of what has one, ``dict`` for what holds more, by its name."""
+    return {
+        str(name): dict if isinstance(value, Mapping) else tuple(getattr(value, 'shape', ()))
+        for name, value in state.items()
+    }
+
+
+def misfit(own: Shapes, given: Shapes) -> str:
+    """What does not fit between the weights of a model and those of a file; empty where all do.
+
+    Examples:
+        >>> misfit({'fc.weight': (2, 3)}, {'model.fc.weight': (2, 3)})
+        "1 missing (fc.weight); 1 left over (model.fc.weight): without 'model.' before its names ...
+        >>> misfit({'fc.weight': (2, 3)}, {'fc.weight': (5, 3)})
+        '1 of another shape (fc.weight is (5, 3) instead of (2, 3))'
+    """
+    missing = [name for name in own if name not in given]
+    left_over = [name for name in given if name not in own]
+    shapes = [
+        f'{name} is {given[name]} instead of {shape}'
+        for name, shape in own.items()
+        if given.get(name, shape) != shape
+    ]
+    named = {'missing': missing, 'left over': left_over, 'of another shape': shapes}
+    parts = '; '.join(
+        f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+        for kind, names in named.items()
+        if names
+    )
+    within = [name for name in left_over if given[name] is dict]
+    if within:
+        return f'{parts}: its weights may lie within {within[0]!r}: save them alone'
+    removed, of_file = _best_prefix(given, own)
+    added, of_part = _best_prefix(own, given)
+    if max(of_file, of_part) <= len(own) - len(missing):
+        return parts
+    if of_file >= of_part:
+        return (
+            f'{parts}: without {removed!r} before its names {of_file} of {len(own)} would fit: '
+            f'save it without, or take that part with prefix={removed!r} where there is such a key'
+        )
+    return (
+        f'{parts}: it seems to be the {added.rstrip(".")} alone, of which {of_part} would fit: '
+        "load it with init_cfg=dict(type='Pretrained', checkpoint=...) there"
+    )
+
+
+def _best_prefix(longer: Iterable[str], shorter: Collection[str]) -> tuple[str, int]:
+    """The prefix without which most of the longer names are among the shorter, and how many."""
+    prefixes = Counter(
+        name[: dot.end()]
+        for name in longer
+        for dot in re.finditer(r'\.', name)
+        if name[dot.end() :] in shorter
+    )
+    return max(prefixes.items(), key=lambda item: item[1], default=('', 0))
 
 
 @contextmanager

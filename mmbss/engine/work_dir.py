@@ -7,59 +7,88 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from mmengine.config import Config
 
+from mmbss.engine.atomic import PART, remove_parts, whole_file
 from mmbss.engine.errors import ConfigError, FileError
+from mmbss.engine.launchers import is_first_process
+from mmbss.engine.resume import checkpoint_folder, own_checkpoints, templates_of
 
 
 @contextmanager
-def claimed_work_dir(folder: Path, resume: bool) -> Iterator[None]:
-    """Keep other runs out of a folder; a killed process gives it free.
+def claimed_work_dir(cfg: Config) -> Iterator[None]:
+    """Keep other runs out of the folders of a run; a killed process gives them free.
+
+    Which of several processes this is decides ``cfg.launcher``: without one, each claims for
+    itself, and only one of them gets it.
 
     Args:
-        folder: Work dir of the run, made if it is missing.
-        resume: Whether the run goes on from the checkpoints in it.
+        cfg: Config of a run. Its work dir, and the folder of its checkpoints, are made if they are
+            missing, and what a killed process has left half written in them is removed.
 
     Raises:
-        FileError: If the folder cannot be written to.
-        ConfigError: If another run is using it, or it holds checkpoints that a run from the start
+        FileError: If a folder cannot be written to.
+        ConfigError: If another run is using one, or it holds checkpoints that a run from the start
             would overwrite.
     """
+    checkpoints = checkpoint_folder(cfg)
+    folders = dict.fromkeys(path for path in (Path(cfg.work_dir), checkpoints) if path is not None)
+    for folder in folders:
+        check_writable(folder)
+    if not is_first_process(cfg.get('launcher', 'none')):
+        yield
+        return
+    locks: list[tuple[FileLock, Path]] = []
+    try:
+        for folder in folders:
+            locks.append(claim(folder))
+            remove_parts(folder)
+        if checkpoints is not None and not cfg.get('resume'):
+            check_empty(checkpoints, templates_of(cfg))
+        yield
+    finally:
+        for lock, owner in locks:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder, made if it is missing, in which no file can be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (probe := folder / f'.probe-{os.getpid()}').touch()
-        probe.unlink()
+        (probe := folder / f'.probe-{os.getpid()}{PART}').touch()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(
             f'the work dir {folder} cannot be written to ({error.strerror}): choose another '
             '--work-dir'
         ) from error
-    if not is_first_process():
-        yield
-        return
+
+
+def claim(folder: Path) -> tuple[FileLock, Path]:
+    """Take the lock of a folder; gives it with the file that says who has it."""
     lock, owner = FileLock(folder / '.lock'), folder / '.lock-owner'
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         name = owner.read_text() if owner.is_file() else 'another process'
+        several = ', or start several processes of one run with --launcher pytorch'
         raise ConfigError(
             f'{folder} is in use by {name}: wait for it, or choose another --work-dir'
+            f'{several if "TORCHELASTIC_RUN_ID" in os.environ else ""}'
         ) from error
-    try:
-        owner.write_text(f'process {os.getpid()} on {socket.gethostname()}')
-        kept = sorted([*folder.glob('epoch_*.pth'), *folder.glob('iter_*.pth')])
-        if kept and not resume:
-            raise ConfigError(
-                f'{folder} holds {len(kept)} checkpoints of an earlier run, such as '
-                f'{kept[-1].name}, which a run from the start would overwrite: go on with '
-                '--resume, choose another --work-dir, or remove them'
-            )
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+    with whole_file(owner) as part:
+        part.write_text(f'process {os.getpid()} on {socket.gethostname()}')
+    return lock, owner
 
 
-def is_first_process() -> bool:
-    """Whether this is the first of the processes that a launcher started, before they connect."""
-    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
-    return int(next((os.environ[name] for name in names if name in os.environ), '0')) == 0
+def check_empty(folder: Path, templates: tuple[str, ...]) -> None:
+    """Refuse a folder in which an earlier run has left checkpoints, under whatever name."""
+    kept = [path for group in own_checkpoints(folder, templates) for path in group]
+    kept += sorted(folder.glob('best_*.pth'))
+    if kept:
+        raise ConfigError(
+            f'{folder} holds {len(kept)} checkpoints of an earlier run, such as {kept[0].name}, '
+            'which a run from the start would overwrite: go on with --resume, choose another '
+            '--work-dir, or remove them'
+        )

@@ -1,10 +1,8 @@
-import logging
-
 import pytest
-import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
-from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
+from mmbss.engine.default_hooks import add_safety_hooks
 
 
 def test_every_run_gets_the_hooks_that_keep_it_safe():
@@ -15,6 +13,8 @@ def test_every_run_gets_the_hooks_that_keep_it_safe():
         checkpoint='mmbss.AtomicCheckpointHook',
         step_seed='mmbss.StepSeedHook',
         accumulation='mmbss.AccumulationHook',
+        fingerprint='mmbss.FingerprintHook',
+        hook_states='mmbss.HookStatesHook',
         finite_loss='mmbss.FiniteLossHook',
         teacher_accuracy='mmbss.TeacherAccuracyHook',
     )
@@ -52,60 +52,45 @@ def test_settings_of_the_checkpoints_are_kept():
     assert cfg.default_hooks.checkpoint is None
 
 
-@pytest.fixture
-def work_dir(tmp_path):
-    for epoch in (1, 2):
-        torch.save(dict(state_dict=dict()), tmp_path / f'epoch_{epoch}.pth')
-    return tmp_path
+@pytest.mark.parametrize(
+    'kind',
+    [
+        *('CheckpointHook', 'mmengine.CheckpointHook', 'mmpretrain.CheckpointHook'),
+        *('mmengine.hooks.CheckpointHook', CheckpointHook, None),
+    ],
+)
+def test_the_hook_of_mmengine_is_replaced_however_it_is_named(kind):
+    hook = dict(interval=7) if kind is None else dict(type=kind, interval=7)
+    cfg = Config(dict(default_hooks=dict(checkpoint=hook), custom_hooks=[hook] if kind else []))
+    add_safety_hooks(cfg)
+    for replaced in (cfg.default_hooks.checkpoint, *cfg.custom_hooks):
+        assert replaced == dict(type='mmbss.AtomicCheckpointHook', interval=7)
 
 
-def resumed(folder, **changes):
-    cfg = Config(dict(work_dir=str(folder), resume=True, load_from=None))
-    cfg.update(changes)
-    choose_checkpoint(cfg)
-    return cfg.resume, cfg.load_from
+class OwnCheckpointHook(CheckpointHook):
+    pass
 
 
-def test_a_run_goes_on_from_the_newest_checkpoint(work_dir):
-    assert resumed(work_dir) == (True, str(work_dir / 'epoch_2.pth'))
+def test_a_checkpoint_hook_of_the_users_own_stays():
+    cfg = Config(dict(default_hooks=dict(checkpoint=dict(type=OwnCheckpointHook))))
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.checkpoint.type is OwnCheckpointHook
 
 
-def test_a_copied_work_dir_is_gone_on_with_from_its_own_checkpoints(work_dir, tmp_path_factory):
-    other = tmp_path_factory.mktemp('original')
-    torch.save(dict(state_dict=dict()), other / 'epoch_2.pth')
-    (work_dir / 'last_checkpoint').write_text(str(other / 'epoch_2.pth'))
-    assert resumed(work_dir) == (True, str(work_dir / 'epoch_2.pth'))
+def test_no_default_hooks_are_the_usual_ones():
+    cfg = Config(dict(default_hooks=None))
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.checkpoint.type == 'mmbss.AtomicCheckpointHook'
 
 
-def test_checkpoints_that_are_kept_elsewhere_are_found(work_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp('logs')
-    (folder / 'last_checkpoint').write_text(str(work_dir / 'epoch_2.pth'))
-    assert resumed(folder) == (True, str(work_dir / 'epoch_2.pth'))
-
-
-def test_a_truncated_newest_is_reported_and_the_one_before_it_used(work_dir, caplog):
-    path = work_dir / 'epoch_2.pth'
-    path.write_bytes(path.read_bytes()[:100])
-    with caplog.at_level(logging.WARNING):
-        assert resumed(work_dir) == (True, str(work_dir / 'epoch_1.pth'))
-
-
-def test_nothing_to_resume_is_a_start(tmp_path):
-    assert resumed(tmp_path) == (False, None)
-
-
-def test_a_named_checkpoint_must_be_whole(work_dir):
-    path = work_dir / 'epoch_2.pth'
-    assert resumed(work_dir, load_from=str(path)) == (True, str(path))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r'epoch_2.pth is truncated'):
-        resumed(work_dir, load_from=str(path))
-
-
-def test_without_resume_nothing_is_chosen(work_dir):
-    assert resumed(work_dir, resume=False) == (False, None)
-
-
-def test_checkpoints_in_another_storage_are_left_to_mmengine(tmp_path):
-    (tmp_path / 'last_checkpoint').write_text('s3://bucket/run/epoch_2.pth')
-    assert resumed(tmp_path) == (True, None)
+@pytest.mark.parametrize(
+    ('hooks', 'message'),
+    [
+        ([], 'default_hooks must be a dict'),
+        (dict(checkpoint=CheckpointHook), r'default_hooks\.checkpoint must be a dict'),
+        (dict(finite_loss='skip'), r'default_hooks\.finite_loss must be a dict'),
+    ],
+)
+def test_what_is_no_dict_is_refused(hooks, message):
+    with pytest.raises(ValueError, match=message):
+        add_safety_hooks(Config(dict(default_hooks=hooks)))

@@ -4,20 +4,29 @@ import stat
 import time
 
 import pytest
+from mmengine.config import Config
 
 from mmbss.engine.work_dir import claimed_work_dir
+
+
+def claimed(folder, resume=False, launcher='none', **checkpoint):
+    """Claim the work dir of a config."""
+    hooks = dict(checkpoint=checkpoint)
+    return claimed_work_dir(
+        Config(dict(work_dir=str(folder), resume=resume, launcher=launcher, default_hooks=hooks))
+    )
 
 
 def test_the_folder_is_made_and_free_again_afterwards(tmp_path):
     folder = tmp_path / 'deep' / 'run'
     for _ in range(2):
-        with claimed_work_dir(folder, resume=False):
+        with claimed(folder, resume=False):
             assert folder.is_dir()
     assert not (folder / '.lock-owner').exists()
 
 
 def claim(folder, held):
-    with claimed_work_dir(folder, resume=False):
+    with claimed(folder, resume=False):
         held.set()
         time.sleep(60)
 
@@ -38,7 +47,7 @@ def other_process(tmp_path):
 def test_a_second_run_in_the_folder_is_refused_with_the_first_named(other_process, tmp_path):
     with (
         pytest.raises(ValueError, match=f'in use by process {other_process.pid} on .*work-dir'),
-        claimed_work_dir(tmp_path, resume=True),
+        claimed(tmp_path, resume=True),
     ):
         pass
 
@@ -46,7 +55,7 @@ def test_a_second_run_in_the_folder_is_refused_with_the_first_named(other_proces
 def test_a_killed_process_gives_the_folder_free(other_process, tmp_path):
     other_process.kill()
     other_process.join(60)
-    with claimed_work_dir(tmp_path, resume=True):
+    with claimed(tmp_path, resume=True):
         pass
 
 
@@ -54,10 +63,10 @@ def test_a_run_from_the_start_does_not_overwrite_checkpoints(tmp_path):
     (tmp_path / 'epoch_3.pth').touch()
     with (
         pytest.raises(ValueError, match=r'holds 1 checkpoints .* epoch_3.pth.*--resume'),
-        claimed_work_dir(tmp_path, resume=False),
+        claimed(tmp_path, resume=False),
     ):
         pass
-    with claimed_work_dir(tmp_path, resume=True):
+    with claimed(tmp_path, resume=True):
         pass
 
 
@@ -65,7 +74,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / 'run').touch()
     with (
         pytest.raises(OSError, match='run cannot be written to'),
-        claimed_work_dir(tmp_path / 'run', resume=False),
+        claimed(tmp_path / 'run', resume=False),
     ):
         pass
 
@@ -75,13 +84,71 @@ def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with (
         pytest.raises(OSError, match='cannot be written to'),
-        claimed_work_dir(tmp_path, resume=False),
+        claimed(tmp_path, resume=False),
     ):
         pass
     tmp_path.chmod(stat.S_IRWXU)
 
 
+@pytest.mark.parametrize('variable', ['RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'])
+@pytest.mark.parametrize('value', ['1', 'abc'])
+def test_the_environment_of_a_run_without_a_launcher_decides_nothing(
+    variable, value, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(variable, value)
+    (tmp_path / 'epoch_3.pth').touch()
+    with pytest.raises(ValueError, match='would overwrite'), claimed(tmp_path):
+        pass
+
+
 def test_only_the_first_of_several_processes_claims(tmp_path, monkeypatch, other_process):
     monkeypatch.setenv('RANK', '1')
-    with claimed_work_dir(tmp_path, resume=False):
+    with claimed(tmp_path, launcher='pytorch'):
         pass
+
+
+def test_processes_that_were_started_without_a_launcher_do_not_share(
+    tmp_path, monkeypatch, other_process
+):
+    monkeypatch.setenv('RANK', '1')
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    with pytest.raises(ValueError, match='--launcher pytorch'), claimed(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    'name', ['epoch_3.pth', 'iter_9.pth', 'net_0001.pth', 'best_accuracy_top1_epoch_3.pth']
+)
+def test_checkpoints_of_any_name_and_folder_are_not_overwritten(name, tmp_path):
+    kept = tmp_path / 'kept' / 'run' / name
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    settings = dict(out_dir=str(tmp_path / 'kept'), filename_tmpl='net_{:04d}.pth')
+    with pytest.raises(ValueError, match=name), claimed(tmp_path / 'run', **settings):
+        pass
+    with claimed(tmp_path / 'run', resume=True, **settings):
+        pass
+
+
+def test_two_work_dirs_of_one_name_do_not_share_their_checkpoints(tmp_path):
+    settings = dict(out_dir=str(tmp_path / 'kept'))
+    with (
+        claimed(tmp_path / 'a' / 'run', **settings),
+        pytest.raises(ValueError, match='kept/run is in use by'),
+        claimed(tmp_path / 'b' / 'run', **settings),
+    ):
+        pass
+
+
+def test_weights_of_others_in_the_folder_are_no_checkpoints(tmp_path):
+    (tmp_path / 'teacher.pth').touch()
+    with claimed(tmp_path):
+        pass
+
+
+def test_what_killed_runs_have_left_half_written_is_removed(tmp_path):
+    for name in ('.last_checkpoint.1.part', '.probe-1.part', '.epoch_1.pth.1.part'):
+        (tmp_path / name).touch()
+    with claimed(tmp_path, resume=True):
+        assert not list(tmp_path.glob('.*.part'))
+        assert (tmp_path / '.lock-owner').read_text().startswith(f'process {os.getpid()} on ')

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.dataset import worker_init_fn as constant_seeds
-from mmengine.dist import get_rank
+from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
+from mmbss.engine.errors import ConfigError
 from mmbss.engine.randomness import seed_everything
 from mmbss.registry import HOOKS
 
@@ -29,6 +32,10 @@ class StepSeedHook(Hook):
 
     A run that is resumed in the middle of an epoch loads the batches that it has seen and leaves
     them out. (mmengine begins such an epoch again.)
+
+    Raises:
+        ConfigError: Before the training, if an epoch would never end, or end in one process while
+            others wait for it.
     """
 
     priority = 'VERY_HIGH'
@@ -42,6 +49,7 @@ class StepSeedHook(Hook):
         loop = runner.train_loop
         if isinstance(loop, IterBasedTrainLoop):
             return
+        check_epochs(loader)
         run_iter = loop.run_iter
 
         def run_unseen(index: int, batch: Any) -> None:
@@ -76,6 +84,26 @@ class StepSeedHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Seed metrics that draw."""
         seed_everything(runner.seed, get_rank(), runner.iter, VALIDATION)
+
+
+def check_epochs(loader: DataLoader) -> None:
+    """Refuse batches that never end, or of which processes have different numbers.
+
+    Raises:
+        ConfigError: What to set instead.
+    """
+    if isinstance(getattr(loader.batch_sampler, 'sampler', loader.sampler), InfiniteSampler):
+        raise ConfigError(
+            'train_dataloader.sampler=InfiniteSampler: an epoch of it never ends, so nothing is '
+            'validated or stored: take DefaultSampler, or train_cfg.by_epoch=False with max_iters'
+        )
+    lengths: list[Any] = all_gather_object(len(loader))
+    if len({*lengths}) > 1:
+        raise ConfigError(
+            f'train_dataloader: the processes have {", ".join(map(str, lengths))} batches an '
+            'epoch, so the first would wait for ever for the others: set sampler.round_up=True, '
+            'or give each the same data'
+        )
 
 
 def epoch_begin(runner: Runner) -> tuple[int, int]:

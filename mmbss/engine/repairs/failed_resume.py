@@ -1,10 +1,11 @@
 """Say what is wrong with a checkpoint from which a training cannot go on.
 
 Cause: mmengine ends with ``KeyError: 'meta'`` and the like where a file holds weights alone, or
-the state of another training.
+the state of another training, and begins with random weights where their names do not fit.
 """
 
 import functools
+import textwrap
 from typing import Any
 
 from mmbss.engine.errors import ConfigError, is_of_input
@@ -16,8 +17,23 @@ def repair(module: Any) -> None:
 
     @functools.wraps(original)
     def resume(self: Any, filename: str, *args: Any, **kwargs: Any) -> None:
+        load_checkpoint = self.load_checkpoint
+
+        def load_strictly(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return load_checkpoint(*args, strict=True, **kwargs)
+            except RuntimeError as error:
+                if not is_of_input(error):
+                    raise
+                reason = textwrap.shorten(str(error), 600)
+                raise ConfigError(f'cannot resume from {filename}: {reason}') from error
+
+        # an attribute of the object, which hides the method of its class
+        self.load_checkpoint = load_strictly
         try:
             original(self, filename, *args, **kwargs)
+        except ConfigError:
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # it could not be read, or there is a bug in a hook
             if str(filename) in str(error) or not is_of_input(error):
@@ -26,5 +42,7 @@ def repair(module: Any) -> None:
                 f'cannot resume from {filename} ({type(error).__name__}: {error}): it is not of a '
                 'run with this config; take its weights alone with load_from, without resume'
             ) from error
+        finally:
+            del self.load_checkpoint
 
     module.Runner.resume = resume

@@ -1,0 +1,181 @@
+"""What the result of a training depends on, in plain text; and what a resume makes of changes."""
+
+import fnmatch
+import hashlib
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Bytes of a model, and rows of a dataset, that are looked at: what there is no more than a blink
+#: for, spread evenly over all.
+MOST_BYTES, MOST_ROWS = 2**26, 256
+
+#: Parts of a config of which the result of a training may depend.
+PARTS = (
+    *('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
+    *('param_scheduler', 'auto_scale_lr', 'randomness', 'default_hooks', 'custom_hooks'),
+    *('sync_bn', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'val_dataloader', 'val_cfg'),
+    *('val_evaluator',),
+)
+#: Of these, what no result depends on, or what is known by its content: weights and data.
+LEFT_OUT = (
+    *('*.init_cfg*', '*.pretrained', 'model.teacher.checkpoint', '*_dataloader.pin_memory'),
+    *('*_dataloader.persistent_workers', '*_dataloader.prefetch_factor', '*_dataloader.timeout'),
+    *(
+        f'default_hooks.{name}.*'
+        for name in (
+            *('timer', 'logger', 'checkpoint', 'visualization', 'runtime_info', 'fingerprint'),
+            *('hook_states', 'teacher_accuracy', 'finite_loss'),
+        )
+    ),
+    *(
+        f'custom_hooks.*{name}.*'
+        for name in (
+            *('TimerHook', 'LoggerHook', 'CheckpointHook', 'ProfilerHook', 'EmptyCacheHook'),
+            'VisualizationHook',
+        )
+    ),
+)
+#: What the state in a checkpoint takes the place of, but for types.
+OVERRIDDEN = (
+    *('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*', 'randomness.seed'),
+)
+#: What changes the course of a run, but not what a step does with the same batch.
+SAID = (
+    *('val_*', 'train_cfg.val_*', 'train_cfg.dynamic_intervals*', 'train_cfg.max_*'),
+    *('*_dataloader.num_workers', 'randomness.*', 'model.teacher.acceleration*'),
+    *('model.teacher.config', '*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file'),
+)
+ABSENT = 'nothing'
+
+
+class Changes(NamedTuple):
+    """What differs between the run of a checkpoint and the one that goes on from it.
+
+    Attributes:
+        refused: Makes the result another one.
+        overridden: Is not used, since the state of the checkpoint takes its place.
+        said: Anything else.
+    """
+
+    refused: list[str]
+    overridden: list[str]
+    said: list[str]
+
+
+def settings_of(cfg: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a config that a result may depend on, by their paths, as text.
+
+    Examples:
+        >>> settings_of(dict(work_dir='a', train_dataloader=dict(batch_size=8, pin_memory=True)))
+        {'train_dataloader.batch_size': '8'}
+    """
+    return {
+        path: text
+        for name in PARTS
+        for path, text in _leaves(cfg.get(name), name)
+        if not _is_one_of(path, LEFT_OUT)
+    }
+
+
+def compare(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
+    """Sort what differs between two fingerprints.
+
+    Examples:
+        >>> compare({'optim_wrapper.optimizer.lr': '0.1'}, {'optim_wrapper.optimizer.lr': '0.2'})
+        Changes(refused=[], overridden=['optim_wrapper.optimizer.lr=0.2 (was 0.1)'], said=[])
+    """
+    changes = Changes([], [], [])
+    # a schedule over shares of the training moves with its length
+    has_shares = any(fnmatch.fnmatchcase(path, '*_hooks.*.schedules.*') for path in now)
+    for path in sorted({*before, *now}):
+        old, new = before.get(path, ABSENT), now.get(path, ABSENT)
+        if old == new:
+            continue
+        line = f'{path}={reprlib.repr(new)[1:-1]} (was {reprlib.repr(old)[1:-1]})'
+        if _is_one_of(path, OVERRIDDEN) and not path.endswith('.type'):
+            changes.overridden.append(line)
+        elif _is_one_of(path, SAID) and not (has_shares and path.startswith('train_cfg.max_')):
+            changes.said.append(line)
+        else:
+            changes.refused.append(line)
+    return changes
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """A number that other weights hardly ever have, from a state dict on any device.
+
+    Of a large model every few values are looked at.
+    """
+    size = sum(value.numel() * value.element_size() for value in state.values())
+    step = 1 + size // MOST_BYTES
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        digest.update(f'{name}{tuple(value.shape)}{value.dtype}'.encode())
+        part = value.detach().reshape(-1)[::step]
+        part = part.clone(memory_format=torch.contiguous_format).cpu()
+        digest.update(part.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def data_digest(dataset: Any) -> str:
+    """The length of a dataset, and a number that other classes, labels or files hardly ever have.
+
+    Rows spread over all are looked at: their labels, names of files, and pixels in memory. Of a
+    dataset that tells nothing of its rows, the length and the classes alone are known.
+    """
+    digest = hashlib.sha256(
+        repr((getattr(dataset, 'metainfo', None) or {}).get('classes')).encode()
+    )
+    rows = np.linspace(0, len(dataset) - 1, min(len(dataset), MOST_ROWS)).astype(int)
+    # wrappers and datasets of others
+    with suppress(AttributeError, NotImplementedError, TypeError):
+        for row in rows:
+            for key, value in sorted(dataset.get_data_info(int(row)).items()):
+                if isinstance(value, (np.ndarray, Tensor)):
+                    digest.update(np.ascontiguousarray(value).tobytes())
+                elif isinstance(value, (str, Path)):
+                    digest.update(Path(value).name.encode())
+                elif isinstance(value, (int, float, np.generic, list, tuple)):
+                    digest.update(f'{key}{value}'.encode())
+    return f'{len(dataset)} samples, {digest.hexdigest()[:16]}'
+
+
+def _is_one_of(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every setting below a part of a config; entries of a list by their types, and their order."""
+    if path == 'param_scheduler' and isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f'{path}.{key}')
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        names: list[str] = []
+        for item in value:
+            kind = _text(item.get('type') if isinstance(item, Mapping) else item)
+            names.append(kind.strip("'").rpartition('.')[2])
+            count = names.count(names[-1])
+            yield from _leaves(item, f'{path}.{names[-1]}' + (f'#{count}' if count > 1 else ''))
+        if path != 'custom_hooks':
+            yield path, f'[{", ".join(names)}]'
+    elif value is not None:
+        yield path, _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f'[{", ".join(map(_text, value))}]'
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return repr(value)
+    if callable(value) and hasattr(value, '__qualname__'):
+        return repr(f'{value.__module__}.{value.__qualname__}')
+    return type(value).__name__

@@ -1,0 +1,160 @@
+"""A resume with another teacher, other data or another config is noticed."""
+
+from math import prod
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.fingerprint import compare, data_digest, settings_of, weights_digest
+from mmbss.engine.models import unwrap
+from mmbss.engine.schedules import extend, spans
+from mmbss.registry import HOOKS
+
+LENGTH = 'iterations of an epoch'
+
+
+@HOOKS.register_module()
+class FingerprintHook(Hook):
+    """Stores in each checkpoint what the result depends on, and compares it at a resume.
+
+    That is the config, the weights of the teacher, the training data, the number of processes and
+    of the iterations of an epoch; all as text in ``meta['fingerprint']``. What a resume would not
+    use, because the state in the checkpoint takes its place, such as another learning rate, is
+    said in the log, and so is what changes the course of a run alone. What makes the result
+    another one is refused.
+
+    Args:
+        accept_changes: Go on with them all the same. The epochs go on where they were; the
+            iterations are counted anew where an epoch has another number of them.
+
+    Raises:
+        ConfigError: At a resume, with what differs.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, accept_changes: bool = False) -> None:
+        self.accept_changes = accept_changes
+        self.length: int | None = None
+        self.own: dict[str, str] | None = None
+        self.ends: list[tuple[Any, int]] = []
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Store what the result depends on."""
+        checkpoint['meta']['fingerprint'] = self._of(runner)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Compare it, where the run goes on from this checkpoint."""
+        meta = checkpoint.get('meta')
+        if not runner._resume or not isinstance(meta, dict):  # which mmengine cannot resume
+            return
+        lacking = [
+            key
+            for key, value in dict(
+                optimizer=runner.optim_wrapper, param_schedulers=runner.param_schedulers
+            ).items()
+            if value not in (None, [], {}) and key not in checkpoint
+        ]
+        before = meta.get('fingerprint')
+        if not isinstance(before, dict):
+            runner.logger.warning(
+                'the checkpoint does not say of which config, teacher and data it is: whether '
+                'they are the same cannot be known'
+            )
+            before = self._of(runner)
+        before = {str(key): str(value) for key, value in before.items()}
+        changes = compare(before, self._of(runner))
+        if isinstance(runner.param_schedulers, list):
+            changes.refused.extend(self._moved(runner, checkpoint, before, changes.overridden))
+        refused = changes.refused + [f'there is no {key} in the checkpoint' for key in lacking]
+        if refused and not self.accept_changes:
+            raise ConfigError(
+                'the run that is resumed would not be the same: '
+                f'{_shorten(refused)}. Undo that, start anew with load_from and without --resume, '
+                'or accept it with --cfg-options default_hooks.fingerprint.accept_changes=True'
+            )
+        if changes.overridden:
+            runner.logger.warning(
+                f'not used, since the state in the checkpoint takes its place: '
+                f'{_shorten(changes.overridden)}; to change it, start anew with load_from and '
+                'without --resume'
+            )
+        if differing := refused + changes.said:
+            runner.logger.warning(f'differs from the run that is resumed: {_shorten(differing)}')
+        if before.get(LENGTH, '').isdecimal():
+            self.length = int(before[LENGTH])
+
+    def _moved(
+        self,
+        runner: Runner,
+        checkpoint: dict[str, Any],
+        before: dict[str, str],
+        overridden: list[str],
+    ) -> list[str]:
+        """What another length of the training does to schedules; remembers ends that move with it.
+
+        Where an end is set in the config, the state in the checkpoint takes its place.
+        """
+        stored = checkpoint.get('param_schedulers')
+        stored = stored if isinstance(stored, list) else []
+        length = before.get(LENGTH, '')
+        for name in ('train_cfg.max_epochs', 'train_cfg.max_iters'):
+            steps = [each for each in (before.get(name, ''), length) if each.isdecimal()]
+            if not steps or before.get(name) == self._of(runner).get(name):
+                continue
+            totals = {int(steps[0]), prod(map(int, steps))}
+            self.ends = [
+                (scheduler, scheduler.end)
+                for scheduler, state in zip(runner.param_schedulers, stored, strict=False)
+                if state.get('end') in totals
+            ]
+        said = {line.partition('=')[0] for line in overridden}
+        return [
+            line
+            for line in spans(runner.param_schedulers, stored)
+            if line.split('=')[0] not in said
+        ]
+
+    def before_train(self, runner: Runner) -> None:
+        """Move what ends with the training; count the iterations anew where epochs have others."""
+        for scheduler, end in self.ends:
+            extend(scheduler, end)
+        loop = runner.train_loop
+        if self.length in (None, len(loop.dataloader)) or not isinstance(loop, EpochBasedTrainLoop):
+            return
+        schedulers = runner.param_schedulers or []
+        by_iter = [each for each in schedulers if not getattr(each, 'by_epoch', True)]
+        if by_iter or runner.iter != runner.epoch * self.length:
+            raise ConfigError(
+                f'an epoch has {len(loop.dataloader)} iterations, and had {self.length}: a run '
+                'goes on with another number only from the end of an epoch, and with schedules '
+                'of learning rates by epoch (by_epoch=True, without convert_to_iter_based)'
+            )
+        info = runner.message_hub.runtime_info
+        validated = info.get('last_validation') == runner.iter
+        loop._iter = runner.epoch * len(loop.dataloader)
+        runner.message_hub.update_info('iter', loop._iter)
+        if validated:
+            runner.message_hub.update_info('last_validation', loop._iter)
+
+    def _of(self, runner: Runner) -> dict[str, str]:
+        if self.own is None:
+            loader = runner.train_dataloader
+            self.own = settings_of(runner.cfg) | {
+                'processes': str(get_world_size()),
+                'training data': data_digest(loader.dataset),
+                LENGTH: str(len(loader)),
+            }
+            teacher = getattr(unwrap(runner.model), 'teacher', None)
+            if teacher is not None:
+                normalisation = dict(teacher.named_buffers(recurse=False))
+                self.own['teacher'] = f'{teacher.digest}, {weights_digest(normalisation)}'
+        return self.own
+
+
+def _shorten(changes: list[str], most: int = 6) -> str:
+    more = f' and {len(changes) - most} more' if len(changes) > most else ''
+    return f'{"; ".join(changes[:most])}{more}'

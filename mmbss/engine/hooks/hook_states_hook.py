@@ -1,0 +1,158 @@
+"""What other hooks have counted, kept for a resume."""
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmbss.registry import HOOKS
+
+#: What changes in the hooks of the libraries while they train, and no checkpoint holds.
+OF_LIBRARIES = dict(EarlyStoppingHook=('wait_count', 'best_score'), FiniteLossHook=('skipped',))
+LIBRARIES = ('mmengine', 'mmpretrain', 'mmbss')
+NUMBERS = (bool, int, float, type(None))
+#: Numbers up to which an attribute is taken for something that is counted, not for a store.
+MOST = 2**16
+State = dict[str, Any]
+
+
+@HOOKS.register_module()
+class HookStatesHook(Hook):
+    """Stores in each checkpoint what other hooks have counted, in ``meta['hook_states']``.
+
+    mmengine's ``EarlyStoppingHook`` would begin to wait anew at every resume. Of a hook of the
+    user's own, each attribute is stored that has changed since the hook was made: numbers, tensors,
+    and lists and dicts of them. What is anything else is named at the resume, for it begins anew;
+    a hook with a ``before_save_checkpoint`` of its own is taken to store all that it needs.
+
+    A run that had stopped early does not go on.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self.fresh: dict[str, State] = {}
+        self.begun: dict[str, dict[str, int]] | None = None
+        self.stopped = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Remember the hooks as they were made."""
+        self.fresh = {name: copied(hook) for name, hook in named_hooks(runner)}
+
+    def before_train(self, runner: Runner) -> None:
+        """Stay where an earlier run had stopped."""
+        if self.stopped:
+            runner.train_loop.stop_training = True
+            runner.logger.info('the run has stopped early already')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Remember what each hook holds that cannot be stored, once they have all begun."""
+        if self.begun is None:
+            self.begun = {name: others(hook) for name, hook in named_hooks(runner)}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Store what has changed."""
+        states, lost = {}, []
+        for name, hook in named_hooks(runner):
+            before = self.fresh.get(name, {})
+            now = copied(hook)
+            changed = {key: now[key] for key in now if not same(now[key], before.get(key, self))}
+            if changed:
+                states[name] = changed
+            begun = (self.begun or {}).get(name, {})
+            lost += [f'{name}.{key}' for key, at in others(hook).items() if begun.get(key) != at]
+        stopped = bool(getattr(runner.train_loop, 'stop_training', False))
+        checkpoint['meta']['hook_states'] = dict(states=states, lost=lost, stopped=stopped)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """At a resume put it back."""
+        stored = dict(checkpoint.get('meta') or {}).get('hook_states')
+        if not runner._resume or not isinstance(stored, dict):
+            return
+        self.stopped = stored.get('stopped') is True
+        states, lost = dict(stored.get('states') or {}), list(stored.get('lost') or ())
+        for name, hook in named_hooks(runner):
+            for key, value in dict(states.get(name) or {}).items():
+                # a file of others gets at nothing but numbers that are there
+                if key in copied(hook) and is_plain(value):
+                    setattr(hook, key, copy.deepcopy(value))
+        if lost:
+            runner.logger.warning(
+                f'begins anew, since a checkpoint cannot hold it: {", ".join(map(str, lost))}; '
+                'give the hook before_save_checkpoint and after_load_checkpoint of its own'
+            )
+
+
+def named_hooks(runner: Runner) -> Iterator[tuple[str, Hook]]:
+    """The hooks that may have a state which nobody else stores, by their types."""
+    counts: Counter[str] = Counter()
+    for hook in runner.hooks:
+        kind = type(hook)
+        is_of_library = kind.__module__.partition('.')[0] in LIBRARIES
+        stores = kind.before_save_checkpoint is not Hook.before_save_checkpoint
+        if stores or (is_of_library and kind.__name__ not in OF_LIBRARIES):
+            continue
+        counts[kind.__name__] += 1
+        yield f'{kind.__name__}.{counts[kind.__name__]}', hook
+
+
+def copied(hook: Hook) -> State:
+    """Copies of the attributes that can be stored."""
+    names = OF_LIBRARIES.get(type(hook).__name__, vars(hook))
+    return {
+        key: copy.deepcopy(detached(vars(hook)[key]))
+        for key in names
+        if key in vars(hook) and is_plain(vars(hook)[key])
+    }
+
+
+def others(hook: Hook) -> dict[str, int]:
+    """Which objects the attributes are that cannot be stored."""
+    if type(hook).__name__ in OF_LIBRARIES:
+        return {}
+    return {key: id(value) for key, value in vars(hook).items() if not is_plain(value)}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is a number, a tensor, or a list or dict of them, and not too large."""
+    return amount(value) <= MOST
+
+
+def amount(value: Any) -> float:
+    """How many numbers it holds; infinity for anything else."""
+    if type(value) in (list, tuple):
+        return 1 + sum(map(amount, value))
+    if type(value) is dict:
+        named = all(type(key) in (int, str) for key in value)
+        return 1 + sum(map(amount, value.values())) if named else math.inf
+    if type(value) is Tensor:
+        return value.numel()
+    return 1 if type(value) in NUMBERS else math.inf
+
+
+def detached(value: Any) -> Any:
+    """The same without the graphs of its tensors, on the CPU."""
+    if type(value) in (list, tuple):
+        return type(value)(map(detached, value))
+    if type(value) is dict:
+        return {key: detached(item) for key, item in value.items()}
+    return value.detach().cpu() if isinstance(value, Tensor) else value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of :func:`is_plain` are equal."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other or (one != one and other != other))

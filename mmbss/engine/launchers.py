@@ -1,0 +1,55 @@
+"""Which of several processes this is: as ``--launcher`` says, whatever the environment holds."""
+
+import os
+
+from mmbss.engine.errors import ConfigError
+
+#: What each launcher sets: rank, number of processes, and the rest; and how it is started.
+VARIABLES = dict(
+    pytorch=(
+        ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'),
+        'start the tool with tools/dist_train.sh or torchrun',
+    ),
+    slurm=(
+        ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
+        'start the tool with tools/slurm_train.sh or srun',
+    ),
+    mpi=(
+        (
+            *('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+            'MASTER_ADDR',
+        ),
+        "start the tool with Open MPI's mpirun",
+    ),
+)
+
+
+def check_launcher(launcher: str) -> None:
+    """Refuse a launcher that has not started this process.
+
+    Raises:
+        ConfigError: If a variable that it sets is missing or no number, or one rank is too high.
+    """
+    if launcher not in VARIABLES:
+        return
+    names, remedy = VARIABLES[launcher]
+    cure = f'{remedy}, or leave out --launcher {launcher}'
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ConfigError(f'--launcher {launcher}: {", ".join(missing)} is not set: {cure}')
+    for name in names:
+        is_number = os.environ[name].isdecimal()
+        if not is_number and not name.endswith(('ADDR', 'NODELIST')):
+            raise ConfigError(
+                f'--launcher {launcher}: {name}={os.environ[name]!r} is no number: {cure}'
+            )
+    rank, size = (int(os.environ[name]) for name in names[:2])
+    if rank >= size:
+        raise ConfigError(
+            f'--launcher {launcher}: {names[0]}={rank} must be below {names[1]}={size}: {cure}'
+        )
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the first of the processes, before they connect; one alone always is."""
+    return launcher not in VARIABLES or int(os.environ[VARIABLES[launcher][0][0]]) == 0

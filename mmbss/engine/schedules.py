@@ -1,0 +1,37 @@
+"""Schedules of learning rates that span a training, where it is made longer at a resume."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+#: What says how far a schedule is; and its end, which moves with that of the training.
+PROGRESS = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'end')
+
+
+def spans(schedulers: Sequence[Any], stored: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Numbers that each scheduler, as it was built, has taken from another length of the training.
+
+    The state in the checkpoint takes their place, so that the rate would follow the old length.
+
+    Args:
+        schedulers: Of the run that goes on, before their state is loaded.
+        stored: Their states in the checkpoint.
+    """
+    for scheduler, before in zip(schedulers, stored, strict=False):
+        for key, new in scheduler.state_dict().items():
+            old = before.get(key, new)
+            if key not in PROGRESS and type(new) is int and old != new:
+                yield f'param_scheduler.{type(scheduler).__name__}.{key}={new} (was {old})'
+
+
+def extend(scheduler: Any, end: int) -> None:
+    """Move the end of a schedule, and take the step that the earlier end has prevented.
+
+    Args:
+        scheduler: With its state loaded.
+        end: Its new end, in its own steps.
+    """
+    is_over = scheduler._global_step >= scheduler.end
+    scheduler.end = end
+    if is_over and scheduler._global_step < end:
+        scheduler._global_step -= 1
+        scheduler.step()
