@@ -10,12 +10,14 @@ processes of torchrun on a CPU (gloo), and writes TensorBoard files when asked.
 
 import argparse
 import os
-from pathlib import Path
+import shlex
+import sys
 
 from mmengine.config import Config
 
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.flags import add_common_arguments
+from mmbss.engine.interrupts import one_line_at_the_end
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,9 +53,11 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     merge_amp(cfg, args)
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.resume == 'auto':
+        # load_from holds where there is nothing to go on from
+        cfg.resume = cfg.get('resume') or 'auto'
+    elif args.resume is not None:
+        cfg.update(resume=True, load_from=args.resume)
     if args.auto_scale_lr:
         section(cfg, 'auto_scale_lr', '--auto-scale-lr').enable = True
     if args.no_persistent_workers:
@@ -69,28 +73,38 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train."""
     from mmbss.engine.cli import load_config
-    from mmbss.engine.config_checks import build_runner
-    from mmbss.engine.default_hooks import add_safety_hooks, choose_checkpoint
+    from mmbss.engine.config_checks import build_runner, named_start
+    from mmbss.engine.default_hooks import add_safety_hooks
+    from mmbss.engine.launchers import check_launcher
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+    from mmbss.engine.resume import choose_checkpoint
     from mmbss.engine.trial import try_training
     from mmbss.engine.work_dir import claimed_work_dir
 
     cfg = load_config(args.config)
     merge_args(cfg, args)
+    check_launcher(cfg.launcher)
     prepare_cpu_distributed(cfg)
     add_safety_hooks(cfg)
-    with claimed_work_dir(Path(cfg.work_dir), resume=bool(cfg.get('resume'))):
+    with claimed_work_dir(cfg):
         choose_checkpoint(cfg)
         runner = build_runner(cfg)
         try_training(runner)
-        runner.train()
+        with named_start():
+            runner.train()
+
+
+def how_to_go_on(args: argparse.Namespace) -> str:
+    """What to do after an interruption."""
+    flags = sys.argv if args.resume is not None else [*sys.argv, '--resume']
+    return f'go on from the last checkpoint with: {shlex.join(["python", *flags])}'
 
 
 def main() -> None:
     """Read the command line and train."""
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    with readable_errors():
+    with readable_errors(), one_line_at_the_end(lambda: how_to_go_on(args)):
         train(args)
 
 
