@@ -208,10 +208,13 @@ class BoundaryLoss(Term):
         search = dict(self.search)
         if self.batch_share is not None:
             search['num_base_samples'] = max(round(self.batch_share * len(clean.inputs)), 1)
+        inputs = teacher.from_student(clean.inputs)
+        if self.bounds is None:
+            # another normalisation rounds a pixel at a bound to a little beyond it
+            inputs = project(inputs, teacher.pixel_bounds)
         found = find_boundary_samples(
             teacher.logits,
-            # another normalisation rounds a pixel at a bound to a little beyond it
-            project(teacher.from_student(clean.inputs), teacher.pixel_bounds),
+            inputs,
             clean.labels,
             self.attack,
             teacher_logits=clean.teacher_logits,
@@ -238,6 +241,7 @@ class BoundaryLoss(Term):
         It is the mean over the samples of all processes, however unevenly these have found them:
         it is scaled for a mean of the gradients over the processes, as DDP and FSDP take it.
         """
+        self._check_enough(batch)
         found: BoundarySamples = batch.brought if self.joins else self.find(batch)
         count = len(found.inputs)
         if not self.joins and count < batch.least_asked:
@@ -259,6 +263,18 @@ class BoundaryLoss(Term):
         if get_world_size() > 1:
             loss = loss * (weight * get_world_size() / total)
         return self.loss_weight * loss, found.statistics
+
+    def _check_enough(self, batch: Batch) -> None:
+        """Refuse so few samples that none would ever be learnt from."""
+        most = self.search['num_base_samples']
+        is_any = self.search['base_samples'] == 'all' or self.search['target_class'] == 'all'
+        if self.joins or is_any or self.batch_share is not None or most >= batch.least_asked:
+            return
+        raise ConfigError(
+            f'num_base_samples={most}: BatchNorm of the student needs {batch.least_asked} boundary '
+            "samples that pass alone: take more, or candidates='teacher_correct', whose samples "
+            'join the clean batch'
+        )
 
 
 def check_share(share: float, base_samples: str, num_base_samples: int | None) -> None:

@@ -10,6 +10,7 @@ from mmbss.attacks import Attack, Partners
 from mmbss.attacks.base import STATISTICS, check_evaluating
 from mmbss.attacks.functional import Bounds
 from mmbss.boundary.distance_labels import boundary_logits, decision_logits
+from mmbss.boundary.parts import attack_in_parts
 from mmbss.boundary.queries import Queries
 from mmbss.boundary.sampling import choose_partners, choose_target_classes, select_base_samples
 from mmbss.boundary.search_checks import check_search
@@ -181,7 +182,7 @@ def find_boundary_samples(
         return BoundarySamples(
             inputs[chosen], teacher_logits[chosen], base, chosen, weights, statistics
         )
-    result = attack(ask, inputs[chosen], base, target, bounds, partners)
+    result = attack_in_parts(attack, ask, inputs, chosen, base, target, bounds, partners)
     statistics['queries'] = network.statistic(inputs)
     logits = result.logits
     if teacher_says == 'class':

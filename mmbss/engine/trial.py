@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmbss.engine.config_checks.data_pixels import (
     CHANGES_INPUTS,
@@ -25,7 +26,7 @@ from mmbss.engine.config_checks.data_sides import (
     doubts,
     side_of,
 )
-from mmbss.engine.errors import ConfigError, is_of_input, one_line
+from mmbss.engine.errors import ConfigError, is_of_input, one_line, refuse
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
@@ -78,7 +79,10 @@ def try_training(runner: Runner) -> None:
         evaluations = find_evaluations(runner)
         if is_tried:
             compare_classes(runner, model, evaluations)
-        for size in batch_sizes(loader):
+        sizes = batch_sizes(loader)
+        if is_tried and sizes == [1]:
+            check_alone(model)
+        for size in sizes:
             rows = edge_rows(len(loader.dataset), size)
             _, data = read_batch(loader, rows, model, 'train_dataloader', training=True)
             if is_tried:
@@ -113,6 +117,18 @@ def check_images(model: Any, inputs: Tensor) -> None:
     for name, term in model.loss_modules.items():
         if hasattr(term, 'attack'):
             check_bounds(term, teacher, inputs, f'model.losses.{name}')
+
+
+def check_alone(model: Any) -> None:
+    """Refuse batches of one image where boundary samples pass the student's BatchNorm alone."""
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return
+    refuse(
+        f'train_dataloader.batch_size=1: BatchNorm needs two boundary samples of model.losses.'
+        f"{name}: take a larger one, or candidates='teacher_correct', whose samples join the batch"
+        for name, term in getattr(model, 'loss_modules', {}).items()
+        if not getattr(term, 'joins', True)
+    )
 
 
 def teacher_of(model: Any) -> Any:
