@@ -203,6 +203,21 @@ BSS = st.one_of(
     ),
 )
 RADII = st.sampled_from([0.1, 8.0, 255.0, 1000.0])
+PARTNER_ATTACKS = st.one_of(
+    st.builds(
+        dict,
+        type=st.just('mmbss.SegmentAttack'),
+        num_passes=st.integers(1, 3),
+        spread=st.sampled_from([0.0, 0.2]),
+    ),
+    st.just(dict(type='mmbss.RandomMixAttack')),
+    st.builds(
+        dict,
+        type=st.just('mmbss.ChosenMixAttack'),
+        by=st.sampled_from(['entropy', 'disagreement']),
+        num_passes=st.integers(1, 2),
+    ),
+)
 ATTACKS = st.one_of(
     BSS,
     BSS.map(lambda attack: dict(type='mmbss.RandomNoiseAttack', attack=attack)),

@@ -13,6 +13,7 @@ from mmpretrain.structures import DataSample
 from strategies import (
     ATTACKS,
     LOSSES,
+    PARTNER_ATTACKS,
     RECIPES,
     SEEDS,
     images,
@@ -23,7 +24,13 @@ from strategies import (
 
 from mmbss.acceleration.accelerate import PRECISIONS
 from mmbss.boundary.boundary_loss import BATCH_NORM
-from mmbss.boundary.sampling import BASE_CLASSES, BASE_SAMPLES, CANDIDATES, TARGET_CLASSES
+from mmbss.boundary.sampling import (
+    BASE_CLASSES,
+    BASE_SAMPLES,
+    CANDIDATES,
+    PAIRINGS,
+    TARGET_CLASSES,
+)
 from mmbss.boundary.search_checks import TRAIN_ON
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
@@ -83,15 +90,19 @@ def steps(draw, tmp_path):
         loss=draw(LOSSES),
         base_class=draw(st.sampled_from(BASE_CLASSES)),
         candidates=draw(st.sampled_from(CANDIDATES)),
-        num_base_samples=draw(st.integers(1, 6)),
+        num_base_samples=draw(st.integers(2, 6)),
         target_class=draw(st.sampled_from(target_classes)),
         train_on=draw(st.sampled_from(TRAIN_ON[::-1])),
     )
+    if draw(st.integers(0, 3)) == 0:
+        boundary |= dict(attack=draw(PARTNER_ATTACKS), pairing=draw(st.sampled_from(PAIRINGS)))
+        del boundary['target_class']
     if boundary['candidates'] == 'both_correct':
         boundary['base_samples'] = draw(st.sampled_from(BASE_SAMPLES))
     else:
         boundary['base_samples'] = draw(st.sampled_from(['random', 'all']))
-        boundary['batch_norm'] = draw(st.sampled_from(BATCH_NORM))
+        kinds = BATCH_NORM if student.backbone == 'resnet' else ('own', 'joint')
+        boundary['batch_norm'] = draw(st.sampled_from(kinds))
     model = student.config(
         data_preprocessor=dict(type='ClsDataPreprocessor', **own),
         teacher=dict(
@@ -106,6 +117,7 @@ def steps(draw, tmp_path):
     )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         distiller = MODELS.build(dict(model, type='mmbss.BSSDistiller')).train()
+    distiller.stores_term_weights = True  # as BSSHook says it
     student.set_weights(distiller)
     inputs = distiller.data_preprocessor(dict(inputs=pixels))['inputs']
     optimizer = torch.optim.SGD(distiller.parameters(), lr=1e-3, momentum=0.9)
@@ -142,8 +154,8 @@ def test_a_step_is_finite_and_leaves_the_teacher_alone(tmp_path):
         attack = distiller.terms['loss_bss'].attack
         run = attack.run
 
-        def spied(*args):
-            results.append((run(*args), args[-1]))
+        def spied(*args, **further):
+            results.append((run(*args, **further), args[-1]))
             return results[-1][0]
 
         attack.run = spied
