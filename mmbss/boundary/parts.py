@@ -42,6 +42,6 @@ def attack_in_parts(
     if len(rows) <= size:
         return attack(model, inputs[rows], base, target, bounds, partners)
     parts = zip(*(each.split(size) for each in (rows, base, target)), strict=True)
-    results = [attack(model, inputs[part], *classes, bounds) for part, *classes in parts]
+    results = [attack(model, inputs[some], b, t, bounds) for some, b, t in parts]
     fields = zip(*(vars(result).values() for result in results), strict=True)
     return AttackResult(*map(torch.cat, fields))

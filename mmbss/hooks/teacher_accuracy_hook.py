@@ -3,8 +3,10 @@
 from collections.abc import Sized
 from typing import cast
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmbss.datasets.subsets import spread_rows
@@ -15,6 +17,9 @@ from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.hooks.clean_batches import clean_batches
 from mmbss.registry import HOOKS
+
+#: Of the accuracy of decisions that are all alike, which equals that of chance.
+ROUNDING = 1e-9
 
 
 @HOOKS.register_module()
@@ -27,7 +32,8 @@ class TeacherAccuracyHook(Hook):
     Args:
         num_samples: Training images to ask about, as they go into the training.
         min_accuracy: Share of right answers below which the run stops, in [0, 1]. Default: what
-            a guess reaches once in a million times; 0 accepts every teacher.
+            a guess reaches once in a million times, also one that says frequent classes more often
+            or the most frequent one alone; 0 accepts every teacher.
 
     Raises:
         ConfigError: If an argument is out of range; before training if the teacher guesses.
@@ -51,41 +57,64 @@ class TeacherAccuracyHook(Hook):
         if not isinstance(model, Distiller) or self.min_accuracy == 0 or runner.iter > 0:
             return
         with unchanged_randomness():
-            right, asked, classes = ask_teacher(model, runner.train_dataloader, self.num_samples)
-        if not asked:
+            answers = ask_teacher(model, runner.train_dataloader, self.num_samples)
+        if answers is None:
             runner.logger.info('the training images have no labels: the teacher is not examined')
             return
-        accuracy = right / asked
+        decisions, labels, classes = answers
+        asked = len(labels)
+        accuracy = int((decisions == labels).sum()) / asked
         least = self.min_accuracy
+        guesses = least is not None and accuracy < least
         if least is None:
-            least = chance_accuracy(classes, asked)
+            least = chance_accuracy(decisions, labels, classes)
+            guesses = accuracy <= least + ROUNDING and accuracy < 1
         runner.logger.info(f'the teacher knows {accuracy:.1%} of {asked} training images')
-        if accuracy < least:
+        if guesses:
+            said = int(decisions[0])
+            alike = f' since it says class {said} of each,' if (decisions == said).all() else ''
             raise ConfigError(
-                f'the teacher knows only {accuracy:.1%} of {asked} training images, where '
+                f'the teacher knows only {accuracy:.1%} of {asked} training images,{alike} where '
                 f'{least:.1%} of {classes} classes is the least accepted: check model.teacher'
                 '.checkpoint, the mean and std of its data_preprocessor and the order of the '
                 'classes, or accept it with default_hooks.teacher_accuracy.min_accuracy=0'
             )
 
 
-def chance_accuracy(classes: int, samples: int) -> float:
-    """Accuracy that a guess among equally frequent classes hardly ever exceeds (5 sigma)."""
-    share = 1 / classes
-    return min(share + 5 * (share * (1 - share) / samples) ** 0.5, 1.0)
+def chance_accuracy(decisions: Tensor, labels: Tensor, classes: int) -> float:
+    """Accuracy that decisions which know nothing of the images hardly ever exceed (5 sigma).
+
+    Whoever says the frequent classes more often is right more often. What decisions and labels
+    agree in by chance, and its variance: Fleiss, Cohen and Everitt, Psychological Bulletin 1969.
+
+    Args:
+        decisions: (N,) int64.
+        labels: (N,) int64; where they are all one, classes are taken to be equally frequent.
+        classes: How many there are.
+    """
+    count = len(labels)
+    said, true = (each.bincount(minlength=classes).double() / count for each in (decisions, labels))
+    if true.max() == 1:
+        said = true = torch.full_like(true, 1 / classes)
+    chance = (said * true).sum()
+    variance = (chance + chance**2 - (said * true * (said + true)).sum()) / count
+    return min(float(chance + 5 * variance.clamp(min=0).sqrt()), 1.0)
 
 
-def ask_teacher(model: Distiller, source: DataLoader, samples: int) -> tuple[int, int, int]:
-    """Right answers, images and classes, on images spread evenly over the training set.
+def ask_teacher(
+    model: Distiller, source: DataLoader, samples: int
+) -> tuple[Tensor, Tensor, int] | None:
+    """Decisions of the teacher and labels, (N,) int64 each, and the number of classes.
 
-    No images where they have no labels.
+    The images are spread evenly over the training set; None where they have no labels.
     """
     rows = spread_rows(len(cast(Sized, source.dataset)), samples)
-    right, classes = 0, 0
+    decisions, labels, classes = [], [], 0
     for inputs, data_samples in clean_batches(model, source, rows):
         if not has_labels(data_samples):
-            return 0, 0, 0
+            return None
         logits = model.teacher(inputs)
         classes = logits.shape[1]
-        right += int((logits.argmax(dim=1) == class_labels(data_samples)).sum())
-    return right, len(rows), classes
+        decisions.append(logits.argmax(dim=1))
+        labels.append(class_labels(data_samples))
+    return torch.cat(decisions), torch.cat(labels), classes

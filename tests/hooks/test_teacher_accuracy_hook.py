@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -67,11 +68,63 @@ def test_models_without_a_teacher_are_left_alone(make_runner, resnet_config):
     make_runner(resnet_config(), epochs=1, default_hooks=hooks).train()
 
 
-def test_guessing_hardly_ever_reaches_the_least_accuracy():
+@pytest.mark.parametrize(
+    ('said', 'true'),
+    [
+        ([1] * 10, [1] * 10),
+        ([9, 1], [9, 1]),
+        ([1, 1], [99, 1]),
+        ([8, 1, 1], [1, 1, 8]),
+        ([1, 0], [9, 1]),
+    ],
+    ids=str,
+)
+def test_guessing_hardly_ever_reaches_the_least_accuracy(said, true):
     generator = torch.Generator().manual_seed(0)
-    right = (torch.rand(20_000, 512, generator=generator) < 0.1).float().mean(dim=1)
-    assert right.max() < chance_accuracy(10, 512) < 0.17
-    assert chance_accuracy(2, 4) == 1.0
+
+    def draw(weights):
+        weights = torch.tensor(weights).float()
+        return torch.multinomial(weights, 512, replacement=True, generator=generator)
+
+    for _ in range(1000):
+        decisions, labels = draw(said), draw(true)
+        accuracy = (decisions == labels).float().mean()
+        assert accuracy <= chance_accuracy(decisions, labels, len(true)) + 1e-6
+
+
+def test_the_least_accuracy_is_that_of_a_binomial_guess_where_classes_are_equally_frequent():
+    even = torch.arange(510) % 10
+    expected = 0.1 + 5 * (0.1 * 0.9 / 510) ** 0.5
+    assert chance_accuracy(even.roll(1), even, 10) == pytest.approx(expected)
+    assert chance_accuracy(torch.zeros(510).long(), even, 10) == pytest.approx(0.1)
+    assert chance_accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 1]), 2) == 1.0
+    one = torch.zeros(510).long()
+    assert chance_accuracy(one, one, 10) == pytest.approx(expected)  # nothing to tell apart
+
+
+@pytest.mark.parametrize('wrong', [0, 4])
+def test_a_good_teacher_of_uneven_classes_is_none_that_guesses(wrong):
+    labels = (torch.arange(512) % 10 == 0).long()
+    decisions = labels.clone()
+    decisions[:: 512 // wrong if wrong else 1000] = 0
+    accuracy = (decisions == labels).float().mean()
+    assert accuracy > chance_accuracy(decisions, labels, 2)
+
+
+def test_a_teacher_that_says_the_most_frequent_class_alone_is_refused(
+    runner, make_teacher, tmp_path
+):
+    labels = np.array(([0] * 9 + [1]) * 20)
+    file = tmp_path / 'uneven.npz'
+    np.savez(file, images=np.random.default_rng(0).integers(0, 256, (200, 8, 8)), labels=labels)
+    stopped = runner(make_teacher(favoured=0))
+    data = dict(type='mmbss.ArrayDataset', data_file=str(file))
+    stopped._train_dataloader['dataset'] = data
+    with pytest.raises(ValueError, match=r'knows only 90\.0% .* it says class 0 of each'):
+        stopped.train()
+    perhaps = runner(make_teacher(favoured=0), min_accuracy=0.5)
+    perhaps._train_dataloader['dataset'] = data
+    perhaps.train()
 
 
 @pytest.mark.parametrize('arguments', [dict(num_samples=0), dict(min_accuracy=1.5)])
