@@ -1,8 +1,10 @@
 """Mistakes of the user, which end a program in one line each, apart from bugs, which do not."""
 
+import os
 import re
 import sys
 import textwrap
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,12 +42,23 @@ SERVANTS = frozenset((*sys.stdlib_module_names, 'numpy', 'PIL')) - {'__main__'}
 OF_WORKER = re.compile(r'Caught \w+ in .* process \d+\.\n.*^\w[\w.]*: (.*)\Z', re.DOTALL | re.M)
 
 
+#: Variables in which launchers tell a process its number.
+RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+#: Seconds in which launchers end the others where one process has failed.
+PATIENCE = 5.0
+
+
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """End the program with a line for each mistake of the user; all else keeps its traceback."""
+    """End the program with a line for each mistake of the user; all else keeps its traceback.
+
+    Of several processes, the others let the first one say it, and are ended by their launcher.
+    """
     try:
         yield
     except ConfigError as error:
+        if any(os.environ.get(name, '0') != '0' for name in RANKS):
+            time.sleep(PATIENCE)
         sys.exit('\n'.join(f'error: {line}' for line in lines_of(error)))
 
 

@@ -5,9 +5,12 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+#: How a value begins that stays the text it is, because it is no list or tuple after all.
+NO_TEXT = ('[', '(', '{', 'dict(', 'list(', 'tuple(')
+
 
 class OptionsAction(DictAction):
-    """Reads ``KEY=VALUE`` pairs; says which one is none."""
+    """Reads ``KEY=VALUE`` pairs; says which one is none, or has a value that cannot be read."""
 
     def __call__(
         self,
@@ -20,7 +23,32 @@ class OptionsAction(DictAction):
         for value in values:
             if '=' not in value:
                 parser.error(f'{option_string}: {value!r} is no KEY=VALUE, without spaces around =')
+            if not is_readable(value.partition('=')[2]):
+                parser.error(
+                    f'{option_string}: {value!r} has brackets that do not fit, or is a dict: '
+                    'give a list as "KEY=[1,2]", and of a dict each KEY.SUBKEY=VALUE'
+                )
         super().__call__(parser, namespace, values, option_string)
+
+
+def is_readable(value: str) -> bool:
+    """Whether mmengine makes of a value what it looks like.
+
+    Examples:
+        >>> [is_readable(value) for value in ('[1,(2,3)]', '[1,2', 'dict(a=1)', 'runs(2)')]
+        [True, False, False, True]
+    """
+    try:
+        found = [OptionsAction._parse_iterable(value)]
+    except (AssertionError, RecursionError):
+        return False
+    while found:
+        item = found.pop()
+        if isinstance(item, (list, tuple)):
+            found += item
+        elif isinstance(item, str) and item.startswith(NO_TEXT):
+            return False
+    return True
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.distillers import Distiller
 from mmbss.distillers.separate_batch_norm import start_own_layers
+from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
@@ -85,17 +86,12 @@ class BSSHook(Hook):
         self.by_epoch = by_epoch
         self.schedules: dict[str, LinearSchedule] = {}
         for name, schedule in (schedules or {}).items():
-            unknown = sorted(set(schedule) - {'start', 'end', 'until'})
-            missing = sorted({'start', 'end'} - set(schedule))
-            if unknown or missing:
-                raise ConfigError(
-                    f'BSSHook: the schedule of {name} takes start, end and until; '
-                    f'unknown: {unknown}, missing: {missing}'
-                )
+            where = f'BSSHook: the schedule of {name}'
+            check_keys(schedule, LinearSchedule, where)
             try:
                 self.schedules[name] = LinearSchedule(**schedule)
             except ConfigError as error:
-                raise ConfigError(f'BSSHook: the schedule of {name}: {error}') from error
+                raise ConfigError(f'{where}: {error}') from error
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model has every scheduled loss."""

@@ -38,6 +38,12 @@ class TeacherCacheHook(Hook):
         self.file = Path(file)
         if self.file.suffix != '.npz':
             raise ConfigError(f'TeacherCacheHook: file must end in .npz, got {file!r}')
+        lowest = next(path for path in self.file.absolute().parents if path.exists())
+        if self.file.is_dir() or not lowest.is_dir():
+            raise ConfigError(
+                f'TeacherCacheHook: file={file!r} is a folder, or lies in what is none: name '
+                'another file'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Make the file if there is none, check it and give it to the teacher."""

@@ -1,24 +1,36 @@
 """Build all that a run needs before it begins; what fails is named by its path in the config."""
 
 import copy
+import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope, build_from_cfg
 from mmengine.runner import Runner
 
 from mmbss.engine.build import find_kind
 from mmbss.engine.config_checks.entries import SUPPLIED, Entry, find_entries, misfits
-from mmbss.engine.config_checks.silent import missing_files, silent_mistakes
+from mmbss.engine.config_checks.silent import (
+    counts_iterations,
+    missing_files,
+    silent_mistakes,
+)
+from mmbss.engine.config_checks.untyped import idle_custom_keys, misfits_without_type
 from mmbss.engine.errors import ConfigError, is_of_input, lines_of, problems_of, refuse
 from mmbss.registry import RUNNERS
 
 #: Methods of mmengine's runner that build a part of a config, which they name.
 BUILDERS = re.compile(r'(?:build|register|set|setup|wrap)_(\w+)')
+#: What a run does before its first batch: methods of hooks, and others by the part they read.
+OF_HOOKS = ('before_run', 'before_train', 'before_test')
+STARTS = dict(_init_model_weights='init_cfg', _maybe_compile='compile')
 
 
 def _optimizer() -> torch.optim.Optimizer:
@@ -44,7 +56,7 @@ def check_config(cfg: Config) -> None:
     Raises:
         ConfigError: With a line for each mistake: the key, its value and what to do about it.
     """
-    refuse([*misfits(cfg), *silent_mistakes(cfg)])
+    refuse([*misfits(cfg), *misfits_without_type(cfg), *silent_mistakes(cfg)])
 
 
 def build_runner(cfg: Config, training: bool = True) -> Runner:
@@ -53,6 +65,10 @@ def build_runner(cfg: Config, training: bool = True) -> Runner:
     Raises:
         ConfigError: With a line for each part that is wrong.
     """
+    if cfg.get('default_scope') is None:
+        cfg.default_scope = 'mmpretrain'
+    if counts_iterations(cfg):  # mmengine would log them as iterations of epoch 1
+        cfg.log_processor = {'by_epoch': False, **(cfg.get('log_processor') or {})}
     if refused := [*problems_of(check_config, cfg), *missing_files(cfg)]:
         raise ConfigError(*refused, *faults(cfg, refused))
     try:
@@ -65,7 +81,42 @@ def build_runner(cfg: Config, training: bool = True) -> Runner:
         where = '' if isinstance(error, ConfigError) else f'{part_of(error)}: '
         here = [line for line in lines_of(error) if not any(line in other for other in others)]
         raise ConfigError(*(f'{where}{line}' for line in here), *others) from error
+    if idle := idle_custom_keys(cfg, runner.model):
+        print_log(
+            f'optim_wrapper.paramwise_cfg.custom_keys: no parameter is called {", ".join(idle)}',
+            'current',
+            logging.WARNING,
+        )
     return runner
+
+
+@contextmanager
+def named_start() -> Iterator[None]:
+    """Name the part of the config by which a run ends before its first batch.
+
+    Hooks of mmengine look at the rest of the config only then, and weights are initialised.
+
+    Raises:
+        ConfigError: With the part, or the class of the hook, and what was wrong with it.
+    """
+    try:
+        yield
+    except Exception as error:
+        part = starting_part(error)
+        if part is None or isinstance(error, ConfigError) or not is_of_input(error):
+            raise
+        raise ConfigError(*(f'{part}: {line}' for line in lines_of(error))) from error
+
+
+def starting_part(error: BaseException) -> str | None:
+    """The part of a config, or the hook, that a run was beginning with; None if it had begun."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_name
+        if name in STARTS:
+            return STARTS[name]
+        if name in OF_HOOKS and isinstance(hook := frame.f_locals.get('self'), Hook):
+            return f'hook {type(hook).__name__}'
+    return None
 
 
 def build_parts(runner: Any, training: bool) -> None:

@@ -29,6 +29,7 @@ TOP = _by_key(
     LOOPS='train_cfg val_cfg test_cfg',
     VISUALIZERS='visualizer',
     LOG_PROCESSORS='log_processor',
+    MODEL_WRAPPERS='model_wrapper_cfg',
 )
 #: The same anywhere below these and below the data loaders.
 NESTED = _by_key(
@@ -41,6 +42,7 @@ NESTED = _by_key(
     OPTIMIZERS='optimizer',
     METRICS='metrics',
     VISBACKENDS='vis_backends',
+    WEIGHT_INITIALIZERS='init_cfg',
 ) | dict(collate_fn=FUNCTIONS)
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 #: Keys under which entries may also lie a level deeper, by name.
@@ -50,6 +52,7 @@ DEFAULTS = dict(
     boundary='mmbss.BoundaryLoss',
     data_preprocessor=None,
     log_processor='LogProcessor',
+    model_wrapper_cfg='MMDistributedDataParallel',
     optim_wrapper='OptimWrapper',
     test_cfg='TestLoop',
     val_cfg='ValLoop',
@@ -59,6 +62,7 @@ DEFAULTS = dict(
 SUPPLIED = dict(
     batch_sampler=('sampler', 'batch_size'),
     collate_fn=('data_batch', 'batch'),
+    model_wrapper_cfg=('module', 'device_ids'),
     optimizer=('params',),
     param_scheduler=('optimizer',),
     sampler=('dataset',),
@@ -68,7 +72,7 @@ SUPPLIED = dict(
 )
 #: Keys of an entry that mmengine takes out of it.
 OF_MMENGINE = frozenset(('type', '_scope_', 'priority', 'constructor', 'paramwise_cfg')).union(
-    ('convert_to_iter_based', 'epoch_length')
+    ('convert_to_iter_based', 'epoch_length', 'override')
 )
 #: Keys of the terms of a distiller that it takes out of them.
 OF_DISTILLER = dict(boundary=('share',), losses=('share',))
@@ -132,6 +136,16 @@ def _entries_in(value: Any, path: str, key: str, of: Registry | None) -> Iterato
                 yield from _entries_in(item, f'{path}.{name}', *within)
 
 
+def keys_without_text(value: Any, path: str) -> Iterator[str]:
+    """Keys that are numbers or the like, which cannot be the name of an argument."""
+    items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in value.items() if isinstance(value, dict) else items:
+        if isinstance(value, dict) and not isinstance(key, str):
+            yield f'{path} has the key {key!r}: write a name in quotes'
+        elif key != 'metainfo':
+            yield from keys_without_text(item, f'{path}.{key}')
+
+
 def misfits(cfg: Config) -> Iterator[str]:
     """Names that nobody reads, unknown types, and arguments that do not fit what they are for."""
     for key, value in cfg.items():
@@ -150,6 +164,8 @@ def misfits(cfg: Config) -> Iterator[str]:
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             yield from problems_of(check_loader, name, cfg[name])
+    for name in (*TOP, *LOADERS):
+        yield from keys_without_text(cfg.get(name), name)
     for entry in find_entries(cfg):
         yield from problems_of(check_entry, entry)
 

@@ -2,17 +2,18 @@
 
 import fnmatch
 import logging
-import math
 import reprlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmbss.engine.build import is_finite, lookup
 from mmbss.engine.config_checks.entries import find_entries
 from mmbss.engine.errors import refuse
-from mmbss.registry import METRICS
+from mmbss.registry import HOOKS, METRICS
 
 #: Names of OpenMMLab 1.x, which mmengine does not read, by what has taken their place.
 OUTDATED = dict(
@@ -42,8 +43,20 @@ def are_ascending(values: Any) -> bool:
     return are_whole(values) and list(values) == sorted({*values})
 
 
+def are_numbers(values: Any) -> bool:
+    """Whether these are a list or a tuple of numbers, or None."""
+    if values is None:
+        return True
+    return isinstance(values, (list, tuple)) and not any(isinstance(each, bool) for each in values)
+
+
+def has_module(name: str) -> bool:
+    """Whether a package of that name is installed."""
+    return name.isidentifier() and find_spec(name) is not None
+
+
 Rules = dict[str, tuple[Callable[[Any], bool], str]]
-POSITIVE = (lambda value: 0 < value < math.inf, 'a number above 0')
+POSITIVE = (lambda value: value > 0, 'a number above 0')
 
 #: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
 NUMBERS: Rules = {
@@ -54,6 +67,9 @@ NUMBERS: Rules = {
         lambda value: value == -1 or is_whole(value),
         'a whole number of at least 1 or -1',
     ),
+    'param_scheduler*.end custom_hooks.*.patience': (is_whole, 'a whole number of at least 1'),
+    'randomness.seed': (lambda value: is_whole(value, 0), 'a whole number between 0 and 2**32 - 1'),
+    'param_scheduler*.eta_min': (lambda value: value >= 0, 'at least 0'),
     'param_scheduler*.begin *_dataloader.num_workers': (
         lambda value: is_whole(value, 0),
         'a whole number of at least 0',
@@ -67,9 +83,25 @@ NUMBERS: Rules = {
 }
 #: The same of other settings.
 OTHERS: Rules = {
+    'default_scope': (
+        lambda value: value is None or (isinstance(value, str) and has_module(value)),
+        "a package with registries, such as 'mmpretrain'",
+    ),
     'log_level': (lambda value: value in logging.getLevelNamesMapping(), "'DEBUG', 'INFO', ..."),
+    '*data_preprocessor.mean *data_preprocessor.std': (
+        are_numbers,
+        'a list with a number for each channel',
+    ),
+    'auto_scale_lr.enable': (lambda value: isinstance(value, bool), 'True or False'),
+    'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
     '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
 }
+#: Hooks of which a second one would undo or repeat what the first does.
+ONCE = frozenset(
+    ('AccumulationHook', 'BSSHook', 'DistSamplerSeedHook', 'EMAHook', 'FiniteLossHook')
+).union(
+    ('IterTimerHook', 'ParamSchedulerHook', 'RuntimeInfoHook', 'StepSeedHook', 'TeacherCacheHook')
+)
 #: The same of lists.
 LISTS: Rules = {
     'param_scheduler*.milestones': (are_ascending, 'ascending whole numbers of at least 1'),
@@ -100,6 +132,7 @@ def silent_mistakes(cfg: Config) -> Iterator[str]:
     yield from against_rules(cfg, LISTS, (list, tuple))
     yield from against_rules(cfg, OTHERS, object)
     yield from in_schedules(cfg)
+    yield from in_hooks(cfg)
     yield from in_metrics(cfg)
     yield from in_weights(cfg)
 
@@ -114,7 +147,9 @@ def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
     for path, value in _settings(cfg):
         for patterns, (allows, words) in rules.items():
             is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
-            if is_meant and isinstance(value, kind) and not allows(value):
+            if not is_meant or not isinstance(value, kind) or not is_finite(path, value):
+                continue  # seen elsewhere
+            if not allows(value):
                 shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
                 yield f'{path}={shown} must be {words}'
 
@@ -122,19 +157,28 @@ def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
 def in_weights(cfg: Config) -> Iterator[str]:
     """Weights that a schedule would replace, and schedules of losses that are not there."""
     model = cfg.get('model') or {}
-    terms = dict(model.get('losses') or {})
+    losses = model.get('losses') or {}
+    if not isinstance(losses, dict):  # refused where its class is known
+        return
+    if 'teacher' in model and not losses and 'boundary' not in model:
+        yield (
+            'model.losses is empty, so the student would learn nothing from its teacher: add a '
+            "loss such as loss_kd=dict(type='mmbss.KDLoss')"
+        )
+    terms = dict(losses)
     if 'boundary' in model:
         terms['loss_bss'] = model['boundary']
     for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
         schedules = hook.get('schedules')
         # a term of another name is refused where it is built
-        if not terms or not all(name.startswith('loss_') for name in terms):
+        if not terms or not all(str(name).startswith('loss_') for name in terms):
             continue
         if not str(hook['type']).endswith('BSSHook') or not isinstance(schedules, dict):
             continue
         for name in schedules:
             where = f'{path}.schedules.{name}'
-            weight = (terms.get(name) or {}).get('loss_weight')
+            term = terms.get(name)
+            weight = term.get('loss_weight') if isinstance(term, dict) else None
             if name not in (*terms, 'loss_cls'):
                 yield f'{where}: no loss is called so; there are {sorted(terms)}'
             elif isinstance(weight, (int, float)) and weight >= 0:
@@ -156,12 +200,13 @@ def in_schedules(cfg: Config) -> Iterator[str]:
                 f'{path}.eta_min={lowest} must be at most optim_wrapper.optimizer.lr={rate}, from '
                 'which the learning rate falls to it'
             )
-    if _setting(cfg, 'train_cfg.by_epoch') or _setting(cfg, 'train_cfg.max_iters') is None:
+    if not counts_iterations(cfg):
         return
     hooks = [each for each in _entries_at(cfg, 'default_hooks') if each[0].endswith('.checkpoint')]
+    logs = _entries_at(cfg, 'log_processor')
     late = [
         f'{path}.by_epoch'
-        for path, entry in (*schedules, *hooks)
+        for path, entry in (*schedules, *hooks, *logs)
         if entry.get('by_epoch', True) and not entry.get('convert_to_iter_based')
     ]
     if late:
@@ -169,6 +214,23 @@ def in_schedules(cfg: Config) -> Iterator[str]:
             f'{"=True, ".join(late)}=True: training by iteration has no epochs, so nothing would '
             f'happen: set {"=False, ".join(late)}=False'
         )
+
+
+def counts_iterations(cfg: Config) -> bool:
+    """Whether the training is one by iteration, which has no epochs."""
+    by_epoch = _setting(cfg, 'train_cfg.by_epoch')
+    return not by_epoch and _setting(cfg, 'train_cfg.max_iters') is not None
+
+
+def in_hooks(cfg: Config) -> Iterator[str]:
+    """Hooks that would do the same thing twice, and that wait for what never comes."""
+    found: dict[str, str] = {}
+    for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
+        kind = lookup(HOOKS, hook['type'])
+        name = getattr(kind, '__name__', '')
+        if name in ONCE and name in found:
+            yield f'{path} and {found[name]} are both a {name}: remove one of the two'
+        found.setdefault(name, path)
 
 
 def in_metrics(cfg: Config) -> Iterator[str]:
@@ -180,19 +242,26 @@ def in_metrics(cfg: Config) -> Iterator[str]:
         topk = [k for k in (topk if isinstance(topk, (list, tuple)) else [topk]) if is_whole(k)]
         if is_whole(classes) and max(topk, default=0) > classes:
             yield f'{path}.topk={metric["topk"]} must be at most model.head.num_classes={classes}'
-        kind = METRICS.get(metric['type']) if isinstance(metric['type'], str) else metric['type']
+        kind = lookup(METRICS, metric['type'])
         prefix = metric.get('prefix') or getattr(kind, 'default_prefix', None)
         if prefix is None:
             return  # such a metric may have any name
         is_accuracy = kind.__name__ == 'Accuracy'
         computed += [f'{prefix}/top{k}' for k in topk] if is_accuracy else [f'{prefix}/...']
-    wanted = _setting(cfg, 'default_hooks.checkpoint.save_best')
-    for name in [wanted] if isinstance(wanted, str) else wanted or ():
-        if computed and name != 'auto' and not {name, f'{name.split("/")[0]}/...'} & set(computed):
-            yield (
-                f'default_hooks.checkpoint.save_best={name!r} is computed by no metric: set it to '
-                f"'auto' or one of {', '.join(computed)}"
-            )
+    wanted = {
+        'default_hooks.checkpoint.save_best': _setting(cfg, 'default_hooks.checkpoint.save_best')
+    }
+    for path, hook in _entries_at(cfg, 'custom_hooks'):
+        wanted[f'{path}.monitor'] = hook.get('monitor')
+    for path, names in wanted.items():
+        auto = "'auto' or one of" if path.endswith('.save_best') else 'one of'
+        for name in [names] if isinstance(names, str) else names or ():
+            is_auto = name == 'auto' and path.endswith('.save_best')
+            if computed and not is_auto and not {name, f'{name.split("/")[0]}/...'} & set(computed):
+                yield (
+                    f'{path}={name!r} is computed by no metric: set it to {auto} '
+                    f'{", ".join(computed)}'
+                )
 
 
 def _setting(cfg: Any, path: str) -> Any:

@@ -136,7 +136,7 @@ MISSING = [
     Bad('model.teacher.checkpoint', GONE, "lacks 'checkpoint'"),
     Bad(f'{BOUNDARY}.attack', GONE, "lacks 'attack'"),
     Bad(f'{SCHEDULE}.type', GONE, 'must be a dict with a type', shown='gamma'),
-    Bad('default_hooks.bss.schedules.loss_kd.end', GONE, "missing: ['end']"),
+    Bad('default_hooks.bss.schedules.loss_kd.end', GONE, "lacks 'end': add it"),
 ]
 
 WRONG_TYPES = [
@@ -178,7 +178,7 @@ IMPOSSIBLE = [
     Bad(f'{DATA}.pipeline', [], "add dict(type='PackInputs')", shown='gt_label'),
     Bad(f'{DATA}.indices', 0, 'take a smaller one', key='batch_size', shown='32'),
     Bad(f'{OPTIMIZER}.lr', -0.1, 'above 0'),
-    Bad(f'{OPTIMIZER}.lr', float('nan'), 'above 0'),
+    Bad(f'{OPTIMIZER}.lr', float('nan'), 'finite'),
     Bad(f'{OPTIMIZER}.momentum', 1.9, 'below 1'),
     Bad(f'{OPTIMIZER}.weight_decay', -1e-4, 'Invalid'),
     Bad('optim_wrapper.accumulative_counts', 0, 'at least', shown='equal to 1'),
@@ -201,7 +201,7 @@ IMPOSSIBLE = [
         shown='',
     ),
     Bad('model.losses.loss_kd.loss_weight', 2.0, 'would be replaced by default_hooks.bss'),
-    Bad('randomness.seed', -1, 'between 0 and 2**32', 'Seed', 'randomness'),
+    Bad('randomness.seed', -1, 'between 0 and 2**32'),
     Bad('log_level', 'LOUD', "'DEBUG', 'INFO'"),
     Bad('load_from', 'none.pth', 'there is no such file'),
     Bad('auto_scale_lr.base_batch_size', 0, 'at least 1'),

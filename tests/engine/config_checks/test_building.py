@@ -78,7 +78,7 @@ def test_no_part_of_a_right_config_is_accused(config, resnet_config, make_teache
 @pytest.mark.parametrize(
     ('part', 'change', 'line'),
     [
-        ('randomness', dict(seed=-1), r'^randomness: ValueError'),
+        ('randomness', dict(seed=2**40), r'^randomness: ValueError'),
         ('env_cfg', dict(mp_cfg=dict(mp_start_method='x')), r'^env: ValueError: .*x'),
         ('train_dataloader', dict(batch_size=-1), r'^train_dataloader: ValueError: batch_size'),
         ('val_dataloader', dict(batch_size=-1), r'^val_dataloader: ValueError: batch_size'),

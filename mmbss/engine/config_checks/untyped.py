@@ -1,0 +1,169 @@
+"""Parts of a config that name no type, so that no registry knows what they take."""
+
+import inspect
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import init_dist
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+from mmengine.runner.priority import Priority
+from mmengine.utils.dl_utils import set_multi_processing
+from torch import nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+from mmbss.engine.build import accepted_keys, are_alike, check_keys, check_known, lookup, suggest
+from mmbss.engine.config_checks.entries import Entry, find_entries
+from mmbss.engine.errors import ConfigError, problems_of, refuse
+from mmbss.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+#: What a part becomes the arguments of, and those of them that are not the config's.
+FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    'compile': (torch.compile, ('model',)),
+    'env_cfg.dist_cfg': (init_dist, ('launcher',)),
+    'env_cfg.mp_cfg': (set_multi_processing, ('distributed',)),
+    'randomness': (Runner.set_randomness, ('self',)),
+}
+CLIPPING: dict[str, Callable[..., Any]] = dict(norm=clip_grad_norm_, value=clip_grad_value_)
+#: What mmengine takes out of an entry before its class sees the rest.
+TAKEN_OUT = dict(convert_to_iter_based=bool, constructor=str, epoch_length=int)
+#: What mmengine itself reads of ``paramwise_cfg.custom_keys``.
+OF_GROUPS = ('lr_mult', 'decay_mult')
+#: How many of the last values are looked at, beside a number of them.
+WINDOWS = ('epoch', 'global')
+
+
+def misfits_without_type(cfg: Config) -> Iterator[str]:
+    """Names that nobody reads, and values that do not fit, where no class says what is right."""
+    for path, (function, supplied) in FUNCTIONS.items():
+        config: Any = cfg
+        for key in path.split('.'):
+            config = config.get(key) if isinstance(config, Mapping) else None
+        if isinstance(config, Mapping):
+            yield from problems_of(check_keys, config, function, path, supplied)
+    for entry in find_entries(cfg):
+        if not isinstance(entry.config, dict):
+            continue
+        yield from problems_of(check_taken_out, entry)
+        if entry.key == 'optim_wrapper':
+            yield from problems_of(check_clipping, entry)
+            yield from problems_of(check_paramwise, entry)
+        if entry.key == 'log_processor':
+            yield from problems_of(check_scalars, entry)
+
+
+def check_taken_out(entry: Entry) -> None:
+    """Refuse a priority that there is not, and other settings that mmengine reads itself."""
+    for key, kind in TAKEN_OUT.items():
+        value = entry.config.get(key)
+        if not (value is None or isinstance(value, kind)):
+            raise ConfigError(f'{entry.path}.{key}={value!r} must be {kind.__name__}')
+    priority = entry.config.get('priority', 'NORMAL')
+    if isinstance(priority, str):
+        names = list(Priority.__members__)
+        if priority.upper() not in names:
+            raise ConfigError(
+                f'{entry.path}.priority={priority!r} is none of {", ".join(names)}'
+                f'{suggest(priority.upper(), names).rstrip(";")}'
+            )
+    elif isinstance(priority, bool) or not isinstance(priority, (int, Priority)):
+        raise ConfigError(
+            f'{entry.path}.priority={priority!r} must be a name such as "HIGH", or a whole number '
+            'from 0 to 100'
+        )
+
+
+def check_clipping(entry: Entry) -> None:
+    """Refuse settings that torch does not clip gradients by."""
+    clipping = entry.config.get('clip_grad')
+    if not isinstance(clipping, dict):  # a wrong type is seen elsewhere
+        return
+    kind = clipping.get('type', 'norm')
+    if kind in CLIPPING:  # mmengine says which there are
+        given = {key: value for key, value in clipping.items() if key != 'type'}
+        check_keys(given, CLIPPING[kind], f'{entry.path}.clip_grad', ('parameters',))
+
+
+def check_paramwise(entry: Entry) -> None:
+    """Refuse settings of single parameters that no optimizer wrapper's constructor reads."""
+    config = entry.config.get('paramwise_cfg')
+    if not isinstance(config, dict):
+        return
+    name = entry.config.get('constructor') or 'DefaultOptimWrapperConstructor'
+    constructor = lookup(OPTIM_WRAPPER_CONSTRUCTORS, name)
+    known = keys_read_of('paramwise_cfg', constructor)
+    where = f'{entry.path}.paramwise_cfg'
+    given = [key for key in config if not str(key).startswith('_')]
+    problems = problems_of(check_known, {key: config[key] for key in given}, known or given, where)
+    groups = config.get('custom_keys')
+    for name, group in groups.items() if isinstance(groups, dict) else ():
+        place = f'{where}.custom_keys[{name!r}]'
+        if not isinstance(group, dict):
+            problems.append(f'{place}={group!r} must be a dict such as dict(lr_mult=0.1)')
+        else:
+            # whatever else stands there, the optimizer may read
+            misspelt = [key for key in group if key not in OF_GROUPS and are_alike(key, OF_GROUPS)]
+            problems += [
+                f'{place} has no key {each!r}{suggest(each, OF_GROUPS)}' for each in misspelt
+            ]
+            problems += multiples(group, place)
+    refuse([*problems, *multiples(config, where)])
+
+
+def multiples(config: dict[Any, Any], where: str) -> Iterator[str]:
+    """Factors of a rate that are no numbers of at least 0."""
+    for key, value in config.items():
+        if not str(key).endswith(('_mult', '_rate')):
+            continue
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 <= value < float('inf'):
+            yield f'{where}.{key}={value!r} must be a number of at least 0'
+
+
+def keys_read_of(attribute: str, kind: Any) -> set[str]:
+    """Keys of a dict that the code of a class reads; empty where that cannot be seen."""
+    found: set[str] = set()
+    for layer in getattr(kind, '__mro__', (object,))[:-1]:
+        try:
+            source = inspect.getsource(layer)
+        except (OSError, TypeError):
+            return set()
+        found |= {*re.findall(rf"{attribute}\.get\(\s*['\"](\w+)", source)}
+    return found
+
+
+def check_scalars(entry: Entry) -> None:
+    """Refuse smoothed scalars of the log that mmengine fails at when it first writes one."""
+    for index, scalar in enumerate(entry.config.get('custom_cfg') or ()):
+        where = f'{entry.path}.custom_cfg.{index}'
+        if not isinstance(scalar, dict) or not {'data_src', 'method_name'} <= {*scalar}:
+            raise ConfigError(
+                f'{where} must be a dict with data_src and method_name, got {reprlib.repr(scalar)}'
+            )
+        HistoryBuffer()  # registers the methods of mmengine
+        methods = HistoryBuffer._statistics_methods
+        name = scalar['method_name']
+        if name not in methods:
+            raise ConfigError(
+                f'{where}.method_name={name!r} is none of {", ".join(methods)}'
+                f'{suggest(name, methods).rstrip(";")}'
+            )
+        own = {'data_src', 'method_name', 'log_name'}
+        check_known(scalar, own | accepted_keys(methods[name]).keys() - {'self'}, where)
+        window = scalar.get('window_size', 1)
+        if window not in WINDOWS and (not isinstance(window, int) or isinstance(window, bool)):
+            raise ConfigError(
+                f"{where}.window_size={window!r} must be a whole number, 'epoch' or 'global'"
+            )
+
+
+def idle_custom_keys(cfg: Config, model: nn.Module) -> list[str]:
+    """Names in ``paramwise_cfg.custom_keys`` that are part of no parameter's name."""
+    names = [f'.{name}' for name, _ in model.named_parameters()]
+    paramwise = (cfg.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
+    keys = paramwise.get('custom_keys') or {}
+    return [key for key in keys if not any(str(key) in name for name in names)]
