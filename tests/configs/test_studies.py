@@ -1,0 +1,61 @@
+"""The files in studies/: their arms can be built, and are what their names say."""
+
+from pathlib import Path
+
+import pytest
+
+import mmbss
+from mmbss.report.runs import what_counts
+from mmbss.report.study import read_study
+
+ROOT = Path(mmbss.__file__).resolve().parents[1]
+FILES = sorted((ROOT / 'studies').glob('*.py'))
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def study(request, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    return read_study(str(request.param), tmp_path)
+
+
+def test_a_study_has_no_mistakes_and_its_arms_can_be_built(study, build):
+    study.check()
+    built = []
+    for name in study.arms:
+        model = study.run(name, study.seeds[0]).merged
+        if model.model not in built:
+            built.append(model.model)
+            build(model)
+
+
+def test_the_arms_of_a_study_differ(study):
+    settings = [study.run(name, 0) for name in study.arms]
+    assert len({run.digest for run in settings}) == len(study.arms)
+
+
+def test_the_subset_follows_the_seed_and_the_test_set_is_looked_at_once(study):
+    for name in study.arms:
+        cfg = study.run(name, 5).merged
+        assert cfg.train_dataloader.dataset.seed == cfg.randomness.seed == 5
+        assert cfg.train_cfg.val_interval == cfg.train_cfg.max_epochs
+
+
+def test_settings_are_chosen_on_images_that_are_neither_trained_nor_tested_on():
+    study = read_study(str(ROOT / 'studies' / 'baselines.py'), ROOT)
+    for name in study.arms:
+        cfg = study.run(name, 0).merged
+        assert (
+            cfg.val_dataloader.dataset.data_file == cfg.train_dataloader.dataset.dataset.data_file
+        )
+        assert cfg.train_dataloader.dataset.dataset.indices == 50000 - 5000
+        assert cfg.val_dataloader.dataset.indices == -5000
+
+
+def test_students_of_few_images_all_see_as_many_batches():
+    study = read_study(str(ROOT / 'studies' / 'few_images.py'), ROOT)
+    for name in study.arms:
+        cfg = study.run(name, 0).merged
+        images = 50000 * cfg.train_dataloader.dataset.fraction
+        assert round(images) == 10 * int(name.split('-')[1])
+        iterations = -(-round(images) // 64) * cfg.train_cfg.max_epochs
+        assert iterations == pytest.approx(3160, rel=0.01)
