@@ -44,6 +44,9 @@ SETTINGS = dict(
     head=('type', 'in_channels', 'num_classes', 'distillation', 'loss'),
 )
 
+#: What torch says of BatchNorm for one image.
+OF_ONE = 'Expected more than 1 value per channel'
+
 
 def try_training(runner: Runner) -> None:
     """Refuse a training without data, or one that would fail later.
@@ -160,7 +163,7 @@ def try_learning(runner: Runner, model: Any, inputs: Tensor, data_samples: list[
 def refusal(runner: Runner, inputs: Tensor, data_samples: list[Any], reason: str) -> str:
     """What to say of images that do not pass."""
     config = runner.cfg
-    if len(inputs) == 1:
+    if len(inputs) == 1 and OF_ONE in reason:
         size = runner.train_dataloader.batch_size
         return (
             f'train_dataloader.batch_size={size} leaves a batch of one image, which does not pass '

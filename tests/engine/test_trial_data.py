@@ -67,3 +67,36 @@ def test_an_image_that_cannot_be_read_is_named(runner, tmp_path, row):
         file.write_bytes(b'no image')
     with pytest.raises(ConfigError, match=rf'cannot read .*{row}\.png'):
         try_training(started)
+
+
+def test_distillation_needs_no_labels(make_runner, make_teacher, resnet_config, tmp_path):
+    for i in range(6):
+        mmcv.imwrite(np.full((8, 8), 40 * i, np.uint8), str(tmp_path / 'images' / f'{i}.png'))
+    images = dict(
+        type='CustomDataset', data_prefix=str(tmp_path / 'images'), with_label=False, pipeline=LOAD
+    )
+
+    def started(weight):
+        model = resnet_config() | dict(
+            type='mmbss.Distiller',
+            teacher=make_teacher(),
+            losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
+        )
+        model['head']['loss'] = dict(type='CrossEntropyLoss', loss_weight=weight)
+        runner = make_runner(model, epochs=1)
+        runner._train_dataloader['dataset'] = images
+        return runner
+
+    try_training(started(0.0))
+    with pytest.raises(ConfigError, match=r'have no labels.*loss_weight=0'):
+        try_training(started(1.0))
+
+
+def test_a_plain_training_without_labels_is_refused(make_runner, resnet_config, tmp_path):
+    mmcv.imwrite(np.zeros((8, 8), np.uint8), str(tmp_path / 'images' / '0.png'))
+    runner = make_runner(resnet_config(), epochs=1)
+    runner._train_dataloader['dataset'] = dict(
+        type='CustomDataset', data_prefix=str(tmp_path / 'images'), with_label=False, pipeline=LOAD
+    )
+    with pytest.raises(ConfigError, match=r'train_dataloader\.dataset, whose images have no label'):
+        try_training(runner)

@@ -3,12 +3,14 @@
 import mmcv
 import numpy as np
 import pytest
+import torch
 from mmpretrain.datasets import CustomDataset
 
 from mmbss.datasets import ArrayDataset, ClassSubset, Digits, StratifiedSubset
 from mmbss.engine.config_checks import data_sides
 from mmbss.engine.config_checks.data_sides import Side, compare_sides, doubts, labels_of, side_of
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.trial import try_training
 
 ANIMALS = ('cat', 'dog', 'horse')
 
@@ -206,3 +208,29 @@ def test_every_side_is_named():
     with pytest.raises(ConfigError) as error:
         compare_sides(sides, 3)
     assert [line.split(':')[0] for line in error.value.args] == ['val', 'test']
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (tuple('0123456789'), None),
+        (tuple('1234567890'), 'in another order'),
+        (tuple('abcdefghij'), 'same metainfo.classes'),
+    ],
+    ids=['same', 'order', 'names'],
+)
+def test_a_teacher_has_the_classes_of_the_training(
+    make_runner, make_teacher, resnet_config, classes, message
+):
+    teacher = make_teacher()
+    content = torch.load(teacher['checkpoint'])
+    content['meta'] = dict(dataset_meta=dict(classes=classes))
+    torch.save(content, teacher['checkpoint'])
+    losses = dict(loss_kd=dict(type='mmbss.KDLoss'))
+    model = resnet_config(teacher=teacher, losses=losses) | dict(type='mmbss.Distiller')
+    runner = make_runner(model, epochs=1)
+    if message is None:
+        try_training(runner)
+        return
+    with pytest.raises(ConfigError, match=rf'^model\.teacher\.checkpoint: .*{message}'):
+        try_training(runner)
