@@ -30,6 +30,21 @@ def test_gives_images_channels_first_with_their_labels(write):
         assert sample['data_samples'].gt_label.tolist() == [LABELS[row]]
 
 
+def test_images_need_no_labels(write):
+    path = write(images=IMAGES, classes=np.array(['cat', 'dog']))
+    dataset = ArrayDataset(path)
+    assert dataset.CLASSES == ('cat', 'dog')
+    for sample in (dataset[3], *dataset.__getitems__([3])):
+        assert torch.equal(sample['inputs'], torch.from_numpy(IMAGES[3]).permute(2, 0, 1))
+        assert 'gt_label' not in sample['data_samples']
+        assert sample['data_samples'].sample_idx == 3
+
+
+def test_labels_by_another_name_are_not_taken_for_none(write):
+    with pytest.raises(ValueError, match=r"lacks the arrays \['labels'\]; it has \['images', 'y'"):
+        ArrayDataset(write(images=IMAGES, y=LABELS))
+
+
 def test_grey_images_get_a_channel(write):
     dataset = ArrayDataset(write(images=IMAGES[..., 0], labels=LABELS))
     assert dataset[2]['inputs'].shape == (1, 4, 6)

@@ -1,9 +1,11 @@
 """Images that nobody has labelled, which a student can still learn from a teacher."""
 
+import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import DataSample
 
+from mmbss.datasets import Digits
 from mmbss.engine.errors import ConfigError
 
 TEACHER_ALONE = dict(candidates='teacher_correct', base_class='teacher', train_on='all')
@@ -94,3 +96,32 @@ def test_a_batch_of_which_some_have_labels_is_refused(make_distiller, student, l
         distiller.data_preprocessor(data, training=False)
     with pytest.raises(ConfigError, match='only 3 of 4'):
         distiller.loss(torch.randn(4, 1, 8, 8), samples)
+
+
+def test_a_training_without_labels(make_runner, student, digits_teacher, boundary_config, tmp_path):
+    digits = Digits('train', indices=96)
+    np.savez(tmp_path / 'digits.npz', images=np.stack([info['img'] for info in digits.data_list]))
+    student = dict(
+        student,
+        type='mmbss.BSSDistiller',
+        teacher=digits_teacher,
+        losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=4.0)),
+        boundary=boundary_config(**TEACHER_ALONE, share=0.2),
+        train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),
+    )
+    runner = make_runner(
+        student,
+        epochs=1,
+        train_dataloader=dict(
+            batch_size=32,
+            num_workers=0,
+            dataset=dict(type='mmbss.ArrayDataset', data_file=str(tmp_path / 'digits.npz')),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+        ),
+        custom_hooks=[dict(type='mmbss.TeacherAccuracyHook'), dict(type='mmbss.BSSHook')],
+    )
+    runner.train()
+    losses = runner.message_hub.log_scalars
+    assert losses['train/loss_kd'].data[0].tolist() == pytest.approx(3 * [2.2], abs=0.2)
+    assert losses['train/bss_samples'].mean() == 8
+    assert not losses['train/loss_cls'].data[0].any()
