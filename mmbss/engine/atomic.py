@@ -5,7 +5,7 @@ import glob
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmbss.engine.errors import ConfigError, FileError
@@ -58,7 +58,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             'make room, or choose another place'
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def is_running(process: str) -> bool:

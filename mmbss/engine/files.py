@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,6 +150,9 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         if content.readinto(raw.data) != len(raw):  # type: ignore[attr-defined]
             raise ValueError(f'{entry.filename} ends early')
         content.read(1)  # at its end zipfile compares the checksum
+    codes = raw.view(f'{dtype.str[0]}u4') if dtype.kind == 'U' else raw
+    if codes.max(initial=0) > sys.maxunicode:
+        raise ValueError(f'{entry.filename} holds texts that are none')
     # any other byte is no bool, and torch relies on that
     values = raw != 0 if dtype.kind == 'b' else raw.view(dtype)
     return values.reshape(shape, order='F' if by_columns else 'C')

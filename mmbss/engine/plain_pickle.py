@@ -434,7 +434,7 @@ def view(
         require(offset + offset_of_last < available, 'it holds a tensor beyond its storage')
         require(count <= max(available, MAX_EXPANDED), 'it holds a tensor larger than its storage')
     else:
-        offset, stride = 0, tuple(1 for _ in size)
+        offset = 0
         require(max(size) < 1 << 48, 'it holds a tensor with a strange layout')
     return torch.empty(0, dtype=dtype).set_(memory, offset, size, stride)
 

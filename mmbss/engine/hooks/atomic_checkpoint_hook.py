@@ -50,6 +50,7 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args = dict(backend=AtomicLocalBackend.__name__)
         super().__init__(*args, out_dir=out_dir, backend_args=backend_args, **kwargs)
         self.is_validating = self.is_due = False
+        self.last_written: str | None = None
         # such as masks of attention
         self.infinite_buffers: set[str] = set()
 
@@ -57,6 +58,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Clear up what a killed run has left, and make up for its last validation."""
         self._check_weights(runner)
         info = runner.message_hub.runtime_info
+        self.last_written = info.get('last_ckpt')
         outdated = self._forget_others(info)
         super().before_train(runner)
         self._move_best_here(info)
@@ -98,13 +100,13 @@ class AtomicCheckpointHook(CheckpointHook):
             self.is_due = True
             return
         info = runner.message_hub.runtime_info
-        before = info.get('last_ckpt')
         try:
             with removal_afterwards(self.file_backend, self.out_dir, self.names):
                 super()._save_checkpoint_with_step(runner, step, meta)
         except BaseException:
-            info['last_ckpt'] = before  # which mmengine has set already
+            info['last_ckpt'] = self.last_written  # mmengine has set it already
             raise
+        self.last_written = self.last_ckpt
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Refuse to write what is not finite, and leave NumPy out of it."""
@@ -113,7 +115,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if broken:
             raise NonFiniteError(
                 f'no checkpoint is written after iteration {runner.iter}, since {broken[0]} is not '
-                f'finite; {last_checkpoint(runner)}. Lower the learning rate, or clip the gradients'
+                f'finite; {last_checkpoint(self.last_written)}. Lower the learning rate, or clip '
+                'the gradients'
             )
         checkpoint['meta'] = plain(checkpoint['meta'])
 

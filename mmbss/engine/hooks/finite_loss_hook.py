@@ -105,11 +105,11 @@ class FiniteLossHook(Hook):
         broken = non_finite(dict(unwrap(runner.model).named_parameters()))
         device = next(unwrap(runner.model).parameters()).device
         if of_any_process(torch.tensor(bool(broken), device=device)):
+            saved = last_checkpoint(runner.message_hub.runtime_info.get('last_ckpt'))
             first = broken[0] if broken else 'a weight of another process'
             raise NonFiniteError(
                 f'{first} is not finite after iteration {runner.iter} (epoch {runner.epoch}), '
-                f'whose loss was; {last_checkpoint(runner)}. Lower the learning rate, or clip the '
-                'gradients'
+                f'whose loss was; {saved}. Lower the learning rate, or clip the gradients'
             )
 
     def _refuse(self, runner: Runner, what: str) -> None:
@@ -129,17 +129,17 @@ class FiniteLossHook(Hook):
                     buffer.copy_(before)
             runner.logger.warning(f'update left out, {what} is not finite in {where}: {parts}')
             return
+        saved = last_checkpoint(runner.message_hub.runtime_info.get('last_ckpt'))
         again = f' for the {self.skipped}. time in a row' if self.skipped > 1 else ''
         raise NonFiniteError(
-            f'{what} is not finite in {where}{again}: {parts}; {last_checkpoint(runner)}. Lower '
-            'the learning rate or the loss weights, clip the gradients, or leave such updates out '
+            f'{what} is not finite in {where}{again}: {parts}; {saved}. Lower the '
+            'learning rate or the loss weights, clip the gradients, or leave such updates out '
             "with default_hooks.finite_loss=dict(type='mmbss.FiniteLossHook', action='skip')"
         )
 
 
-def last_checkpoint(runner: Runner) -> str:
+def last_checkpoint(name: str | None) -> str:
     """What to go on from."""
-    name = runner.message_hub.runtime_info.get('last_ckpt')
     return f'the last checkpoint is {name}' if name else 'no checkpoint has been written yet'
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -189,3 +191,103 @@ from mmbss.registry import HOOKS
 print(get_file_backend(backend_args=HOOKS.get('AtomicCheckpointHook')().backend_args).name)
 """
     assert python('-c', code).stdout.splitlines()[-1] == 'AtomicLocalBackend'
+
+
+# ---------------------------------------------------------------- what a checkpoint says of files
+
+OLD, NEW = 'best_accuracy_top1_epoch_7.pth', 'best_accuracy_top1_epoch_1.pth'
+
+
+@pytest.fixture
+def resumed(run, tmp_path):
+    """Let a run be told something by a checkpoint, and then find a better one."""
+    runner = run(epochs=1, keep=-1, save_best='auto')
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook))
+
+    def resumed(keep=-1, **info):
+        runner.message_hub.update_info_dict(info)
+        hook.max_keep_ckpts = keep
+        hook.before_train(runner)
+        hook.after_val_epoch(runner, {'accuracy/top1': 100.0})
+        return runner
+
+    return resumed
+
+
+def test_nothing_is_removed_that_this_run_has_not_written(resumed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('below').mkdir()
+    Path('folder', OLD).mkdir(parents=True)
+    Path('target').touch()
+    Path(OLD).symlink_to('target')
+    names = ['config.py', 'teacher.pth', 'best.pth', f'below/{OLD}', f'x{OLD}', f'{OLD}.bak']
+    for name in names:
+        Path(name).touch()
+    others = ['epoch_1.pth', OLD, '.', '..', '', f'folder/{OLD}', f'below/../{OLD}', '/', 'log\n']
+    before = {*tmp_path.rglob('*')}
+    for named in (*names, *others):
+        for path in (named, str(tmp_path / named)):
+            resumed(best_ckpt=path, best_score=-1.0)
+    for strange in (None, 3, [OLD], {OLD: OLD}, torch.zeros(2), 'a\0b'):
+        resumed(best_ckpt=strange, best_score=-1.0)
+    assert {*tmp_path.rglob('*')} == before
+
+
+def test_the_best_one_of_a_copy_is_its_own(resumed, tmp_path):
+    (tmp_path / 'original').mkdir()
+    for folder in (tmp_path, tmp_path / 'original'):
+        (folder / OLD).touch()
+    runner = resumed(best_ckpt=str(tmp_path / 'original' / OLD), best_score=-1.0)
+    assert (tmp_path / 'original' / OLD).is_file()
+    assert not (tmp_path / OLD).exists()
+    assert runner.message_hub.get_info('best_ckpt') == str(tmp_path / NEW)
+
+
+@pytest.mark.parametrize('score', ['a', None, [1], torch.zeros(2)])
+def test_a_best_score_that_is_no_number_is_forgotten(resumed, score):
+    assert resumed(best_score=score).message_hub.get_info('best_score') == 100.0
+
+
+def test_numbers_of_outdated_checkpoints_are_numbers(resumed, tmp_path):
+    (tmp_path / 'epoch_').mkdir()
+    for name in ('epoch_8.pth', 'epoch_9.pth', 'x.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'epoch_5.pth').symlink_to('x.pth')
+    (tmp_path / 'epoch_6.pth').mkdir()
+    ids = ['/../x', -1, True, None, 2.0, '8', 5, 6, 8, 9]
+    resumed(keep=1, keep_ckpt_ids=ids)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {'x.pth', 'epoch_5.pth', 'epoch_6.pth'} < left
+    assert 'epoch_8.pth' not in left
+    resumed(keep=1, keep_ckpt_ids='12')
+
+
+@pytest.mark.parametrize(
+    ('template', 'name', 'own'),
+    [
+        ('epoch_{}.pth', 'epoch_12.pth', True),
+        ('epoch_{}.pth', 'epoch_x.pth', False),
+        ('epoch_{}.pth', 'epoch_12xpth', False),
+        ('net{:04d}.pt', 'net0012.pt', True),
+        ('net{:04d}.pt', 'best_a_net0012.pt', True),
+        ('a.{}', 'a.1', True),
+        ('a.{}', 'ab1', False),
+    ],
+)
+def test_names_are_those_of_the_template(template, name, own):
+    hook = AtomicCheckpointHook(filename_tmpl=template)
+    assert bool(hook.names.fullmatch(name)) == own
+
+
+def test_a_checkpoint_needs_neither_numpy_nor_mmengine(run, tmp_path, python):
+    run(epochs=1, keep=-1, save_best='auto')
+    for name in names(tmp_path):
+        assert torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / name) == []
+    code = f"""
+import sys
+sys.modules['mmengine'] = None
+import torch
+for name in {names(tmp_path)}:
+    assert torch.load('{tmp_path}/' + name, weights_only=True)['state_dict']
+"""
+    python('-c', code)

@@ -100,3 +100,192 @@ def test_what_was_accumulated_before_is_used(run):
 def test_arguments_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match='FiniteLossHook: '):
         FiniteLossHook(**arguments)
+
+
+# ---------------------------------------------------------------- a loss that is finite
+
+
+@HOOKS.register_module()
+class SpoilWeightsHook(Hook):
+    """Spoils the gradients, or the weights or statistics after the update, of some iterations."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, iterations, what, value=math.nan):
+        self.iterations = iterations
+        self.what = what
+        self.value = value
+        self.buffers = {}
+        self.weights = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        model = runner.model
+        if self.what == 'gradient' and runner.iter == 0:
+            model.head.fc.bias.register_hook(
+                lambda grad: grad * self.value if runner.iter in self.iterations else grad
+            )
+        self.keep(runner)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        target = dict(
+            weight=runner.model.head.fc.weight, buffer=runner.model.backbone.bn1.running_var
+        ).get(self.what)
+        if target is not None and runner.iter in self.iterations:
+            with torch.no_grad():
+                target.view(-1)[0] = self.value
+
+    def keep(self, runner):
+        model = runner.model
+        self.buffers[runner.iter] = [buffer.clone() for buffer in model.buffers()]
+        self.weights[runner.iter] = model.head.fc.weight.detach().clone()
+
+
+@pytest.fixture
+def spoil(make_runner, resnet_config, tmp_path):
+    """A runner of two epochs of six iterations, something of which is spoilt."""
+
+    def spoil(what, iterations, value=math.nan, action='stop', counts=1, **changes):
+        hooks = dict(
+            finite_loss=dict(type='mmbss.FiniteLossHook', action=action),
+            checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1),
+        )
+        settings = dict(
+            optim_wrapper=dict(
+                type='OptimWrapper',
+                accumulative_counts=counts,
+                optimizer=dict(type='SGD', lr=0.05, momentum=0.9),
+            ),
+            default_hooks=hooks,
+            custom_hooks=[
+                dict(type='mmbss.SpoilWeightsHook', iterations=iterations, what=what, value=value)
+            ],
+            work_dir=tmp_path / 'run',
+        )
+        return make_runner(resnet_config(), **{**settings, **changes})
+
+    return spoil
+
+
+def stored(folder):
+    return sorted(path.name for path in (folder / 'run').glob('*.pth'))
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used(spoil, tmp_path, value):
+    runner = spoil('gradient', [8], value)
+    with pytest.raises(NonFiniteError, match=r'gradient of head\.fc\.bias .* iteration 9') as error:
+        runner.train()
+    assert 'epoch_1.pth' in str(error.value)
+    assert all(weight.isfinite().all() for weight in runner.model.state_dict().values())
+    assert stored(tmp_path) == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize(
+    ('what', 'iterations', 'kept'),
+    [
+        ('weight', [5], []),
+        ('weight', [11], ['epoch_1.pth']),
+        ('buffer', [5], []),
+        ('buffer', [11], ['epoch_1.pth']),
+    ],
+)
+def test_no_checkpoint_is_written_of_weights_that_are_not_finite(
+    spoil, tmp_path, what, iterations, kept
+):
+    runner = spoil(what, iterations)
+    with pytest.raises(NonFiniteError, match='not finite') as error:
+        runner.train()
+    assert stored(tmp_path) == kept
+    assert ('epoch_1.pth' in str(error.value)) == bool(kept)
+    assert runner.message_hub.runtime_info.get('last_ckpt') == (
+        str(tmp_path / 'run' / 'epoch_1.pth') if kept else None
+    )
+
+
+def test_a_learning_rate_without_measure_stops_the_run(spoil, tmp_path):
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e38))
+    with pytest.raises(NonFiniteError, match='not finite'):
+        spoil('nothing', [], optim_wrapper=wrapper).train()
+    assert stored(tmp_path) == []
+
+
+def test_without_checkpoints_too_a_run_does_not_end_well(spoil, tmp_path):
+    hooks = dict(finite_loss=dict(type='mmbss.FiniteLossHook'), checkpoint=None)
+    with pytest.raises(NonFiniteError, match=r'head\.fc\.weight is not finite after iteration'):
+        spoil('weight', [11], default_hooks=hooks).train()
+
+
+def test_the_state_of_an_optimizer_that_is_not_finite_is_not_stored(spoil, tmp_path):
+    runner = spoil('nothing', [])
+
+    def spoil_momentum(runner):
+        state = next(iter(runner.optim_wrapper.optimizer.state.values()))
+        state['momentum_buffer'].view(-1)[0] = math.inf
+
+    hook = Hook()
+    hook.after_train_epoch = spoil_momentum
+    runner.register_hook(hook)
+    with pytest.raises(NonFiniteError, match=r'optimizer\.state\.0\.momentum_buffer is not finite'):
+        runner.train()
+    assert stored(tmp_path) == []
+
+
+def test_a_run_does_not_go_on_from_weights_that_are_not_finite(spoil, tmp_path):
+    runner = spoil('nothing', [], train_cfg=dict(by_epoch=True, max_epochs=1))
+    runner.train()
+    path = tmp_path / 'run' / 'epoch_1.pth'
+    content = torch.load(path)
+    content['state_dict']['head.fc.bias'][0] = math.nan
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r'weights to begin with .* head\.fc\.bias'):
+        spoil('nothing', [], load_from=str(path), resume=True).train()
+
+
+def test_buffers_that_were_always_infinite_are_no_problem(spoil, tmp_path):
+    runner = spoil('nothing', [], train_cfg=dict(by_epoch=True, max_epochs=1))
+    runner.model.register_buffer('mask', torch.tensor([0.0, -math.inf]))
+    runner.train()
+    assert stored(tmp_path) == ['epoch_1.pth']
+
+
+def equal(one, other):
+    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize('what', ['gradient', 'loss'])
+def test_a_batch_that_is_left_out_leaves_no_trace(spoil, what):
+    runner = spoil(what, [3, 4], action='skip')
+    if what == 'loss':
+        runner.register_hook(SpoilHook([3, 4]))
+    runner.train()
+    hook = next(hook for hook in runner.hooks if isinstance(hook, SpoilWeightsHook))
+    buffers = hook.buffers
+    assert equal(buffers[3], buffers[4])
+    assert equal(buffers[4], buffers[5])
+    assert not equal(buffers[2], buffers[3])
+    assert not equal(buffers[5], buffers[6])
+    assert torch.equal(hook.weights[3], hook.weights[5])
+    assert not torch.equal(hook.weights[5], hook.weights[6])
+
+
+def test_a_bad_gradient_takes_the_others_of_its_update_with_it(spoil):
+    runner = spoil('gradient', [3], action='skip', counts=2)
+    runner.train()
+    weights = next(hook for hook in runner.hooks if isinstance(hook, SpoilWeightsHook)).weights
+    assert torch.equal(weights[2], weights[4])
+    assert not torch.equal(weights[4], weights[6])
+    assert weights[11].isfinite().all()
+
+
+def test_weights_that_are_lost_end_a_run_that_leaves_updates_out(spoil):
+    with pytest.raises(NonFiniteError, match='iteration 4'):
+        spoil('weight', [2], action='skip').train()
+
+
+def test_the_gradients_of_a_loss_scale_are_left_to_it(spoil):
+    """Its search for a scale makes them infinite."""
+    runner = spoil('gradient', [3], math.inf)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.optim_wrapper.loss_scaler = object()
+    with pytest.raises(NonFiniteError, match=r'bias is not finite|loss is not finite'):
+        runner.train()
