@@ -47,7 +47,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--commit',
-        default='unknown',
         help='commit of finished runs that do not name theirs, such as ones from elsewhere',
     )
     parser.add_argument(
@@ -138,7 +137,7 @@ def compare(args: argparse.Namespace) -> None:
         threads=max((os.cpu_count() or 1) // args.jobs, 1),
         trains=not args.no_train,
         rerun=args.rerun,
-        unnamed_commit=args.commit,
+        unnamed_commit=f'{args.commit} as stated' if args.commit else 'unknown',
     )
     table = run_all(choose_runs(study, args))
     print(f'\n{table}\nwritten to {study.results}.md, .json and .svg')

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import mmbss
-from mmbss.report.runs import what_counts
 from mmbss.report.study import read_study
 
 ROOT = Path(mmbss.__file__).resolve().parents[1]
@@ -44,11 +43,9 @@ def test_settings_are_chosen_on_images_that_are_neither_trained_nor_tested_on():
     study = read_study(str(ROOT / 'studies' / 'baselines.py'), ROOT)
     for name in study.arms:
         cfg = study.run(name, 0).merged
-        assert (
-            cfg.val_dataloader.dataset.data_file == cfg.train_dataloader.dataset.dataset.data_file
-        )
-        assert cfg.train_dataloader.dataset.dataset.indices == 50000 - 5000
-        assert cfg.val_dataloader.dataset.indices == -5000
+        trained, validated = cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset
+        assert validated.data_file == trained.data_file
+        assert (trained.indices, validated.indices) == (45000, -5000)
 
 
 def test_students_of_few_images_all_see_as_many_batches():
