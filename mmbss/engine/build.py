@@ -248,7 +248,7 @@ def check_keys(
     for key in (key for key in config if key in known):
         value, (hint, default) = config[key], (known[key].annotation, known[key].default)
         classes = _classes(hint, default)
-        if classes and isinstance(default, bool):
+        if classes and isinstance(default, bool) and bool not in classes:
             classes += (bool,)
         is_of_class = fits(value, classes, strictly)
         is_right = is_of_class and (not strictly or has_fitting_items(value, hint))

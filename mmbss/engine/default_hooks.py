@@ -6,6 +6,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import DefaultScope
 
+from mmbss.engine.build import lookup
 from mmbss.engine.errors import ConfigError
 from mmbss.registry import HOOKS
 
@@ -66,8 +67,5 @@ def add_safety_hooks(cfg: Config) -> None:
 
 def class_of(hook: dict[str, Any]) -> Any:
     """The class that the ``type`` of a hook stands for; None where nothing is known by it."""
-    kind = hook.get('type')
-    if not isinstance(kind, str):
-        return kind
     with DefaultScope.overwrite_default_scope('mmbss'):
-        return HOOKS.get(kind)
+        return lookup(HOOKS, hook.get('type'))

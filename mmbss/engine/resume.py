@@ -38,6 +38,10 @@ def choose_checkpoint(cfg: Config) -> None:
     """
     if not cfg.get('resume'):
         return
+    if cfg.resume not in (True, 'auto'):
+        raise ConfigError(
+            f'resume={cfg.resume!r} must be bool: name a checkpoint with load_from, or --resume'
+        )
     folder = checkpoint_folder(cfg)
     if folder is None:  # another storage, which mmengine reads
         cfg.resume = True

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope, build_from_cfg
 from mmengine.runner import Runner
 
 from mmbss.engine.build import find_kind
+from mmbss.engine.config_checks.cures import cure_of
 from mmbss.engine.config_checks.entries import SUPPLIED, Entry, find_entries, misfits
 from mmbss.engine.config_checks.silent import (
     counts_iterations,
@@ -23,7 +23,7 @@ from mmbss.engine.config_checks.silent import (
     silent_mistakes,
 )
 from mmbss.engine.config_checks.untyped import idle_custom_keys, misfits_without_type
-from mmbss.engine.errors import ConfigError, is_of_input, lines_of, problems_of, refuse
+from mmbss.engine.errors import LIBRARIES, ConfigError, is_of_input, lines_of, problems_of, refuse
 from mmbss.registry import RUNNERS
 
 #: Methods of mmengine's runner that build a part of a config, which they name.
@@ -114,8 +114,11 @@ def starting_part(error: BaseException) -> str | None:
         name = frame.f_code.co_name
         if name in STARTS:
             return STARTS[name]
-        if name in OF_HOOKS and isinstance(hook := frame.f_locals.get('self'), Hook):
-            return f'hook {type(hook).__name__}'
+        # mmengine leaves out the frames below this one where it repeats a TypeError
+        if name == 'call_hook' and frame.f_locals.get('fn_name') in OF_HOOKS:
+            kind = type(frame.f_locals.get('hook'))
+            is_known = kind.__module__.partition('.')[0] in LIBRARIES
+            return f'hook {kind.__name__}' if is_known else None
     return None
 
 
@@ -172,7 +175,8 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
         except Exception as error:
             if is_of_input(error):
                 broken.append(entry.path)
-                found += [f'{entry.path}: {line}' for line in lines_of(error)]
+                cure = cure_of(entry, error)
+                found += [f'{entry.path}: {line}{cure}' for line in lines_of(error)]
     return found
 
 

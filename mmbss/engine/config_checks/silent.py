@@ -229,7 +229,7 @@ def in_hooks(cfg: Config) -> Iterator[str]:
         kind = lookup(HOOKS, hook['type'])
         name = getattr(kind, '__name__', '')
         if name in ONCE and name in found:
-            yield f'{path} and {found[name]} are both a {name}: remove one of the two'
+            yield f'{path} and {found[name]} are both {name}: remove one of the two'
         found.setdefault(name, path)
 
 

@@ -42,7 +42,7 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
     for path, (function, supplied) in FUNCTIONS.items():
         config: Any = cfg
         for key in path.split('.'):
-            config = config.get(key) if isinstance(config, Mapping) else None
+            config = config.get(key) if isinstance(config, (Mapping, Config)) else None
         if isinstance(config, Mapping):
             yield from problems_of(check_keys, config, function, path, supplied)
     for entry in find_entries(cfg):

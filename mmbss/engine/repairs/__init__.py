@@ -16,6 +16,7 @@ REPAIRS = {
     'torch': ('torchvision_operators',),
     'mmengine.logging.message_hub': ('history_buffers',),
     'mmengine.registry': ('own_registries',),
+    'mmengine.utils.package_utils': ('package_paths',),
     'mmengine.config.utils': ('config_package',),
     'mmengine.hooks.checkpoint_hook': ('pointer_file',),
     'mmengine.runner.checkpoint': ('checkpoint_loading', 'fitting_weights'),

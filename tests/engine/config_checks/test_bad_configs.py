@@ -71,7 +71,7 @@ MISSPELT_KEYS = [
     Bad('default_hooks.bss.schedule', {}, "did you mean 'schedules'"),
     Bad('val_evaluator.top_k', (1,), "did you mean 'topk'"),
     Bad('visualizer.backends', [], "did you mean 'vis_backends'"),
-    Bad('randomness.sed', 1, 'unexpected keyword', shown='set_randomness'),
+    Bad('randomness.sed', 1, "did you mean 'seed'"),
     Bad('data_preprocessor.means', [0.0], "did you mean 'mean'"),
     Bad('data_preprocessor.crop_pading', 1, "did you mean 'crop_padding'"),
     Bad('model.backbon', dict(type='VGG'), "did you mean 'backbone'"),
@@ -302,6 +302,126 @@ CONTRADICTING = [
     Bad('custom_hooks.0', dict(type='mmbss.TeacherCacheHook', file='a.txt'), '.npz', 'file', 'a.t'),
 ]
 
+EMA = dict(type='EMAHook')
+WEIGHTS = dict(start=4.0, end=1.0)
+LOSS = 'default_hooks.bss.schedules.loss_kd'
+SMOOTHED = dict(data_src='loss', method_name='mean', window_size=3)
+PARAMWISE = 'optim_wrapper.paramwise_cfg'
+INF, NAN = float('inf'), float('nan')
+
+#: Parts that no registry builds.
+WITHOUT_TYPE = [
+    Bad('optim_wrapper.clip_grad', dict(maxnorm=1), "did you mean 'max_norm'", 'maxnorm', '=1'),
+    Bad('optim_wrapper.clip_grad', dict(), "lacks 'max_norm'", shown=''),
+    Bad('optim_wrapper.clip_grad', dict(max_norm='1'), 'must be float', 'max_norm', "'1'"),
+    Bad(
+        'optim_wrapper.clip_grad',
+        dict(type='value', clip_val=1),
+        "did you mean 'clip_value'",
+        'clip_val',
+        '=1',
+    ),
+    Bad(PARAMWISE, dict(norm_decay_mul=0), "did you mean 'norm_decay_mult'", shown='norm_decay'),
+    Bad(PARAMWISE, dict(bias_lr_mult='2'), 'a number of at least 0', 'bias_lr_mult', "'2'"),
+    Bad(
+        PARAMWISE,
+        dict(custom_keys=dict(backbone=dict(lr_mul=0.1))),
+        "did you mean 'lr_mult'",
+        "custom_keys['backbone']",
+        'lr_mul',
+    ),
+    Bad(PARAMWISE, dict(custom_keys=dict(backbone=0.1)), 'must be a dict', shown='0.1'),
+    Bad('default_hooks.bss.priority', 'VERY_HIGHT', "did you mean 'VERY_HIGH'"),
+    Bad('default_hooks.bss.priority', True, 'whole number from 0 to 100'),
+    Bad(f'{SCHEDULE}.convert_to_iter_based', 'yes', 'must be bool'),
+    Bad('log_processor', dict(custom_cfg=[dict(data_src='loss')]), 'method_name', shown='loss'),
+    Bad(
+        'log_processor',
+        dict(custom_cfg=[SMOOTHED | dict(method_name='mea')]),
+        "did you mean 'mean'",
+        'custom_cfg.0.method_name',
+        "'mea'",
+    ),
+    Bad(
+        'log_processor',
+        dict(custom_cfg=[SMOOTHED | dict(window_size='3')]),
+        "'epoch' or 'global'",
+        'window_size',
+        "'3'",
+    ),
+    Bad('env_cfg', dict(mp_cfg=dict(mp_start_methd='fork')), "mean 'mp_start_method'", shown='mp'),
+    Bad('env_cfg', dict(dist_cfg=dict(bakend='gloo')), "did you mean 'backend'", shown='bakend'),
+    Bad('compile', dict(bakend='eager'), "did you mean 'backend'", shown='bakend'),
+    Bad('model_wrapper_cfg', dict(type='MMDistributed'), 'registry', shown="'MMDistributed'"),
+    Bad('sync_bn', 'torc', "'torch', 'mmcv'"),
+    Bad('model.backbone.init_cfg', dict(typ='Kaiming'), 'must be a dict with a type', shown='typ'),
+    Bad('model.backbone.init_cfg', dict(type='Kaimin'), "mean 'Kaiming'", shown="'Kaimin'"),
+    Bad(LOSS, 4.0, 'must be a dict', 'loss_kd'),
+    Bad(LOSS, WEIGHTS | dict(untill=0.5), "did you mean 'until'", shown='untill=0.5'),
+]
+
+NUMBERS = [
+    Bad(f'{LOSS}.start', '4.0', 'must be float'),
+    Bad(f'{LOSS}.start', True, 'must be float'),
+    Bad(f'{LOSS}.start', INF, 'finite', shown='inf'),
+    Bad(f'{LOSS}.until', '0.5', 'must be float'),
+    Bad(f'{OPTIMIZER}.lr', True, 'must be float'),
+    Bad(f'{OPTIMIZER}.weight_decay', INF, 'finite', shown='inf'),
+    Bad(f'{OPTIMIZER}.nesterov', 0.9, 'must be bool'),
+    Bad('optim_wrapper.accumulative_counts', True, 'must be int'),
+    Bad(f'{SCHEDULE}.gamma', True, 'must be float'),
+    Bad(f'{SCHEDULE}.end', 0.5, 'a whole number of at least 1'),
+    Bad(SCHEDULE, dict(type='CosineAnnealingLR', eta_min=NAN), 'finite', 'eta_min', 'nan'),
+    Bad(SCHEDULE, dict(type='CosineAnnealingLR', eta_min=-1.0), 'at least 0', 'eta_min', '-1.0'),
+    Bad(SCHEDULE, dict(type='PolyLR', power=INF), 'finite', 'power', 'inf'),
+    Bad('train_cfg.max_epochs', True, 'must be int'),
+    Bad('randomness.seed', True, 'a whole number'),
+    Bad('auto_scale_lr.enable', 'yes', 'True or False'),
+    Bad('train_dataloader.sampler.shuffle', 3, 'must be bool'),
+    Bad('model.losses.loss_kd.temperature', INF, 'finite', shown='inf'),
+    Bad('model.losses.loss_kd.temperature', True, 'must be float'),
+    Bad(f'{BOUNDARY}.num_base_samples', True, 'must be int'),
+    Bad(f'{BOUNDARY}.bounds', (0.0, 1.0, 2.0), 'tuple[float, float]'),
+    Bad(f'{BOUNDARY}.bounds', ('0', '1'), 'tuple[float, float]'),
+    Bad(f'{BOUNDARY}.attack.step_size', INF, 'finite', shown='inf'),
+    Bad(f'{BOUNDARY}.attack.num_steps', True, 'must be int'),
+    Bad('data_preprocessor.mean', 77.9, 'a list with a number for each channel'),
+    Bad('data_preprocessor.std', 95.9, 'a list with a number for each channel'),
+]
+
+#: Two of what there may be one of, and what is not there.
+TOO_MANY_OR_NONE = [
+    Bad('custom_hooks.0', dict(type='mmbss.BSSHook'), 'default_hooks.bss are both', shown='BSS'),
+    Bad('custom_hooks', [EMA, EMA | dict(momentum=0.1)], 'remove one of the two', shown='EMAHook'),
+    Bad('custom_hooks.0', dict(type='mmbss.FiniteLossHook'), 'are both', shown='Finite'),
+    Bad('custom_hooks.0', EMA | dict(begin_epoch=9), 'max_epochs: 1', 'EMAHook', '9'),
+    Bad('custom_hooks.0', EMA | dict(ema_type='Mean'), 'registry', 'EMAHook', 'Mean'),
+    Bad('custom_hooks.0', EMA | dict(momentun=0.1), 'unexpected keyword', 'EMAHook', 'momentun'),
+    Bad(
+        'custom_hooks.0',
+        dict(type='EarlyStoppingHook', monitor='accuracy/top9'),
+        'one of accuracy/top1',
+        'monitor',
+        "'accuracy/top9'",
+    ),
+    Bad(
+        'custom_hooks.0',
+        dict(type='mmbss.TeacherCacheHook', file='dir.npz'),
+        'a folder',
+        'file',
+        'dir.npz',
+    ),
+    Bad('custom_hooks.0', dict(type=''), 'registry', shown="type=''"),
+    Bad('model.type', '', 'registry'),
+    Bad('model.backbone.type', '.', 'registry'),
+    Bad('model.backbone.type', 'mmbss.', 'registry'),
+    Bad('model.losses', {1: dict(type='mmbss.KDLoss')}, 'write a name in quotes', shown='1'),
+    Bad('model.losses', [dict(type='mmbss.KDLoss')], 'must be dict', shown='KDLoss'),
+    Bad('model.head', None, 'add one to its config', shown=''),
+    Bad('default_hooks', [dict(type='LoggerHook')], 'must be a dict'),
+    Bad('default_scope', 'mmpretrai', "such as 'mmpretrain'"),
+]
+
 MMBSS = [
     Bad('model.teacher.channels_last', True, 'It takes: acceleration'),
     Bad('default_hooks.finite_loss', dict(action='ignore'), "'stop' or 'skip'", 'action', 'ignore'),
@@ -318,6 +438,9 @@ CASES = [
     *WRONG_TYPES,
     *IMPOSSIBLE,
     *CONTRADICTING,
+    *WITHOUT_TYPE,
+    *NUMBERS,
+    *TOO_MANY_OR_NONE,
     *MMBSS,
 ]
 
@@ -353,13 +476,15 @@ def run(call_tool, monkeypatch, tmp_path):
 
     monkeypatch.setattr(OptimWrapper, 'update_params', update)
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'dir.npz').mkdir()
 
     def run(config, *flags):
         file = tmp_path / 'config.py'
         text = config
         if not isinstance(config, str):
             text = '\n'.join(f'{key} = {value!r}' for key, value in config.items())
-            text = f"nan = float('nan')\n{text}"
+            text = f"nan, inf = float('nan'), float('inf')\n{text}"
         file.write_text(text)
         with pytest.raises(SystemExit) as error:
             call_tool('train', file, '--work-dir', tmp_path, *flags)
@@ -476,12 +601,28 @@ OPTIONS = [
     ('custom_hooks.4.type=EMAHook', 'custom_hooks.4.type=EMAHook', 'correct the path of the key'),
     ('train_cfg.max_epochs.value=3', 'max_epochs', 'correct the path of the key'),
     ('train_cfg.max_epochs=', 'max_epochs', 'must be int'),
+    ('default_scope=mmpretrai', "'mmpretrai'", "such as 'mmpretrain'"),
 ]
 
 
 @pytest.mark.parametrize(('option', 'key', 'remedy'), OPTIONS)
 def test_a_wrong_option_ends_in_one_line(option, key, remedy, base, run, tmp_path):
     check_line(run(base(tmp_path), '--cfg-options', option), [key, remedy])
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        *('param_scheduler.milestones=[1,2', 'param_scheduler.milestones=[1', 'a=(1,[2)]'),
+        *('model.head=dict(type=LinearClsHead,in_channels=8)', 'model.head=dict(a=1)', 'a={b:1}'),
+        'a=[dict(b=1)]',
+    ],
+)
+def test_an_option_whose_value_cannot_be_read_is_refused(option, base, run, tmp_path, capsys):
+    run(base(tmp_path), '--cfg-options', option)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert repr(option) in line
+    assert 'KEY.SUBKEY=VALUE' in line
 
 
 def test_an_option_that_is_no_pair_is_refused(base, run, tmp_path, capsys):
@@ -515,6 +656,32 @@ FILES = [
 @pytest.mark.parametrize(('text', 'shown', 'remedy'), FILES)
 def test_a_config_file_that_cannot_be_read_ends_in_one_line(text, shown, remedy, run):
     check_line(run(text), [shown, remedy])
+
+
+@pytest.mark.parametrize('scope', [GONE, None])
+def test_without_a_default_scope_it_is_that_of_mmpretrain(scope, base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, 'default_scope', scope)
+    with pytest.raises(Updated):
+        run(config)
+
+
+def test_names_of_parameters_that_there_are_not_are_logged(base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, PARAMWISE, dict(custom_keys={'backbone': dict(lr_mult=0.1), 'bakbone': {}}))
+    with pytest.raises(Updated):
+        run(config)
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'no parameter is called bakbone' in log.read_text()
+
+
+def test_a_distiller_without_any_loss_is_refused(base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, 'model.type', 'mmbss.Distiller')
+    edit(config, 'model.losses', {})
+    edit(config, 'model.boundary', GONE)
+    edit(config, 'default_hooks.bss', GONE)
+    check_line(run(config), ['model.losses', 'add a loss'])
 
 
 def test_names_of_a_users_own_are_left_alone(base):

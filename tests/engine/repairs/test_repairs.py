@@ -44,6 +44,12 @@ mmcv.adjust_hue(numpy.zeros((1, 1, 3), numpy.uint8), -0.1)
 from mmengine.registry import MODELS
 assert MODELS.get('mmbss.KDLoss')
 """,
+    'package_paths': """
+import mmengine.config.config
+from mmengine.utils import get_installed_path, is_installed
+own = {get_installed_path, is_installed, mmengine.config.config.is_installed}
+assert {function.__module__ for function in own} == {'mmbss.engine.repairs.package_paths'}
+""",
     'torchvision_operators': """
 import mmpretrain.models
 """,
