@@ -12,6 +12,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate
+from mmbss.distillers.build_terms import build_terms
+from mmbss.distillers.classification import classify
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
 from mmbss.distillers.data_samples import (
     check_finite,
@@ -20,26 +22,25 @@ from mmbss.distillers.data_samples import (
     labels_are_hard,
     refuse_partly_labelled,
 )
-from mmbss.distillers.features import FeatureRecorder, deployed_outputs
-from mmbss.distillers.gradient_shares import check_share, check_shares, share_gradient
+from mmbss.distillers.features import FeatureRecorder
+from mmbss.distillers.gradient_shares import share_gradient
 from mmbss.distillers.mixing import mix, take_over_mixing
 from mmbss.distillers.separate_batch_norm import add_own_layers, own_layers_of
 from mmbss.distillers.split_batch import (
     has_batch_norm,
     has_sync_batch_norm,
+    in_head,
     split_batch,
+    split_features,
 )
 from mmbss.distillers.teacher import Teacher
-from mmbss.distillers.term_dict import TermDict, logged
-from mmbss.engine.build import accepted_keys, build_checked, check_keys, check_known
+from mmbss.distillers.term_dict import layers_of, logged
+from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.models import evaluation_mode
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.losses import Batch, Outputs, TeacherBatch, Term
 from mmbss.registry import MODELS
-
-#: Loss names that mmengine or the head uses.
-TAKEN_NAMES = ('loss', 'loss_cls')
 
 
 @MODELS.register_module()
@@ -84,20 +85,15 @@ class Distiller(ImageClassifier):
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
-        self.terms = TermDict()
+        self.batch_augments = take_over_mixing(self.data_preprocessor)
+        self.terms = build_terms(losses or {}, mixes=self.batch_augments is not None)
+        add_own_layers(self.terms.all(), self)
         # whoever stores the weights of the terms for a resume says so, as BSSHook does
         self.stores_term_weights = False
-        for name, config in (losses or {}).items():
-            self.terms[name] = build_term(config, name)
-        self.batch_augments = take_over_mixing(self.data_preprocessor)
         # it would stumble over an image without a label among others
         self.data_preprocessor.register_forward_pre_hook(refuse_partly_labelled, with_kwargs=True)
         #: Whether the share of each loss in the gradient is logged, as GradientShareHook sets it.
         self.logs_shares = False
-        self._check_labels()
-        check_shares(self.terms.shares())
-        add_own_layers(self.terms.all(), self)
-        self._check_logged_names()
         self.recorder = FeatureRecorder(self, 'student')
         self.recorder.watch(layers_of(self.terms.all(), 'student'))
         self.teacher.watch(layers_of(self.terms.all(), 'teacher'))
@@ -147,7 +143,7 @@ class Distiller(ImageClassifier):
         if self.batch_augments is not None:
             inputs, data_samples = mix(self.batch_augments, inputs, data_samples)
         if not terms:
-            losses, logits = self.classify(self.extract_feat(inputs), data_samples)
+            losses, logits = classify(self, self.extract_feat(inputs), data_samples)
             return losses | self._shared(losses, dict(loss_cls=[logits]))
         asked = self.ask_teacher(inputs, data_samples, terms)
         needs_unmixed = any(term.needs_unmixed for term in terms.values())
@@ -159,9 +155,9 @@ class Distiller(ImageClassifier):
         with self.recorder.recording(layers_of(terms, 'student')) as recorded:
             joined = torch.cat([inputs, *further]) if further else inputs
             features, *others = split_batch(self.extract_feat(joined), sizes)
-            losses, logits = self.classify(features, data_samples)
+            losses, logits = classify(self, features, data_samples)
         self._check_same_classes(logits.shape[1], asked.teacher_logits.shape[1])
-        parts = self._split_recorded(recorded, sizes)
+        parts = split_features(recorded, sizes)
         batch = Batch(
             **vars(asked),
             student_logits=logits,
@@ -212,52 +208,6 @@ class Distiller(ImageClassifier):
             teacher_features=features,
             peek_student=self.peek,
         )
-
-    def classify(
-        self, features: Any, data_samples: list[DataSample]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses of the head, and its (N, K) logits as deployed.
-
-        Args:
-            features: What :meth:`extract_feat` gives.
-            data_samples: See :meth:`loss`.
-
-        Raises:
-            ConfigError: If a label lies beyond the classes, or the head has no (N, K) logits.
-        """
-        if not has_labels(data_samples):
-            return self._without_labels(features)
-        with deployed_outputs(self.head) as outputs:
-            try:
-                losses = self.head.loss(features, data_samples)
-            except IndexError as error:
-                count = num_classes(self)
-                if count is None or class_labels(data_samples).max() < count:
-                    raise
-                raise ConfigError(
-                    f'a label lies beyond the {count} classes of the student ({error}): set '
-                    'head.num_classes of student and teacher to your classes'
-                ) from error
-        # heads with a margin, such as ArcFace, tell their logits from those with labels
-        logits = self._as_logits(outputs[0] if outputs else self.head(features))
-        # "loss" is the name under which mmengine logs the sum
-        return {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}, logits
-
-    def _without_labels(self, features: Any) -> tuple[dict[str, Tensor], Tensor]:
-        """What :meth:`classify` gives where there are no labels."""
-        classification = self.loss_modules.get('loss_cls')
-        if classification is None or classification.loss_weight != 0:
-            raise ConfigError(
-                "the training images have no labels, but the head's classification loss needs "
-                'them: set model.head.loss.loss_weight=0 to learn from the teacher alone'
-            )
-        logits = self._as_logits(self.head(features))
-        return dict(loss_cls=(0 * logits).sum()), logits
-
-    def _as_logits(self, output: Any) -> Tensor:
-        if not isinstance(output, Tensor) or output.ndim != 2:
-            raise ConfigError(f"the student's {type(self.head).__name__} puts out no (N, K) logits")
-        return output
 
     def classify_rest(
         self, features: Any, recorded: dict[str, Tensor], terms: dict[str, Term]
@@ -345,21 +295,6 @@ class Distiller(ImageClassifier):
         self.teacher._apply(fn, recurse)
         return self
 
-    def _split_recorded(
-        self, recorded: dict[str, Tensor], sizes: list[int]
-    ) -> list[dict[str, Tensor]]:
-        """Features of the clean batch and of what was brought; the head answers these later."""
-        parts: list[dict[str, Tensor]] = [{} for _ in sizes]
-        for path, feature in recorded.items():
-            if in_head(path):
-                parts[0][path] = feature
-                continue
-            # a feature may have several rows a sample, such as the windows of an image
-            rows = [len(feature) * size // sum(sizes) for size in sizes]
-            for part, piece in zip(parts, feature.split(rows), strict=True):
-                part[path] = piece
-        return parts
-
     def _shared(
         self, losses: dict[str, Tensor], seen: dict[str, list[Tensor]]
     ) -> dict[str, Tensor]:
@@ -375,73 +310,9 @@ class Distiller(ImageClassifier):
         weightless = [name for name, loss in self.loss_modules.items() if loss.loss_weight == 0]
         return share_gradient(losses, seen, shares, weightless, self.logs_shares)
 
-    def _check_labels(self) -> None:
-        """Refuse terms that need hard labels where mixup or CutMix makes soft ones."""
-        names = [
-            name
-            for name, term in self.terms.all().items()
-            if term.needs_hard_labels and not term.needs_unmixed
-        ]
-        if names and self.batch_augments is not None:
-            raise ConfigError(
-                f'losses: {", ".join(names)} needs one hard label a sample, but train_cfg mixes '
-                'them (mixup, CutMix): remove train_cfg.augments, or the term'
-            )
-
-    def _check_logged_names(self) -> None:
-        """Refuse two statistics that would be one in the log."""
-        names = [
-            f'{name.removeprefix("loss_")}_{key}'
-            for name, term in self.terms.all().items()
-            for key in term.statistics
-        ]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ConfigError(
-                f'losses: two terms would log {sorted(twice)} under one name: rename one of them'
-            )
-
     def _check_same_classes(self, student: int | None, teacher: int | None) -> None:
         if student is not None and teacher is not None and student != teacher:
             raise ConfigError(
                 f'the student has {student} classes, the teacher {teacher}: give both the same '
                 'classes, for instance by fine-tuning the teacher on your data first'
             )
-
-
-def build_term(config: dict[str, Any], name: str) -> Term:
-    """Build a term from its config; ``name`` is its name in the log.
-
-    Beside the arguments of its class it takes ``share``, see :class:`~mmbss.losses.Term`.
-
-    Raises:
-        ConfigError: If the name is taken, it is no term, a key is unknown, or ``share`` is out of
-            its range or has a weight beside it.
-    """
-    # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
-    if not name.startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
-        raise ConfigError(
-            f'losses: {name!r} must start with "loss_", hold no other "loss", and not be "loss_cls"'
-        )
-    config = dict(config)
-    share = config.pop('share', None)
-    term = build_checked(MODELS, config, name)
-    if not isinstance(term, Term):
-        raise ConfigError(
-            f'{name}: {type(term).__name__} is no term: derive it from mmbss.losses.'
-            'DistillationLoss, FeatureLoss or Term'
-        )
-    if share is not None:
-        check_share(share, config.get('loss_weight', 1), name)
-        term.loss_weight = 1.0
-    term.share = share
-    return term
-
-
-def layers_of(terms: dict[str, Term], role: str) -> list[str]:
-    """Paths that these terms name in the ``'student'`` or the ``'teacher'``."""
-    return [path for term in terms.values() for path in term.layers[role]]
-
-
-def in_head(path: str) -> bool:
-    """Whether a path is that of the head or of a part of it."""
-    return path.split('.')[0].split(':')[0] == 'head'

@@ -117,3 +117,8 @@ def logged(name: str, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError(f'{name} logs {wrong}, which would be added to the loss: rename them')
     own = name.removeprefix('loss_')
     return {f'{own}_{key}': value.detach() for key, value in statistics.items()}
+
+
+def layers_of(terms: dict[str, Term], role: str) -> list[str]:
+    """Paths that these terms name in the ``'student'`` or the ``'teacher'``."""
+    return [path for term in terms.values() for path in term.layers[role]]

@@ -1,0 +1,93 @@
+"""From the ``losses`` of a config to the terms of a distiller."""
+
+from typing import Any
+
+from mmbss.distillers.gradient_shares import check_share, check_shares
+from mmbss.distillers.term_dict import TermDict
+from mmbss.engine.build import build_checked
+from mmbss.engine.errors import ConfigError
+from mmbss.losses import Term
+from mmbss.registry import MODELS
+
+#: Loss names that mmengine or the head uses.
+TAKEN_NAMES = ('loss', 'loss_cls')
+
+
+def build_terms(configs: dict[str, dict[str, Any]], mixes: bool) -> TermDict:
+    """Build the terms of a distiller.
+
+    Args:
+        configs: The config of each by its name in the log.
+        mixes: Whether the clean batch is mixed (mixup, CutMix).
+
+    Raises:
+        ConfigError: See :func:`build_term`; or if terms do not go together, or with mixing.
+    """
+    terms = TermDict({name: build_term(config, name) for name, config in configs.items()})
+    if mixes:
+        refuse_hard_labels(terms.all())
+    check_shares(terms.shares())
+    check_logged_names(terms.all())
+    return terms
+
+
+def build_term(config: dict[str, Any], name: str) -> Term:
+    """Build a term from its config; ``name`` is its name in the log.
+
+    Beside the arguments of its class it takes ``share``, see :class:`~mmbss.losses.Term`.
+
+    Raises:
+        ConfigError: If the name is taken, it is no term, a key is unknown, or ``share`` is out of
+            its range or has a weight beside it.
+    """
+    # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
+    if not name.startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
+        raise ConfigError(
+            f'losses: {name!r} must start with "loss_", hold no other "loss", and not be "loss_cls"'
+        )
+    config = dict(config)
+    share = config.pop('share', None)
+    term = build_checked(MODELS, config, name)
+    if not isinstance(term, Term):
+        raise ConfigError(
+            f'{name}: {type(term).__name__} is no term: derive it from mmbss.losses.'
+            'DistillationLoss, FeatureLoss or Term'
+        )
+    if share is not None:
+        check_share(share, config.get('loss_weight', 1), name)
+        term.loss_weight = 1.0
+    term.share = share
+    return term
+
+
+def refuse_hard_labels(terms: dict[str, Term]) -> None:
+    """Refuse terms that need hard labels where mixup or CutMix makes soft ones.
+
+    Raises:
+        ConfigError: Naming them.
+    """
+    names = [
+        name for name, term in terms.items() if term.needs_hard_labels and not term.needs_unmixed
+    ]
+    if names:
+        raise ConfigError(
+            f'losses: {", ".join(names)} needs one hard label a sample, but train_cfg mixes '
+            'them (mixup, CutMix): remove train_cfg.augments, or the term'
+        )
+
+
+def check_logged_names(terms: dict[str, Term]) -> None:
+    """Refuse two statistics that would be one in the log.
+
+    Raises:
+        ConfigError: Naming them.
+    """
+    names = [
+        f'{name.removeprefix("loss_")}_{key}'
+        for name, term in terms.items()
+        for key in term.statistics
+    ]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(
+            f'losses: two terms would log {sorted(twice)} under one name: rename one of them'
+        )

@@ -1,0 +1,62 @@
+"""The student's own classification loss, and its logits as deployed."""
+
+from typing import Any
+
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from mmbss.distillers.classifiers import num_classes
+from mmbss.distillers.data_samples import class_labels, has_labels
+from mmbss.distillers.features import deployed_outputs
+from mmbss.engine.errors import ConfigError
+
+
+def classify(
+    student: ImageClassifier, features: Any, data_samples: list[DataSample]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Losses of a student's head, and its (N, K) logits as deployed.
+
+    Args:
+        student: The head is its own.
+        features: What its ``extract_feat`` gives.
+        data_samples: N samples with their ``gt_label``, or all without.
+
+    Raises:
+        ConfigError: If a label lies beyond the classes, labels are missing where the head learns
+            from them, or it has no (N, K) logits.
+    """
+    if not has_labels(data_samples):
+        return _without_labels(student, features)
+    with deployed_outputs(student.head) as outputs:
+        try:
+            losses = student.head.loss(features, data_samples)
+        except IndexError as error:
+            count = num_classes(student)
+            if count is None or class_labels(data_samples).max() < count:
+                raise
+            raise ConfigError(
+                f'a label lies beyond the {count} classes of the student ({error}): set '
+                'head.num_classes of student and teacher to your classes'
+            ) from error
+    # heads with a margin, such as ArcFace, tell their logits from those with labels
+    logits = _as_logits(student, outputs[0] if outputs else student.head(features))
+    # "loss" is the name under which mmengine logs the sum
+    return {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}, logits
+
+
+def _without_labels(student: ImageClassifier, features: Any) -> tuple[dict[str, Tensor], Tensor]:
+    loss = getattr(student.head, 'loss_module', None)
+    if getattr(loss, 'loss_weight', None) != 0:
+        raise ConfigError(
+            "the training images have no labels, but the head's classification loss needs "
+            'them: set model.head.loss.loss_weight=0 to learn from the teacher alone'
+        )
+    logits = _as_logits(student, student.head(features))
+    return dict(loss_cls=(0 * logits).sum()), logits
+
+
+def _as_logits(student: ImageClassifier, output: Any) -> Tensor:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        raise ConfigError(f"the student's {type(student.head).__name__} puts out no (N, K) logits")
+    return output
