@@ -8,7 +8,7 @@ header within with the checksums made to fit again, and whole instructions of th
 written by a grammar of what a pickle may say, which likes to call what the reader knows. Each batch
 is read in a process of its own. A file passes that is read, and all of whose tensors can be walked
 through, or refused with ``ConfigError``; not one that ends the interpreter, raises anything else,
-takes 10 s, or makes the process grow by a GiB. Those are kept in --keep.
+takes 10 s of its processor, or makes the process grow by a GiB. Those are kept in --keep.
 """
 
 import argparse
@@ -184,13 +184,13 @@ class Fuzzer:
             case 1:
                 return b'](' + b''.join(some) + b'e'
             case 2:
-                return b'}(' + b''.join(self.text() + part for part in some) + b'u'
+                return b'}(' + b''.join(self.key() + part for part in some) + b'u'
             case 3:
                 return self.name() + b'(' + b''.join(some) + b't' + draw.choice((b'R', b'\x81'))
             case 4:
                 return self.value(depth - 1) + self.value(depth - 2) + b'b'
             case 5:
-                return self.tensor()
+                return self.tensor() if draw.random() < 0.8 else self.buffer()
             case 6:
                 return self.value(depth - 1) + b'\x85' * draw.choice(depths)
             case 7:
@@ -202,6 +202,15 @@ class Fuzzer:
         """Something that is called or is a class."""
         names = NAMES if self.draw.random() < 0.95 else FOREIGN
         return b'c' + self.draw.choice(names).replace(' ', '\n').encode() + b'\n'
+
+    def key(self) -> bytes:
+        """A key of a dict, most often one that may be."""
+        return self.text() if self.draw.random() < 0.9 else self.value(2)
+
+    def buffer(self) -> bytes:
+        """An array of somebody's memory, as NumPy would make it."""
+        content = b'c_codecs\nencode\nX\x08\x00\x00\x00AAAAAAAAX\x06\x00\x00\x00latin1\x86R'
+        return b'cnumpy\nndarray\nK\x01\x85X\x01\x00\x00\x00O' + content + b'\x87R'
 
     def text(self) -> bytes:
         """A text that may mean something."""
@@ -233,7 +242,7 @@ class Fuzzer:
         """An array of NumPy, with a state that may fit."""
         draw = self.draw
         code = draw.choice(('f8', 'i8', 'O', 'V8', 'b1', 'U2')).encode()
-        kind = b'cnumpy\ndtype\nX' + struct.pack('<I', 2) + code + b'\x89\x88\x87R'
+        kind = b'cnumpy\ndtype\nX' + struct.pack('<I', len(code)) + code + b'\x89\x88\x87R'
         if draw.random() < 0.8:
             kind += b'(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
         raw = draw.choice((b'', b'\x00' * 8, b'A' * 16, b'A' * 7))
@@ -285,9 +294,9 @@ def read_batch(seed: int, count: int, folder: Path, connection: object) -> None:
         path.write_bytes(content)
         (folder / 'current').write_text(path.name)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        signal.alarm(10)
+        signal.setitimer(signal.ITIMER_PROF, 10)
         results[use(path)] += 1
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > 1 << 20:
             raise MemoryError(f'{path} made the process grow')
     connection.send(results)  # type: ignore[attr-defined]

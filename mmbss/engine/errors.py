@@ -1,5 +1,6 @@
 """Mistakes of the user, which end a program in one line each, apart from bugs, which do not."""
 
+import errno
 import os
 import re
 import sys
@@ -60,6 +61,11 @@ def readable_errors() -> Iterator[None]:
         if any(os.environ.get(name, '0') != '0' for name in RANKS):
             time.sleep(PATIENCE)
         sys.exit('\n'.join(f'error: {line}' for line in lines_of(error)))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        name = one_line(error.filename or 'a file')
+        sys.exit(f'error: {name} could not be written ({error.strerror}): make room, and try again')
 
 
 def lines_of(error: BaseException) -> list[str]:

@@ -341,6 +341,15 @@ def _parameter(reader: Reader, tensor: Any, requires_grad: Any, hooks: Any) -> T
     return tensor
 
 
+def _with_attributes(
+    reader: Reader, function: Any, kind: Any, arguments: Any, attributes: Any
+) -> Tensor:
+    """A tensor to which somebody, such as FSDP, has given attributes, without them."""
+    tensor = reader.call(function, arguments)
+    require(isinstance(tensor, Tensor), 'it gives attributes to what is no tensor')
+    return tensor
+
+
 def _new_array(reader: Reader, kind: Any, shape: Any, code: Any) -> Tensor:
     array = torch.empty(0)
     reader.unfilled[id(array)] = array
@@ -380,6 +389,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     'torch._utils _rebuild_tensor_v2': _tensor,
     'torch._utils _rebuild_tensor_v3': _tensor_of_dtype,
     'torch._utils _rebuild_parameter': _parameter,
+    'torch._tensor _rebuild_from_type_v2': _with_attributes,
     HISTORY: _history,
     '__builtin__ getattr': _statistic,
     'builtins getattr': _statistic,
@@ -395,7 +405,7 @@ _STORAGE_NAMES = {
     'torch UntypedStorage': torch.uint8,
     'torch.storage UntypedStorage': torch.uint8,
 }
-_OTHER_NAMES = {*_STORAGE_NAMES, 'numpy ndarray'}
+_OTHER_NAMES = {*_STORAGE_NAMES, 'numpy ndarray', 'torch Tensor', 'torch.nn.parameter Parameter'}
 _DTYPE_NAMES = {str(dtype).replace('.', ' '): dtype for dtype in DTYPES}
 
 

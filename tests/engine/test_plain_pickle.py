@@ -117,14 +117,14 @@ REFUSED = {
         'grow beyond its size',
     ),
     'memory of its choice [16 GiB]': (call('builtins bytearray', number(1 << 34)), 'names'),
-    'tensor of its choice [4 TiB]': (call('torch Tensor', number(1 << 42)), 'names'),
+    'tensor of its choice [4 TiB]': (call('torch Tensor', number(1 << 42)), 'no function'),
     'tensor without memory [of any size]': (
         call('torch._utils _rebuild_meta_tensor_no_storage', b'NNNN'),
         'names',
     ),
     'sparse tensor': (call('torch._utils _rebuild_sparse_tensor', b'NN'), 'names'),
     'nested tensor': (call('torch._utils _rebuild_nested_tensor', b'NNNN'), 'names'),
-    'tensor of a class': (call('torch._tensor _rebuild_from_type_v2', b'NNNN'), 'names'),
+    'tensor of a class': (call('torch._tensor _rebuild_from_type_v2', b'NNNN'), 'no function'),
     'tensor around another': (call('torch._utils _rebuild_wrapper_subclass', b'NNN'), 'names'),
     'quantised tensor': (call('torch._utils _rebuild_qtensor', b'NNN'), 'names'),
     'quantised storage': (tensor(stored=storage('QInt8Storage')), 'names'),
@@ -247,6 +247,16 @@ def test_what_torch_writes_is_read_as_torch_reads_it(tmp_path, zipped):
 def test_parameters_are_read_as_tensors(tmp_path):
     torch.save(dict(a=torch.nn.Parameter(torch.ones(2))), tmp_path / 'a.pth')
     assert same(read_checkpoint(tmp_path / 'a.pth'), dict(a=torch.ones(2)))
+
+
+def test_attributes_of_tensors_are_left_out(tmp_path):
+    """FSDP gives its tensors some, and a function of any name could be called for them."""
+    tensor = torch.ones(3)
+    tensor.note = 'a'
+    torch.save(dict(a=tensor), tmp_path / 'a.pth')
+    read = read_checkpoint(tmp_path / 'a.pth')['a']
+    assert torch.equal(read, tensor)
+    assert not hasattr(read, 'note')
 
 
 def test_bools_are_0_or_1(tmp_path):

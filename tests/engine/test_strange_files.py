@@ -21,7 +21,7 @@ from mmbss.distillers.logit_cache import LogitCache
 from mmbss.engine import files
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.checkpoints import check_intact, newest_intact_checkpoint
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.files import opened, read_arrays, read_checkpoint
 
 
@@ -322,6 +322,15 @@ def die_while_writing(folder):
     with whole_file(folder / 'a.npz') as part:
         part.write_bytes(b'half')
         os._exit(1)
+
+
+def test_a_disk_that_is_full_is_one_line_wherever_it_is_noticed():
+    full = pytest.raises(SystemExit, match=r'error: a file could not be written .*No space left')
+    with full as caught, readable_errors(), Path('/dev/full').open('w') as file:
+        file.write('config')
+    assert '\n' not in str(caught.value)
+    with pytest.raises(FileNotFoundError), readable_errors():
+        Path('/nothing').read_text()
 
 
 @pytest.mark.parametrize('place', ['folder', 'file/below', 'x' * 300])
