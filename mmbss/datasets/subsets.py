@@ -108,15 +108,32 @@ class StratifiedSubset(RowSubset):
         dataset: A dataset of mmpretrain, or its config.
         fraction: Share of every class to keep, in (0, 1].
         seed: Which samples are kept depends on this alone, not on the seed of the training.
+        keeps_labels: Whether the samples that are given have their labels. Without them they are
+            as images that nobody has labelled, from which a student can learn by its teacher.
 
     Raises:
         ConfigError: If the fraction is out of its range or leaves a class without a sample.
     """
 
-    def __init__(self, dataset: Any, fraction: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: Any, fraction: float = 1.0, seed: int = 0, keeps_labels: bool = True
+    ) -> None:
         self.fraction = fraction
         self.seed = seed
+        self.keeps_labels = keeps_labels
         super().__init__(dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        """A sample."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples of a batch; see :class:`RowSubset`."""
+        samples = super().__getitems__(indices)
+        if not self.keeps_labels:
+            for sample in samples:
+                del sample['data_samples'].gt_label
+        return samples
 
     def choose_rows(self, labels: np.ndarray) -> np.ndarray:
         """See :func:`stratified_rows`."""

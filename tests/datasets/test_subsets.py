@@ -73,6 +73,19 @@ def test_stratified_subset_is_a_dataset_of_the_kept_rows(digits):
         assert subset.get_data_info(index)['sample_idx'] == row
 
 
+def test_a_subset_can_forget_its_labels(digits):
+    subset = StratifiedSubset(digits, fraction=0.1, seed=3, keeps_labels=False)
+    labelled = StratifiedSubset(digits, fraction=0.1, seed=3)
+    assert len(subset) == len(labelled)
+    for sample, same in zip(
+        subset.__getitems__([4, 5]), labelled.__getitems__([4, 5]), strict=True
+    ):
+        assert torch.equal(sample['inputs'], same['inputs'])
+        assert 'gt_label' not in sample['data_samples']
+    assert 'gt_label' not in subset[4]['data_samples']
+    assert 'gt_label' in labelled[4]['data_samples']  # the whole set keeps its own
+
+
 def test_a_loader_takes_whole_batches_of_a_subset(digits):
     subset = ClassSubset(digits, keep=[3, 8])
     loader = DataLoader(subset, batch_size=100, collate_fn=pseudo_collate)
