@@ -165,6 +165,8 @@ class Run:
         logged = read_run(self.folder)
         checkpoint, folder = logged.checkpoint(), self.folder / 'measured'
         logged.config.test_evaluator = evaluators
+        for name in SAFETY_HOOKS:  # of trainings
+            logged.config.default_hooks.pop(name, None)
         folder.mkdir(exist_ok=True)
         logged.config.dump(str(folder / 'config.py'))
         out = folder / 'metrics.json'
