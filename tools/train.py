@@ -47,7 +47,13 @@ def parse_args() -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
-    from mmbss.engine.cli import merge_amp, merge_common_arguments, merge_options, section
+    from mmbss.engine.cli import (
+        check_scaled_rate,
+        merge_amp,
+        merge_common_arguments,
+        merge_options,
+        section,
+    )
 
     merge_common_arguments(cfg, args)
     if args.no_validate:
@@ -68,6 +74,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         backends = section(cfg, 'visualizer', '--tensorboard').setdefault('vis_backends', [])
         backends.append(dict(type='TensorboardVisBackend'))
     merge_options(cfg, args)
+    check_scaled_rate(cfg)
 
 
 def train(args: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
-"""Checkpoint files that are either whole or not there, and the newest of them that is whole."""
+"""Checkpoint files that are either whole or not there."""
 
-import re
 import zipfile
 from pathlib import Path
 
@@ -45,37 +44,3 @@ def check_intact(path: Path) -> None:
         raise ConfigError(f'{path} is truncated or no checkpoint ({error})') from error
     if damaged is not None:
         raise ConfigError(f'{path} is damaged (in {damaged})')
-
-
-def newest_intact_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
-    """Find the checkpoint to resume from.
-
-    Args:
-        folder: Where ``epoch_<n>.pth`` or ``iter_<n>.pth`` files lie.
-
-    Returns:
-        The newest that is whole, None if there are no checkpoints, and what is wrong with each
-        newer one.
-
-    Raises:
-        ConfigError: If there are checkpoints, but none is whole.
-    """
-    numbered = [
-        (path, int(match[1]))
-        for path in folder.glob('*.pth')
-        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
-    ]
-    problems = []
-    for path, _ in sorted(numbered, key=lambda entry: entry[1], reverse=True):
-        try:
-            check_intact(path)
-        except ConfigError as error:
-            problems.append(str(error))
-        else:
-            return path, problems
-    if problems:
-        raise ConfigError(
-            f'no checkpoint in {folder} can be read: {"; ".join(problems)}. Train without --resume '
-            'in another --work-dir, or remove them'
-        )
-    return None, []

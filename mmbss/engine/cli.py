@@ -106,6 +106,24 @@ def merge_amp(cfg: Config, args: argparse.Namespace) -> None:
         wrapper.type = 'mmbss.CPUAmpOptimWrapper'
 
 
+def check_scaled_rate(cfg: Config) -> None:
+    """Refuse to scale a learning rate with batches of which an update takes several.
+
+    mmengine counts one batch of each process, so the rate would be too low.
+
+    Raises:
+        ConfigError: What to do instead.
+    """
+    scaling, wrapper = cfg.get('auto_scale_lr') or {}, cfg.get('optim_wrapper') or {}
+    counts = wrapper.get('accumulative_counts', 1) if isinstance(wrapper, dict) else 1
+    if isinstance(scaling, dict) and scaling.get('enable') and counts != 1:
+        raise ConfigError(
+            f'auto_scale_lr.enable=True counts one batch an update, but optim_wrapper'
+            f'.accumulative_counts={counts}: set optim_wrapper.optimizer.lr yourself, or leave one '
+            'of the two out'
+        )
+
+
 def merge_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write ``--cfg-options`` into the config, which have the last word.
 

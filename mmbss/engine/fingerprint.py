@@ -23,9 +23,11 @@ PARTS = (
     *('sync_bn', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'val_dataloader', 'val_cfg'),
     *('val_evaluator',),
 )
-#: Of these, what no result depends on, or what is known by its content: weights and data.
+#: Of these, what no result depends on, what is known by its content (weights), or stored on its
+#: own (the seed).
 LEFT_OUT = (
-    *('*.init_cfg*', '*.pretrained', 'model.teacher.checkpoint', '*_dataloader.pin_memory'),
+    *('*.init_cfg*', '*.pretrained', 'model.teacher.checkpoint', 'randomness.seed'),
+    '*_dataloader.pin_memory',
     *('*_dataloader.persistent_workers', '*_dataloader.prefetch_factor', '*_dataloader.timeout'),
     *(
         f'default_hooks.{name}.*'
@@ -43,9 +45,7 @@ LEFT_OUT = (
     ),
 )
 #: What the state in a checkpoint takes the place of, but for types.
-OVERRIDDEN = (
-    *('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*', 'randomness.seed'),
-)
+OVERRIDDEN = (*('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*'),)
 #: What changes the course of a run, but not what a step does with the same batch.
 SAID = (
     *('val_*', 'train_cfg.val_*', 'train_cfg.dynamic_intervals*', 'train_cfg.max_*'),

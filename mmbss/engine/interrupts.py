@@ -1,40 +1,56 @@
 """A run that is told to end says in one line how to go on."""
 
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-class Terminated(KeyboardInterrupt):
-    """The signal that ends a job, such as that of a cluster whose time is over."""
+#: What is said at each signal. The exit code is 128 and its number.
+SIGNALS = {signal.SIGINT: 'interrupted', signal.SIGTERM: 'terminated'}
+#: Seconds in which a second signal is taken for the first, which launchers pass on, too; and after
+#: which a program that has swallowed the interrupt, as what formats configs does, is told again.
+PATIENCE = 2.0
 
 
 @contextmanager
 def one_line_at_the_end(how_to_go_on: Callable[[], str]) -> Iterator[None]:
     """End the program with one line at Ctrl-C (exit code 130) and at SIGTERM (143).
 
-    Once more, and it ends at once.
+    A second one ends it at once.
 
     Args:
         how_to_go_on: What to say.
     """
+    heard: list[tuple[int, float]] = []
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+    def end(number: int, frame: FrameType | None) -> None:
+        if heard and number != signal.SIGALRM:
+            if time.monotonic() < heard[0][1] + PATIENCE:
+                return
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not heard:
+            heard.append((number, time.monotonic()))
+            # torch raises an error here for each data worker that the same signal has ended
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+            signal.signal(signal.SIGALRM, end)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, end) for number in SIGNALS}
     try:
         yield
-    except KeyboardInterrupt as error:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        is_terminated = isinstance(error, Terminated)
-        print(
-            f'{"terminated" if is_terminated else "interrupted"}: {how_to_go_on()}', file=sys.stderr
-        )
-        sys.exit(143 if is_terminated else 130)
+    except BaseException:
+        if not heard:
+            raise
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        number = signal.Signals(heard[0][0])
+        print(f'{SIGNALS[number]}: {how_to_go_on()}', file=sys.stderr)
+        sys.exit(128 + number)
     finally:
-        if signal.getsignal(signal.SIGTERM) is terminate:
-            signal.signal(signal.SIGTERM, before)
+        if not heard:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from mmbss.engine.checkpoints import check_intact, newest_intact_checkpoint
+from mmbss.engine.checkpoints import check_intact
 
 
 @pytest.fixture
@@ -86,32 +86,6 @@ def test_other_files_are_no_checkpoints(tmp_path):
         check_intact(path)
     with pytest.raises(ValueError, match=r'missing\.pth'):
         check_intact(tmp_path / 'missing.pth')
-
-
-def test_the_newest_is_that_of_the_highest_number(tmp_path):
-    for name in ('epoch_10.pth', 'epoch_9.pth', 'best_accuracy_top1_epoch_11.pth', 'teacher.pth'):
-        write(tmp_path / name)
-    assert newest_intact_checkpoint(tmp_path) == (tmp_path / 'epoch_10.pth', [])
-
-
-def test_a_damaged_newest_is_reported_and_the_one_before_it_used(tmp_path):
-    for iteration in (100, 200, 300):
-        write(tmp_path / f'iter_{iteration}.pth')
-    truncate(tmp_path / 'iter_300.pth')
-    flip_a_byte(tmp_path / 'iter_200.pth')
-    path, problems = newest_intact_checkpoint(tmp_path)
-    assert path == tmp_path / 'iter_100.pth'
-    assert [problem.split(' is ')[0] for problem in problems] == [
-        str(tmp_path / 'iter_300.pth'),
-        str(tmp_path / 'iter_200.pth'),
-    ]
-
-
-def test_no_checkpoint_at_all_is_no_error_but_damaged_ones_alone_are(tmp_path):
-    assert newest_intact_checkpoint(tmp_path) == (None, [])
-    truncate(write(tmp_path / 'epoch_1.pth'))
-    with pytest.raises(ValueError, match=r'no checkpoint in .* can be read'):
-        newest_intact_checkpoint(tmp_path)
 
 
 def test_what_torch_writes_is_the_archive_that_is_looked_into(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmbss.engine.cli import merge_common_arguments, merge_options
+from mmbss.engine.cli import check_scaled_rate, merge_common_arguments, merge_options
 from mmbss.engine.flags import add_common_arguments
 
 
@@ -77,3 +77,15 @@ def test_an_unknown_launcher_is_refused(parse, capsys):
     with pytest.raises(SystemExit):
         parse('--launcher', 'pigeon')
     assert 'pigeon' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('counts', [None, 1, 4])
+@pytest.mark.parametrize('enable', [False, True])
+def test_a_rate_is_not_scaled_where_an_update_takes_several_batches(counts, enable):
+    wrapper = dict() if counts is None else dict(accumulative_counts=counts)
+    config = Config(dict(auto_scale_lr=dict(enable=enable), optim_wrapper=wrapper))
+    if not enable or counts != 4:
+        check_scaled_rate(config)
+        return
+    with pytest.raises(ValueError, match=r'accumulative_counts=4'):
+        check_scaled_rate(config)

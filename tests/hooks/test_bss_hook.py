@@ -142,6 +142,25 @@ def test_weights_are_right_in_every_epoch(train):
     assert weights.seen[-1][2] == 0.0
 
 
+def test_a_loss_that_another_hook_brings_has_its_weight_at_once(make_runner, distiller_config):
+    brought = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=10, loss_weight=7.0)
+    hooks = [
+        dict(type='mmbss.BSSHook', schedules=dict(loss_cls=dict(start=0.5, end=0.1))),
+        dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=2, loss=brought)]),
+    ]
+    runner = make_runner(distiller_config, custom_hooks=hooks, epochs=2)
+    seen = []
+    record = Weights()
+    record.before_train_iter = lambda runner, *args, **kwargs: seen.append(
+        runner.model.loss_modules['loss_cls'].loss_weight
+    )
+    record.after_train_iter = lambda *args, **kwargs: None
+    runner.register_hook(record)
+    runner.train()
+    assert seen == pytest.approx([0.5] * 6 + [0.3] * 6)
+    assert type(runner.model.head.loss_module).__name__ == 'LabelSmoothLoss'
+
+
 def test_weights_are_logged_as_they_were_used(train):
     weights, runner = train(epochs=4)
     assert weights.logged == [seen[1:] for seen in weights.seen]

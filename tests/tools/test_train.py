@@ -280,7 +280,16 @@ def test_flags_change_the_config(merged):
     assert config.val_cfg is config.val_dataloader is config.val_evaluator is None
     assert (config.resume, config.load_from) == (True, 'x.pth')
     assert config.train_dataloader.persistent_workers is False
-    assert merged('--resume').load_from is None
+    assert merged('--resume').resume == 'auto'
+
+
+def test_load_from_holds_where_there_is_nothing_to_resume(merged, tmp_path):
+    from mmbss.engine.resume import choose_checkpoint
+
+    flags = ('--work-dir', str(tmp_path), '--cfg-options', 'load_from=right.pth')
+    config = merged('--resume', *flags)
+    choose_checkpoint(config)
+    assert (config.resume, config.load_from) == (False, 'right.pth')
 
 
 def test_persistent_workers_can_be_switched_off(merged):
@@ -321,7 +330,7 @@ def test_learning_rate_is_scaled_with_the_batch_on_request(merged):
             'model.train_cfg.augments.type=Mixup model.train_cfg.augments.alpha=0.8',
             r'remove train_cfg\.augments',
         ),
-        ('custom_hooks.0.schedules.loss_kd.strat=1.0', r"unknown: \['strat'\]"),
+        ('custom_hooks.0.schedules.loss_kd.strat=1.0', "no key 'strat'"),
         ('custom_hooks.0.schedules.loss_kd.until=2.0', 'until is a share'),
         ('train_dataloader.dataset.split=validation', "split must be 'train' or 'test'"),
         ('model.head.num_classes=12', 'the student has 12 classes, the teacher 10'),

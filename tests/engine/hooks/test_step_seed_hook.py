@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
 
+from mmbss.engine.hooks.step_seed_hook import check_epochs
 from mmbss.registry import HOOKS
 
 SEEDED = dict(step_seed=dict(type='mmbss.StepSeedHook'))
@@ -144,3 +146,25 @@ def test_a_step_draws_by_its_iteration(make_runner, resnet_config):
         torch.rand(5)
     assert all(first == second for first, second in drawn.values())
     assert len({first for first, _ in drawn.values()}) == len(drawn) == 6
+
+
+# ---------------------------------------------------------------- epochs that end, and together
+
+
+def test_an_epoch_that_never_ends_is_refused(batches):
+    with pytest.raises(ValueError, match=r'InfiniteSampler.*never ends'):
+        batches(sampler='InfiniteSampler')
+
+
+def uneven(rank, *lengths):
+    loader = DataLoader(torch.zeros(lengths[rank]), batch_size=2)
+    if len({*lengths}) == 1:
+        check_epochs(loader)
+        return
+    with pytest.raises(ValueError, match=r'have 3, 2 batches .*round_up=True'):
+        check_epochs(loader)
+
+
+@pytest.mark.parametrize('lengths', [(5, 4), (4, 4)])
+def test_processes_with_uneven_numbers_of_batches_are_refused(lengths, in_two_processes):
+    in_two_processes(uneven, *lengths)

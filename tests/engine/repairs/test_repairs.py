@@ -30,6 +30,10 @@ assert Config.fromstring("_base_ = 'mmbss::baseline/resnet14_1xb64-30e_digits.py
 from mmengine.runner import Runner
 assert Runner.resume.__wrapped__
 """,
+    'fitting_weights': """
+from mmengine.runner.checkpoint import load_state_dict
+assert load_state_dict.__wrapped__
+""",
     'history_buffers': """
 from mmengine.logging import MessageHub
 assert MessageHub.state_dict.__wrapped__ and MessageHub.load_state_dict.__wrapped__
@@ -49,6 +53,10 @@ import mmengine.config.config
 from mmengine.utils import get_installed_path, is_installed
 own = {get_installed_path, is_installed, mmengine.config.config.is_installed}
 assert {function.__module__ for function in own} == {'mmbss.engine.repairs.package_paths'}
+""",
+    'pointer_file': """
+import mmengine.hooks.checkpoint_hook
+assert mmengine.hooks.checkpoint_hook.open.__module__ == 'mmbss.engine.repairs.pointer_file'
 """,
     'torchvision_operators': """
 import mmpretrain.models
