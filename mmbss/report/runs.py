@@ -21,7 +21,7 @@ from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.engine.flags import add_common_arguments
+from mmbss.engine.flags import OptionsAction, add_common_arguments, is_readable
 from mmbss.report.provenance import git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_run
 
@@ -232,19 +232,13 @@ def as_flags(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
             yield from as_flags(value, f'{prefix}{key}.')
             continue
         text = str(value).replace(' ', '').replace("'", '')
-        if (type(value), value) != (type(read := read_option(text)), read):
+        read = OptionsAction._parse_iterable(text) if is_readable(text) else 'nothing'
+        if (type(value), value) != (type(read), read):
             raise ConfigError(
                 f'{prefix}{key}={value!r} cannot be said on a command line, which reads {read!r}: '
                 'write it into a config of its own'
             )
         yield f'{prefix}{key}={text}'
-
-
-def read_option(text: str) -> Any:
-    """The value that ``--cfg-options`` reads from a text."""
-    parser = argparse.ArgumentParser()
-    add_common_arguments(parser)
-    return parser.parse_args(['--cfg-options', f'key={text}']).cfg_options['key']
 
 
 def what_counts(cfg: Config) -> dict[str, Any]:
