@@ -8,17 +8,24 @@ student it trains, so its teacher need not be at hand.
 """
 
 import argparse
+import copy
 import os
+import sys
 import textwrap
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.flags import add_common_arguments
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
     from mmengine.runner import Runner
+
+
+#: What ``--out`` may hold, and the ends of its name.
+OUT_FORMATS = dict(pred=('.pkl', '.pickle'), metrics=('.json', '.yaml', '.yml', '.pkl', '.pickle'))
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,31 +37,81 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
     parser.add_argument('--out', help='file to write the predictions or metrics to')
-    parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out gets'
-    )
+    parser.add_argument('--out-item', choices=OUT_FORMATS, help='what --out gets; default: pred')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='folder to write pictures of predictions to')
     parser.add_argument('--interval', type=int, default=1, help='picture every n-th sample')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window is shown for')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='average over augmented images: those of tta_pipeline in the config, or else flipped',
+    )
     return parser.parse_args()
+
+
+def check_args(args: argparse.Namespace) -> None:
+    """Refuse what would fail, or go unused, after the test.
+
+    Raises:
+        ConfigError: With what to give instead.
+    """
+    if args.out_item is not None and args.out is None:
+        raise ConfigError('--out-item says what is written: give the file with --out')
+    if args.out is not None:
+        formats, out = OUT_FORMATS[args.out_item or 'pred'], Path(args.out)
+        if out.suffix not in formats or out.is_dir():
+            raise ConfigError(f'--out {out} must be a file that ends in {" or ".join(formats)}')
+    if args.interval < 1 or args.wait_time < 0:
+        raise ConfigError('--interval must be at least 1 and --wait-time at least 0')
+    if args.tta and (args.show or args.show_dir):
+        raise ConfigError('--tta has several pictures of a sample: leave out --show and --show-dir')
+    screens = ('DISPLAY', 'WAYLAND_DISPLAY')
+    if args.show and sys.platform == 'linux' and not any(map(os.environ.get, screens)):
+        raise ConfigError('--show needs a screen, and DISPLAY is not set: use --show-dir FOLDER')
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
     from mmbss.distillers.classifiers import plain_classifier
-    from mmbss.engine.cli import merge_common_arguments, merge_options
+    from mmbss.engine.cli import merge_common_arguments, merge_options, section
 
     merge_common_arguments(cfg, args)
-    cfg.model = plain_classifier(cfg.model)
+    cfg.model = plain_classifier(section(cfg, 'model', 'a test'))
     # hooks that steer a distiller have nothing to steer here
     cfg.custom_hooks = []
     cfg.load_from = args.checkpoint
     if args.amp:
-        cfg.test_cfg.fp16 = True
-    if args.show_dir is not None:
-        cfg.default_hooks.visualization.update(
-            enable=True, out_dir=args.show_dir, interval=args.interval
-        )
+        section(cfg, 'test_cfg', '--amp').fp16 = True
+    if args.show or args.show_dir is not None:
+        if cfg.get('default_hooks') is None:
+            cfg.default_hooks = ConfigDict()
+        hook = cfg.default_hooks.get('visualization') or ConfigDict(type='VisualizationHook')
+        hook.update(enable=True, show=args.show, out_dir=args.show_dir, interval=args.interval)
+        hook.update(wait_time=args.wait_time)
+        cfg.default_hooks.visualization = hook
+        if cfg.get('visualizer') is None:
+            cfg.visualizer = ConfigDict(type='UniversalVisualizer')
+        elif cfg.visualizer.get('type', 'Visualizer') == 'Visualizer':
+            raise ConfigError(
+                'visualizer: that of mmengine draws no predictions, as --show and --show-dir do: '
+                "set visualizer.type='UniversalVisualizer'"
+            )
     merge_options(cfg, args)
+    if args.tta:
+        add_augmentation(cfg, section(cfg, 'test_dataloader', '--tta').dataset)
+
+
+def add_augmentation(cfg: Config, dataset: Any) -> None:
+    """Let the test see each image several times, and average the scores."""
+    while 'dataset' in dataset:  # within a subset and the like
+        dataset = dataset.dataset
+    pipeline = dataset.get('pipeline') or [dict(type='PackInputs')]
+    flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+    augment = dict(type='TestTimeAug', transforms=[flips, copy.deepcopy(pipeline[-1:])])
+    dataset.pipeline = cfg.get('tta_pipeline') or [*pipeline[:-1], augment]
+    wrapper = cfg.get('tta_model') or dict(type='mmpretrain.AverageClsScoreTTA')
+    cfg.model = ConfigDict(**wrapper, module=cfg.model)
 
 
 def load_strictly(runner: 'Runner', checkpoint: str) -> None:
@@ -76,18 +133,22 @@ def test(args: argparse.Namespace) -> None:
     from mmengine.evaluator import DumpResults
 
     from mmbss.engine.cli import load_config
-    from mmbss.engine.config_checks import build_runner
+    from mmbss.engine.config_checks import build_runner, named_start
+    from mmbss.engine.launchers import check_launcher
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
 
+    check_args(args)
     cfg = load_config(args.config)
     merge_args(cfg, args)
+    check_launcher(cfg.launcher)
     prepare_cpu_distributed(cfg)
     checkpoint, cfg.load_from = cfg.load_from, None
     runner = build_runner(cfg, training=False)
     load_strictly(runner, checkpoint)
-    if args.out and args.out_item == 'pred':
+    if args.out and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    metrics = runner.test()
+    with named_start():
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
 

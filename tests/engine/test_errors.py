@@ -74,6 +74,15 @@ def test_the_exit_code_is_1(python):
     assert completed.stderr.splitlines()[-2:] == ['error: first', 'error: second']
 
 
+@pytest.mark.parametrize(('rank', 'waits'), [('0', 0), ('1', 1), ('abc', 1)])
+def test_other_processes_let_the_first_speak(rank, waits, monkeypatch):
+    pauses = []
+    monkeypatch.setenv('RANK', rank)
+    monkeypatch.setattr('time.sleep', pauses.append)
+    assert refuse(lambda: KDLoss(temperature=-1)).startswith('error: KDLoss')
+    assert len(pauses) == waits
+
+
 def test_no_error_is_no_exit():
     with readable_errors():
         pass

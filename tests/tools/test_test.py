@@ -2,6 +2,7 @@ import pickle
 
 import mmengine
 import pytest
+import torch
 from mmengine.config import Config
 
 
@@ -53,6 +54,67 @@ def test_pictures_of_predictions_are_written(call_tool, orphan, bss_run, tmp_pat
         *('--cfg-options', 'test_dataloader.dataset.indices=8'),
     )
     assert len(list((tmp_path / 'pictures').glob('**/*.png'))) == 2
+
+
+def test_scores_are_averaged_over_flipped_images(
+    call_tool, orphan, bss_run, tmp_path, write_config
+):
+    def scores(config, *flags):
+        out = tmp_path / 'predictions.pkl'
+        checkpoint = bss_run.folder / 'epoch_4.pth'
+        options = ['--cfg-options', 'test_dataloader.dataset.indices=20']
+        call_tool(
+            'test', config, checkpoint, '--work-dir', tmp_path, '--out', out, *flags, *options
+        )
+        return torch.stack([each['pred_score'] for each in pickle.loads(out.read_bytes())])
+
+    config = Config.fromfile(orphan)
+    config.test_dataloader.dataset.pipeline = [
+        dict(type='RandomFlip', prob=1.0),
+        dict(type='PackInputs'),
+    ]
+    flipped = write_config(tmp_path / 'flipped.py', config.to_dict())
+    torch.testing.assert_close(
+        scores(orphan, '--tta'), (scores(orphan) + scores(flipped)) / 2, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize('missing', ['default_hooks', 'visualizer'])
+def test_what_draws_pictures_is_added(missing, orphan, load_tool, tmp_path, monkeypatch):
+    tool = load_tool('test')
+    monkeypatch.setattr('sys.argv', ['test.py', str(orphan), 'x.pth', '--show-dir', str(tmp_path)])
+    args = tool.parse_args()
+    config = Config.fromfile(orphan)
+    config[missing] = None
+    tool.merge_args(config, args)
+    assert config.default_hooks.visualization.enable
+    assert config.default_hooks.visualization.out_dir == str(tmp_path)
+    assert config.visualizer.type == 'UniversalVisualizer'
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--show'], 'DISPLAY is not set'),
+        (['--tta', '--show-dir', 'x'], 'leave out'),
+        (['--interval', '0'], 'at least 1'),
+        (['--out-item', 'metrics'], 'give the file with --out'),
+        (['--out', 'predictions.txt'], 'ends in .pkl'),
+        (['--out', 'predictions.json'], 'ends in .pkl'),
+        (['--out', 'metrics.txt', '--out-item', 'metrics'], 'ends in .json'),
+        (['--show-dir', 'x', '--cfg-options', 'a=1'], "UniversalVisualizer'"),
+    ],
+)
+def test_flags_that_would_fail_late_are_refused(
+    flags, message, call_tool, orphan, tmp_path, monkeypatch, write_config
+):
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
+    config = Config.fromfile(orphan)
+    config.visualizer = dict(type='Visualizer')
+    path = write_config(tmp_path / 'config.py', config.to_dict())
+    with pytest.raises(SystemExit, match=message):
+        call_tool('test', path, 'x.pth', '--work-dir', tmp_path, *flags)
 
 
 def test_a_missing_checkpoint_ends_with_one_clear_message(call_tool, orphan, tmp_path):

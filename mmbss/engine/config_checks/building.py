@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope, build_from_cfg
 from mmengine.runner import Runner
@@ -67,8 +67,8 @@ def build_runner(cfg: Config, training: bool = True) -> Runner:
     """
     if cfg.get('default_scope') is None:
         cfg.default_scope = 'mmpretrain'
-    if counts_iterations(cfg):  # mmengine would log them as iterations of epoch 1
-        cfg.log_processor = {'by_epoch': False, **(cfg.get('log_processor') or {})}
+    if counts_iterations(cfg):
+        log_by_iteration(cfg)
     if refused := [*problems_of(check_config, cfg), *missing_files(cfg)]:
         raise ConfigError(*refused, *faults(cfg, refused))
     try:
@@ -122,12 +122,31 @@ def starting_part(error: BaseException) -> str | None:
     return None
 
 
+def log_by_iteration(cfg: Config) -> None:
+    """Let the log count iterations; mmengine would write those of epoch 1, and metrics of epoch 0.
+
+    Args:
+        cfg: Config of a training by iteration; what it says itself stays.
+    """
+    cfg.log_processor = {'by_epoch': False, **(cfg.get('log_processor') or {})}
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = ConfigDict()
+    if isinstance(cfg.default_hooks, dict):  # else it is refused
+        logger = cfg.default_hooks.setdefault('logger', ConfigDict(type='LoggerHook'))
+        if isinstance(logger, dict):
+            logger.setdefault('log_metric_by_epoch', False)
+
+
 def build_parts(runner: Any, training: bool) -> None:
     """Build what mmengine puts off until a run begins, in its order.
 
     So every random number is drawn where it would have been.
     """
     if not training:
+        if runner._test_loop is None:
+            raise ConfigError(
+                'there is nothing to test on: give test_dataloader, test_cfg and test_evaluator'
+            )
         runner.test_loop  # noqa: B018 - builds it
     elif runner.train_loop is not None:
         if isinstance(runner, Runner):  # other runners have no optimizer before they train

@@ -209,6 +209,8 @@ def in_schedules(cfg: Config) -> Iterator[str]:
         for path, entry in (*schedules, *hooks, *logs)
         if entry.get('by_epoch', True) and not entry.get('convert_to_iter_based')
     ]
+    if _setting(cfg, 'default_hooks.logger.log_metric_by_epoch'):
+        late.append('default_hooks.logger.log_metric_by_epoch')
     if late:
         yield (
             f'{"=True, ".join(late)}=True: training by iteration has no epochs, so nothing would '

@@ -268,7 +268,7 @@ CONTRADICTING = [
     Bad('model.teacher.config.head.num_classes', 7, 'does not fit', 'teacher.checkpoint', ''),
     Bad('model.head.in_channels', 10, 'correct model.backbone.in_channels'),
     Bad('model.backbone.in_channels', 3, 'correct model.backbone.in_channels'),
-    Bad('data_preprocessor.mean', [1.0, 2.0], 'in_channels=1', 'images', '(2, 8, 8)'),
+    Bad('data_preprocessor.mean', [1.0, 2.0], 'got 2 channels', 'model.teacher', '[2, 2, 8, 8]'),
     Bad(f'{OPTIMIZER}.momentum', 0, 'requires a momentum', 'Nesterov', OPTIMIZER),
     Bad(
         SCHEDULE,

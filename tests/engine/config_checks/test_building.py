@@ -1,16 +1,19 @@
 import copy
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.engine.config_checks import build_runner
+from mmbss.engine.config_checks import build_runner, named_start
 from mmbss.engine.config_checks.building import faults
 from mmbss.engine.errors import ConfigError
-from mmbss.registry import DATASETS, MODELS
+from mmbss.registry import DATASETS, HOOKS, MODELS
 
 
 @pytest.fixture
@@ -139,3 +142,114 @@ def test_wrong_arguments_of_a_class_of_the_user_are_a_mistake_of_the_config(conf
     config.model.backbone = dict(type='mmbss.TestUnfinished', widht=3)
     with pytest.raises(ConfigError, match="no key 'widht', did you mean 'width'"):
         build_runner(config)
+
+
+# ---------------------------------------------------------------- what mmengine leaves open
+
+
+@pytest.mark.parametrize('logger', [dict(type='LoggerHook', interval=2), None])
+def test_a_training_by_iteration_logs_iterations(config, logger, tmp_path):
+    config.experiment_name = tmp_path.name  # else a run of the same second has its log
+    config.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=4)
+    config.param_scheduler = None
+    config.default_hooks.checkpoint.by_epoch = False
+    config.default_hooks.pop('logger')
+    if logger:
+        config.default_hooks.logger = logger
+    runner = build_runner(config)
+    runner.train()
+    (log,) = Path(runner.log_dir).glob('vis_data/scalars.json')
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert last['step'] == 4
+    assert 'accuracy/top1' in last
+    text = next(Path(runner.log_dir).glob('*.log')).read_text()
+    assert 'Iter(val)' in text
+    assert '[1][' not in text
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(log_processor=dict(by_epoch=True)),
+        {'default_hooks.logger.log_metric_by_epoch': True},
+    ],
+)
+def test_epochs_in_the_log_of_a_training_by_iteration_are_refused(config, wrong):
+    config.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=4)
+    config.param_scheduler = None
+    config.default_hooks.checkpoint.by_epoch = False
+    config.merge_from_dict(wrong)
+    with pytest.raises(ConfigError, match='by_epoch=False'):
+        build_runner(config)
+
+
+def test_a_run_without_test_data_is_not_tested(config):
+    for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
+        config[name] = None
+    with pytest.raises(ConfigError, match='give test_dataloader'):
+        build_runner(config, training=False)
+
+
+# ---------------------------------------------------------------- data that are not there
+
+
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'place'),
+    [
+        (dict(type='CustomDataset', data_root='none/'), "data_root='none/'"),
+        (dict(type='CustomDataset', data_prefix='none'), "data_prefix='none'"),
+        (dict(type='CustomDataset', ann_file='none.txt'), "ann_file='none.txt'"),
+        (dict(type='ImageNet', data_root='none', split='train'), "data_root='none'"),
+    ],
+)
+def test_a_missing_folder_is_said_with_the_setting_that_names_it(config, dataset, place):
+    config.train_dataloader.dataset = dict(dataset, pipeline=PIPELINE)
+    with pytest.raises(ConfigError, match=f'correct .*train_dataloader.dataset.{place}') as error:
+        build_runner(config)
+    assert len(error.value.args) == 1
+
+
+@pytest.mark.parametrize(
+    ('kind', 'archive'),
+    [
+        ('CIFAR10', 'cifar-10-python.tar.gz of https://www'),
+        ('MNIST', 'train-images-idx3-ubyte.gz, .* of http'),
+    ],
+)
+def test_a_download_that_fails_says_what_to_put_where(config, kind, archive, monkeypatch, tmp_path):
+    monkeypatch.delenv('no_proxy', raising=False)
+    for name in ('http_proxy', 'https_proxy'):
+        monkeypatch.setenv(name, 'http://127.0.0.1:9')  # where nobody answers
+    dataset = dict(type=kind, data_root=str(tmp_path / 'none'), split='train', pipeline=[])
+    config.train_dataloader.dataset = dataset
+    message = f'{archive}.* into train_dataloader.dataset.data_root=.*mmbss.Digits'
+    with pytest.raises(ConfigError, match=message):
+        build_runner(config)
+
+
+# ---------------------------------------------------------------- the start of a run
+
+
+@HOOKS.register_module(name='TestBuggy')
+class Buggy(Hook):
+    """Has a bug that shows before training."""
+
+    def before_train(self, runner):
+        raise TypeError('a bug')
+
+
+def test_only_hooks_of_libraries_speak_of_the_config_when_a_run_starts(config):
+    config.custom_hooks = [dict(type='EMAHook', begin_epoch=9)]
+    with pytest.raises(ConfigError, match=r'^hook EMAHook: .*begin_epoch: 9'), named_start():
+        build_runner(copy.deepcopy(config)).train()
+    config.custom_hooks = [dict(type='mmbss.TestBuggy')]
+    with pytest.raises(TypeError, match='a bug'), named_start():
+        build_runner(config).train()
+
+
+def test_an_error_in_a_batch_is_none_of_the_start():
+    with pytest.raises(RuntimeError, match='expected input'), named_start():
+        torch.nn.Conv2d(3, 1, 1)(torch.zeros(1, 2, 4, 4))
