@@ -1,4 +1,4 @@
-# make demo: set everything up, distil on the handwritten digits and write work_dirs/demo/report.html
+# make demo: set everything up, run studies/digits.py and write work_dirs/studies/digits/report.html
 # make test: set everything up and run the tests
 # make lint: check style, types, which room imports which, and the oldest Python that will do
 # make lock: write the hashes of what constraints.txt pins
@@ -18,13 +18,8 @@ VERMIN := $(BIN)/vermin --quiet --no-tips --violations --exclude long -t=3.11-
 .PHONY: demo test lint format lock audit mutation clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python tools/compare.py \
-		configs/baseline/resnet8-w2_1xb64-30e_digits.py \
-		configs/kd/kd_resnet14-to-resnet8-w2_1xb64-30e_digits.py \
-		configs/bss/bss_resnet14-to-resnet8-w2_1xb64-30e_digits.py \
-		--teacher configs/baseline/resnet14_1xb64-30e_digits.py \
-		--seeds 0 1 2 --jobs 2 --work-dir work_dirs/demo
-	OMP_NUM_THREADS=1 $(BIN)/python tools/report.py work_dirs/demo
+	$(BIN)/python tools/compare.py studies/digits.py --jobs 2 --results work_dirs/studies/digits
+	OMP_NUM_THREADS=1 $(BIN)/python tools/report.py work_dirs/studies/digits
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \

@@ -1,6 +1,6 @@
 r"""Write a report of a run or a comparison: one HTML page that needs nothing but itself.
 
-    python tools/report.py work_dirs/demo
+    python tools/report.py work_dirs/studies/digits
 
 It holds the accuracies, curves over the training, decision planes and boundary samples of teacher
 and students, similarity and robustness, the configs, versions, and the commands that repeat it.

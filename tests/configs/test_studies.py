@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import mmbss
+from mmbss.registry import DATASETS
 from mmbss.report.study import read_study
 
 ROOT = Path(mmbss.__file__).resolve().parents[1]
@@ -56,3 +57,13 @@ def test_students_of_few_images_all_see_as_many_batches():
         assert round(images) == 10 * int(name.split('-')[1])
         iterations = -(-round(images) // 64) * cfg.train_cfg.max_epochs
         assert iterations == pytest.approx(3160, rel=0.01)
+
+
+def test_students_of_the_digits_all_see_as_many_batches():
+    study = read_study(str(ROOT / 'studies' / 'digits.py'), ROOT)
+    for name in study.arms:
+        cfg = study.run(name, 0).merged
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        assert len(dataset) in (50, 1257)
+        assert -(-len(dataset) // 64) * cfg.train_cfg.max_epochs == 300
+        assert dataset.keeps_labels == (len(dataset) == 50)
