@@ -10,6 +10,10 @@ from typing import Any
 
 from mmbss.engine.errors import ConfigError, is_of_input
 
+REMEDY = (
+    'it is not of a run with this config; take its weights alone with load_from, without resume'
+)
+
 
 def repair(module: Any) -> None:
     """Explain the errors of ``Runner.resume``."""
@@ -25,8 +29,8 @@ def repair(module: Any) -> None:
             except RuntimeError as error:
                 if not is_of_input(error):
                     raise
-                reason = textwrap.shorten(str(error), 600)
-                raise ConfigError(f'cannot resume from {filename}: {reason}') from error
+                reason = textwrap.shorten(str(error), 400)
+                raise ConfigError(f'cannot resume from {filename} ({reason}): {REMEDY}') from error
 
         # an attribute of the object, which hides the method of its class
         self.load_checkpoint = load_strictly
@@ -39,8 +43,7 @@ def repair(module: Any) -> None:
             if str(filename) in str(error) or not is_of_input(error):
                 raise
             raise ConfigError(
-                f'cannot resume from {filename} ({type(error).__name__}: {error}): it is not of a '
-                'run with this config; take its weights alone with load_from, without resume'
+                f'cannot resume from {filename} ({type(error).__name__}: {error}): {REMEDY}'
             ) from error
         finally:
             del self.load_checkpoint
