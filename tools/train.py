@@ -101,8 +101,13 @@ def train(args: argparse.Namespace) -> None:
             runner.train()
 
 
-def how_to_go_on(args: argparse.Namespace) -> str:
-    """What to do after an interruption."""
+def how_to_go_on(args: argparse.Namespace) -> str | None:
+    """What to do after an interruption, which the first of several processes says."""
+    from mmbss.engine.launchers import is_first_process
+
+    if args.launcher != 'none':
+        words = 'go on from the last checkpoint with the same command and --resume'
+        return words if is_first_process(args.launcher) else None
     flags = sys.argv if args.resume is not None else [*sys.argv, '--resume']
     return f'go on from the last checkpoint with: {shlex.join(["python", *flags])}'
 

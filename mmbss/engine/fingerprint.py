@@ -20,8 +20,7 @@ MOST_BYTES, MOST_ROWS = 2**26, 256
 PARTS = (
     *('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
     *('param_scheduler', 'auto_scale_lr', 'randomness', 'default_hooks', 'custom_hooks'),
-    *('sync_bn', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'val_dataloader', 'val_cfg'),
-    *('val_evaluator',),
+    *('sync_bn', 'efficient_conv_bn_eval', 'val_dataloader', 'val_cfg', 'val_evaluator'),
 )
 #: Of these, what no result depends on, what is known by its content (weights), or stored on its
 #: own (the seed).

@@ -16,13 +16,13 @@ PATIENCE = 2.0
 
 
 @contextmanager
-def one_line_at_the_end(how_to_go_on: Callable[[], str]) -> Iterator[None]:
+def one_line_at_the_end(how_to_go_on: Callable[[], str | None]) -> Iterator[None]:
     """End the program with one line at Ctrl-C (exit code 130) and at SIGTERM (143).
 
     A second one ends it at once.
 
     Args:
-        how_to_go_on: What to say.
+        how_to_go_on: What to say; None says nothing, as of several processes all but one.
     """
     heard: list[tuple[int, float]] = []
 
@@ -48,7 +48,8 @@ def one_line_at_the_end(how_to_go_on: Callable[[], str]) -> Iterator[None]:
             raise
         signal.setitimer(signal.ITIMER_REAL, 0)
         number = signal.Signals(heard[0][0])
-        print(f'{SIGNALS[number]}: {how_to_go_on()}', file=sys.stderr)
+        if (text := how_to_go_on()) is not None:
+            print(f'{SIGNALS[number]}: {text}', file=sys.stderr)
         sys.exit(128 + number)
     finally:
         if not heard:

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -281,6 +282,23 @@ def test_flags_change_the_config(merged):
     assert (config.resume, config.load_from) == (True, 'x.pth')
     assert config.train_dataloader.persistent_workers is False
     assert merged('--resume').resume == 'auto'
+
+
+@pytest.mark.parametrize(
+    ('flags', 'rank', 'said'),
+    [
+        ((), None, r'with: python train\.py \S+bss\.py --resume$'),
+        (('--resume',), None, r'with: python train\.py \S+bss\.py --resume$'),
+        (('--launcher', 'pytorch'), '0', 'with the same command and --resume$'),
+        (('--launcher', 'pytorch'), '1', '^None$'),
+    ],
+)
+def test_how_to_go_on_is_said(flags, rank, said, load_tool, configs, monkeypatch):
+    tool = load_tool('train')
+    monkeypatch.setattr('sys.argv', ['train.py', str(configs.bss), *flags])
+    if rank is not None:
+        monkeypatch.setenv('RANK', rank)
+    assert re.search(said, str(tool.how_to_go_on(tool.parse_args())))
 
 
 def test_load_from_holds_where_there_is_nothing_to_resume(merged, tmp_path):
