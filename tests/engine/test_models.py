@@ -52,6 +52,22 @@ def test_weights_that_do_not_fit_are_refused_with_their_names(model, change, nam
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize('prefix', ['module.', 'model.', 'net.student.'])
+def test_the_prefix_with_which_weights_would_fit_is_named(model, prefix):
+    state = {f'{prefix}{name}': value for name, value in model.state_dict().items()}
+    with pytest.raises(ConfigError, match=f"without '{prefix}' before its names") as error:
+        load_strictly(model, state, 'a.pth does not fit b.py')
+    assert len(str(error.value)) < 500
+
+
+def test_names_of_another_library_are_shown_beside_those_of_the_model(model):
+    state = {f'stages_{index}': torch.zeros(1) for index in range(300)}
+    with pytest.raises(
+        ConfigError, match=r'300 left over \(stages_0, stages_1, stages_2, \.\.\.\)'
+    ):
+        load_strictly(model, state, 'a.pth does not fit b.py')
+
+
 def test_every_module_goes_back_into_its_own_mode(model):
     model.train()
     model[1].eval()
