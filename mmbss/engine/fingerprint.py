@@ -14,7 +14,7 @@ from torch import Tensor
 
 #: Bytes of a model, and rows of a dataset, that are looked at: what there is no more than a blink
 #: for, spread evenly over all.
-MOST_BYTES, MOST_ROWS = 2**26, 256
+MOST_BYTES, MOST_ROWS = 2**24, 256
 
 #: Parts of a config of which the result of a training may depend.
 PARTS = (
