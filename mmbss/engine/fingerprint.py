@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Bytes of a model, and rows of a dataset, that are looked at: what there is no more than a blink
-#: for, spread evenly over all.
+#: Bytes of a model, and rows of a dataset, that are looked at, spread evenly over all: no more than
+#: takes a blink.
 MOST_BYTES, MOST_ROWS = 2**24, 256
 
 #: Parts of a config of which the result of a training may depend.
