@@ -135,13 +135,11 @@ def test(args: argparse.Namespace) -> None:
     from mmbss.engine.cli import load_config
     from mmbss.engine.config_checks import build_runner, named_start
     from mmbss.engine.launchers import check_launcher
-    from mmbss.engine.launchers import check_launcher
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
 
     check_args(args)
     cfg = load_config(args.config)
     merge_args(cfg, args)
-    check_launcher(cfg.launcher)
     check_launcher(cfg.launcher)
     prepare_cpu_distributed(cfg)
     checkpoint, cfg.load_from = cfg.load_from, None
