@@ -265,7 +265,12 @@ class Distiller(ImageClassifier):
         """
         check_finite(inputs)
         with naming('model.teacher'):
-            self.teacher(inputs)
+            logits = self.teacher(inputs)
+        if not logits.isfinite().all():
+            raise ConfigError(
+                'model.teacher says NaN or infinity to training images: correct '
+                'model.teacher.checkpoint, or the mean and std of its data_preprocessor'
+            )
         with ExitStack() as rehearsal:
             for term in self.terms.all().values():
                 rehearsal.enter_context(term.rehearsing())

@@ -17,11 +17,8 @@ from mmengine.runner import Runner
 from mmbss.engine.build import find_kind
 from mmbss.engine.config_checks.cures import cure_of
 from mmbss.engine.config_checks.entries import SUPPLIED, Entry, find_entries, misfits
-from mmbss.engine.config_checks.silent import (
-    counts_iterations,
-    missing_files,
-    silent_mistakes,
-)
+from mmbss.engine.config_checks.rules import missing_files
+from mmbss.engine.config_checks.silent import counts_iterations, silent_mistakes
 from mmbss.engine.config_checks.untyped import idle_custom_keys, misfits_without_type
 from mmbss.engine.errors import LIBRARIES, ConfigError, is_of_input, lines_of, problems_of, refuse
 from mmbss.registry import RUNNERS

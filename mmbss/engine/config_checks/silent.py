@@ -1,17 +1,14 @@
 """Mistakes that nobody else would report, or not before they have cost a training."""
 
-import fnmatch
-import logging
 import reprlib
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.build import is_finite, lookup
+from mmbss.engine.build import lookup
 from mmbss.engine.config_checks.entries import find_entries
+from mmbss.engine.config_checks.rules import is_whole, wrong_values
 from mmbss.engine.errors import refuse
 from mmbss.registry import HOOKS, METRICS
 
@@ -28,91 +25,12 @@ OUTDATED = dict(
 )
 
 
-def is_whole(value: Any, least: int = 1) -> bool:
-    """Whether it is a whole number of at least ``least``."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def are_whole(values: Any) -> bool:
-    """Whether it is a whole number above 0, or several."""
-    return all(map(is_whole, values if isinstance(values, (list, tuple)) else [values]))
-
-
-def are_ascending(values: Any) -> bool:
-    """Whether these are whole numbers above 0, each above the last."""
-    return are_whole(values) and list(values) == sorted({*values})
-
-
-def are_numbers(values: Any) -> bool:
-    """Whether these are a list or a tuple of numbers, or None."""
-    if values is None:
-        return True
-    return isinstance(values, (list, tuple)) and not any(isinstance(each, bool) for each in values)
-
-
-def has_module(name: str) -> bool:
-    """Whether a package of that name is installed."""
-    return name.isidentifier() and find_spec(name) is not None
-
-
-Rules = dict[str, tuple[Callable[[Any], bool], str]]
-POSITIVE = (lambda value: value > 0, 'a number above 0')
-
-#: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
-NUMBERS: Rules = {
-    'train_cfg.max_* train_cfg.val_interval': (lambda value: value >= 1, 'at least 1'),
-    'auto_scale_lr.base_batch_size': (lambda value: value >= 1, 'at least 1'),
-    'param_scheduler*.T_max param_scheduler*.step_size': (is_whole, 'whole, and at least 1'),
-    '*_hooks.*.interval *_hooks.*.max_keep_ckpts': (
-        lambda value: value == -1 or is_whole(value),
-        'a whole number of at least 1 or -1',
-    ),
-    'param_scheduler*.end custom_hooks.*.patience': (is_whole, 'a whole number of at least 1'),
-    'randomness.seed': (lambda value: is_whole(value, 0), 'a whole number between 0 and 2**32 - 1'),
-    'param_scheduler*.eta_min': (lambda value: value >= 0, 'at least 0'),
-    'param_scheduler*.begin *_dataloader.num_workers': (
-        lambda value: is_whole(value, 0),
-        'a whole number of at least 0',
-    ),
-    'optim_wrapper.optimizer.lr optim_wrapper.clip_grad.max_norm': POSITIVE,
-    'optim_wrapper.clip_grad.clip_value *data_preprocessor.std.*': POSITIVE,
-    'param_scheduler*.gamma param_scheduler*.factor': POSITIVE,
-    'optim_wrapper.optimizer.momentum': (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
-    'custom_hooks.*.momentum': (lambda value: 0 < value < 1, 'above 0 and below 1'),
-    'model.head.loss.loss_weight': (lambda value: value >= 0, 'at least 0'),
-}
-#: The same of other settings.
-OTHERS: Rules = {
-    'default_scope': (
-        lambda value: value is None or (isinstance(value, str) and has_module(value)),
-        "a package with registries, such as 'mmpretrain'",
-    ),
-    'log_level': (lambda value: value in logging.getLevelNamesMapping(), "'DEBUG', 'INFO', ..."),
-    '*data_preprocessor.mean *data_preprocessor.std': (
-        are_numbers,
-        'a list with a number for each channel',
-    ),
-    'auto_scale_lr.enable': (lambda value: isinstance(value, bool), 'True or False'),
-    'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
-    '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
-}
 #: Hooks of which a second one would undo or repeat what the first does.
 ONCE = frozenset(
     ('AccumulationHook', 'BSSHook', 'DistSamplerSeedHook', 'EMAHook', 'FiniteLossHook')
 ).union(
     ('IterTimerHook', 'ParamSchedulerHook', 'RuntimeInfoHook', 'StepSeedHook', 'TeacherCacheHook')
 )
-#: The same of lists.
-LISTS: Rules = {
-    'param_scheduler*.milestones': (are_ascending, 'ascending whole numbers of at least 1'),
-}
-#: The same of files, which another machine may have.
-FILES: Rules = {
-    'load_from *.checkpoint': (
-        lambda value: '://' in value or Path(value).expanduser().exists(),
-        'a checkpoint, but there is no such file: train the teacher first or correct the path',
-    )
-}
 
 
 def check_outdated(cfg: Config) -> None:
@@ -128,30 +46,11 @@ def check_outdated(cfg: Config) -> None:
 
 def silent_mistakes(cfg: Config) -> Iterator[str]:
     """Settings that lead to an obscure error, to a late one, or to none."""
-    yield from against_rules(cfg, NUMBERS, (int, float))
-    yield from against_rules(cfg, LISTS, (list, tuple))
-    yield from against_rules(cfg, OTHERS, object)
+    yield from wrong_values(cfg)
     yield from in_schedules(cfg)
     yield from in_hooks(cfg)
     yield from in_metrics(cfg)
     yield from in_weights(cfg)
-
-
-def missing_files(cfg: Config) -> Iterator[str]:
-    """Checkpoints that are not there."""
-    yield from against_rules(cfg, FILES, str)
-
-
-def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
-    """Settings of a kind that do not follow the rules for them; a wrong kind is seen elsewhere."""
-    for path, value in _settings(cfg):
-        for patterns, (allows, words) in rules.items():
-            is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
-            if not is_meant or not isinstance(value, kind) or not is_finite(path, value):
-                continue  # seen elsewhere
-            if not allows(value):
-                shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
-                yield f'{path}={shown} must be {words}'
 
 
 def in_weights(cfg: Config) -> Iterator[str]:
@@ -200,6 +99,19 @@ def in_schedules(cfg: Config) -> Iterator[str]:
                 f'{path}.eta_min={lowest} must be at most optim_wrapper.optimizer.lr={rate}, from '
                 'which the learning rate falls to it'
             )
+    groups = cfg.get('param_scheduler')
+    has_groups = isinstance(groups, dict) and any(
+        isinstance(each, dict) for each in groups.values()
+    )
+    if has_groups and 'type' not in groups and _setting(cfg, 'optim_wrapper.optimizer'):
+        yield (
+            f'param_scheduler has no type, but {", ".join(map(repr, groups))}: names are for '
+            'several optimizers; give a list of schedules'
+        )
+    begin = _setting(cfg, 'train_cfg.val_begin')
+    end = _setting(cfg, 'train_cfg.max_epochs') or _setting(cfg, 'train_cfg.max_iters')
+    if is_whole(begin) and is_whole(end) and begin > end and cfg.get('val_dataloader'):
+        yield f'train_cfg.val_begin={begin} comes after the end={end}: lower it, or train longer'
     if not counts_iterations(cfg):
         return
     hooks = [each for each in _entries_at(cfg, 'default_hooks') if each[0].endswith('.checkpoint')]
@@ -276,11 +188,3 @@ def _entries_at(cfg: Config, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for entry in find_entries({name: cfg.get(name)}):
         if isinstance(entry.config, dict) and 'type' in entry.config:
             yield entry.path, entry.config
-
-
-def _settings(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Every setting below a config, of whatever type, with its dotted path."""
-    yield path.removeprefix('.'), value
-    items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
-    for key, item in value.items() if isinstance(value, (dict, Config)) else items:
-        yield from _settings(item, f'{path}.{key}')

@@ -419,6 +419,13 @@ TOO_MANY_OR_NONE = [
     Bad('model.losses', [dict(type='mmbss.KDLoss')], 'must be dict', shown='KDLoss'),
     Bad('model.head', None, 'add one to its config', shown=''),
     Bad('default_hooks', [dict(type='LoggerHook')], 'must be a dict'),
+    Bad('train_cfg.val_begin', 99, 'lower it'),
+    Bad(
+        SCHEDULE,
+        dict(a=dict(type='MultiStepLR', milestones=[2])),
+        'give a list of schedules',
+        shown="'a'",
+    ),
     Bad('default_scope', 'mmpretrai', "such as 'mmpretrain'"),
 ]
 
@@ -673,6 +680,15 @@ def test_names_of_parameters_that_there_are_not_are_logged(base, run, tmp_path):
         run(config)
     (log,) = tmp_path.glob('*/*.log')
     assert 'no parameter is called bakbone' in log.read_text()
+
+
+def test_a_teacher_that_says_infinity_is_refused(base, run, tmp_path):
+    config = base(tmp_path)
+    state = torch.load(config['model']['teacher']['checkpoint'])
+    state['head.fc.weight'] = torch.full_like(state['head.fc.weight'], 3e38)
+    torch.save(state, tmp_path / 'high.pth')
+    edit(config, 'model.teacher.checkpoint', str(tmp_path / 'high.pth'))
+    check_line(run(config), ['model.teacher', 'NaN or infinity', 'correct'])
 
 
 def test_a_distiller_without_any_loss_is_refused(base, run, tmp_path):

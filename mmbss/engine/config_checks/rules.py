@@ -1,0 +1,126 @@
+"""What single settings of a config must be, by patterns of their paths."""
+
+import fnmatch
+import logging
+import reprlib
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmbss.engine.fitting import is_finite
+
+
+def is_whole(value: Any, least: int = 1) -> bool:
+    """Whether it is a whole number of at least ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def are_whole(values: Any) -> bool:
+    """Whether it is a whole number above 0, or several."""
+    return all(map(is_whole, values if isinstance(values, (list, tuple)) else [values]))
+
+
+def are_ascending(values: Any) -> bool:
+    """Whether these are whole numbers above 0, each above the last."""
+    return are_whole(values) and list(values) == sorted({*values})
+
+
+def are_numbers(values: Any) -> bool:
+    """Whether these are a list or a tuple of numbers, or None."""
+    if values is None:
+        return True
+    return isinstance(values, (list, tuple)) and not any(isinstance(each, bool) for each in values)
+
+
+def has_module(name: str) -> bool:
+    """Whether a package of that name is installed."""
+    return name.isidentifier() and find_spec(name) is not None
+
+
+Rules = dict[str, tuple[Callable[[Any], bool], str]]
+POSITIVE = (lambda value: value > 0, 'a number above 0')
+
+#: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
+NUMBERS: Rules = {
+    'train_cfg.max_* train_cfg.val_interval': (lambda value: value >= 1, 'at least 1'),
+    'auto_scale_lr.base_batch_size': (lambda value: value >= 1, 'at least 1'),
+    'param_scheduler*.T_max param_scheduler*.step_size': (is_whole, 'whole, and at least 1'),
+    '*_hooks.*.interval *_hooks.*.max_keep_ckpts': (
+        lambda value: value == -1 or is_whole(value),
+        'a whole number of at least 1 or -1',
+    ),
+    'param_scheduler*.end custom_hooks.*.patience': (is_whole, 'a whole number of at least 1'),
+    'randomness.seed': (lambda value: is_whole(value, 0), 'a whole number between 0 and 2**32 - 1'),
+    'param_scheduler*.eta_min': (lambda value: value >= 0, 'at least 0'),
+    'param_scheduler*.begin *_dataloader.num_workers': (
+        lambda value: is_whole(value, 0),
+        'a whole number of at least 0',
+    ),
+    'optim_wrapper.optimizer.lr optim_wrapper.clip_grad.max_norm': POSITIVE,
+    'optim_wrapper.clip_grad.clip_value *data_preprocessor.std.*': POSITIVE,
+    'param_scheduler*.gamma param_scheduler*.factor': POSITIVE,
+    'optim_wrapper.optimizer.momentum': (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
+    'custom_hooks.*.momentum': (lambda value: 0 < value < 1, 'above 0 and below 1'),
+    'model.head.loss.loss_weight': (lambda value: value >= 0, 'at least 0'),
+}
+#: The same of other settings.
+OTHERS: Rules = {
+    'default_scope': (
+        lambda value: value is None or (isinstance(value, str) and has_module(value)),
+        "a package with registries, such as 'mmpretrain'",
+    ),
+    'log_level': (lambda value: value in logging.getLevelNamesMapping(), "'DEBUG', 'INFO', ..."),
+    '*data_preprocessor.mean *data_preprocessor.std': (
+        are_numbers,
+        'a list with a number for each channel',
+    ),
+    'auto_scale_lr.enable': (lambda value: isinstance(value, bool), 'True or False'),
+    'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
+    '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
+}
+#: The same of lists.
+LISTS: Rules = {
+    'param_scheduler*.milestones': (are_ascending, 'ascending whole numbers of at least 1'),
+}
+#: The same of files, which another machine may have.
+FILES: Rules = {
+    'load_from *.checkpoint': (
+        lambda value: '://' in value or Path(value).expanduser().exists(),
+        'a checkpoint, but there is no such file: train the teacher first or correct the path',
+    )
+}
+
+
+def wrong_values(cfg: Config) -> Iterator[str]:
+    """Settings of the right kind, but out of their range."""
+    yield from against_rules(cfg, NUMBERS, (int, float))
+    yield from against_rules(cfg, LISTS, (list, tuple))
+    yield from against_rules(cfg, OTHERS, object)
+
+
+def missing_files(cfg: Config) -> Iterator[str]:
+    """Checkpoints that are not there."""
+    yield from against_rules(cfg, FILES, str)
+
+
+def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
+    """Settings of a kind that do not follow the rules for them; a wrong kind is seen elsewhere."""
+    for path, value in _settings(cfg):
+        for patterns, (allows, words) in rules.items():
+            is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
+            if not is_meant or not isinstance(value, kind) or not is_finite(path, value):
+                continue  # seen elsewhere
+            if not allows(value):
+                shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
+                yield f'{path}={shown} must be {words}'
+
+
+def _settings(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Every setting below a config, of whatever type, with its dotted path."""
+    yield path.removeprefix('.'), value
+    items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in value.items() if isinstance(value, (dict, Config)) else items:
+        yield from _settings(item, f'{path}.{key}')
