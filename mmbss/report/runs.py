@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mmengine
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 
@@ -173,7 +172,7 @@ class Run:
         command = [str(folder / 'config.py'), str(checkpoint), '--work-dir', str(folder)]
         command += ['--out', str(out), '--out-item', 'metrics']
         self.call(tool, command, self.folder / 'measured.log', threads)
-        metrics = mmengine.load(out)
+        metrics = json.loads(out.read_text())
         return {
             name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
         }

@@ -61,21 +61,21 @@ def test_checkpoint_is_loaded_from_a_url(make, make_teacher, serve, tmp_path):
 def test_missing_key_is_named(make, make_teacher):
     arguments = make_teacher()
     rewrite(arguments, lambda state: state.pop('backbone.layer2.0.bn1.weight'))
-    with pytest.raises(ValueError, match=r'(?s)Missing.*backbone\.layer2\.0\.bn1\.weight'):
+    with pytest.raises(ValueError, match=r'missing.*backbone\.layer2\.0\.bn1\.weight'):
         make(arguments)
 
 
 def test_unexpected_key_is_named(make, make_teacher):
     arguments = make_teacher()
     rewrite(arguments, lambda state: state.update({'neck.extra': torch.zeros(1)}))
-    with pytest.raises(ValueError, match=r'(?s)Unexpected.*neck\.extra'):
+    with pytest.raises(ValueError, match=r'left over.*neck\.extra'):
         make(arguments)
 
 
 def test_wrong_shape_is_named(make, make_teacher):
     arguments = make_teacher()
     rewrite(arguments, lambda state: state.update({'head.fc.bias': torch.zeros(7)}))
-    with pytest.raises(ValueError, match=r'(?s)size mismatch for head\.fc\.bias.*\[7\].*\[10\]'):
+    with pytest.raises(ValueError, match=r'shape.*head\.fc\.bias.*7.*10'):
         make(arguments)
 
 
