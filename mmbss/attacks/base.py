@@ -1,13 +1,12 @@
 """What every attack takes and returns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mmbss.attacks.functional import Bounds, in_base_class, in_target_class, margin
+from mmbss.attacks.functional import Bounds, ToLogits, in_base_class, in_target_class, margin
 from mmbss.engine.errors import ConfigError
 
 #: Names of what :meth:`AttackResult.statistics` returns.
@@ -71,7 +70,7 @@ class Partners:
 
     inputs: Tensor
     base_logits: Tensor
-    student: Callable[[Tensor], Tensor] | None = None
+    student: ToLogits | None = None
 
 
 class Attack(ABC):
@@ -95,7 +94,7 @@ class Attack(ABC):
 
     def __call__(
         self,
-        model: Callable[[Tensor], Tensor],
+        model: ToLogits,
         samples: Tensor,
         base: Tensor,
         target: Tensor,
@@ -133,17 +132,12 @@ class Attack(ABC):
 
     @abstractmethod
     def run(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """Find the samples; arguments as for :meth:`__call__`, checked, ``samples`` in float32."""
 
 
-def check_evaluating(model: Callable[[Tensor], Tensor]) -> None:
+def check_evaluating(model: ToLogits) -> None:
     """Refuse a module in training mode.
 
     Raises:

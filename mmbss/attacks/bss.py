@@ -1,12 +1,11 @@
 """The boundary supporting sample attack of Heo et al. (AAAI 2019, arXiv 1805.05532)."""
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import (
     Bounds,
+    ToLogits,
     attack_margin,
     in_base_class,
     in_target_class,
@@ -14,7 +13,7 @@ from mmbss.attacks.functional import (
     published_step,
 )
 from mmbss.attacks.moving import MovingSamples
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_choice, check_positive
 from mmbss.registry import ATTACKS
 
 THIRD_CLASS = ('reject', 'accept', 'avoid')
@@ -67,29 +66,17 @@ class BSSAttack(Attack):
         overshoot: float = 1e-4,
         third_class: str = 'reject',
     ) -> None:
-        name = type(self).__name__
-        if num_steps < 1:
-            raise ConfigError(f'{name}: num_steps must be at least 1, got {num_steps}')
-        if not step_size > 0:
-            raise ConfigError(f'{name}: step_size must be positive, got {step_size}')
-        if not overshoot >= 0:
-            raise ConfigError(f'{name}: overshoot must not be negative, got {overshoot}')
-        if third_class not in THIRD_CLASS:
-            raise ConfigError(
-                f'{name}: third_class must be one of {list(THIRD_CLASS)}, got {third_class!r}'
-            )
+        check_at_least(self, 1, num_steps=num_steps)
+        check_positive(self, step_size=step_size)
+        check_at_least(self, 0, overshoot=overshoot)
+        check_choice(self, THIRD_CLASS, third_class=third_class)
         self.num_steps = num_steps
         self.step_size = step_size
         self.overshoot = overshoot
         self.third_class = third_class
 
     def run(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
         found, logits, steps = self.walk(model, samples, base, target, bounds)
@@ -97,12 +84,7 @@ class BSSAttack(Attack):
         return accept(found, logits, base, target, steps, attacked=steps > 0, targeted=targeted)
 
     def walk(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Step until each sample leaves its base class.
 

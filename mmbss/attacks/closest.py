@@ -1,13 +1,12 @@
 """The attack that ends closest to the decision boundary and to the base sample."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from mmbss.attacks.bss import BSSAttack
 from mmbss.attacks.functional import (
     Bounds,
+    ToLogits,
     attack_margin,
     class_lead,
     in_base_class,
@@ -18,7 +17,7 @@ from mmbss.attacks.functional import (
 )
 from mmbss.attacks.moving import MovingSamples
 from mmbss.attacks.root_search import secant_search
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.registry import ATTACKS
 
 #: A sample is near the boundary once its margin has shrunk to this share of the first one.
@@ -73,21 +72,12 @@ class ClosestAttack(BSSAttack):
         third_class: str = 'reject',
     ) -> None:
         super().__init__(num_steps, step_size, overshoot, third_class)
-        if overshoot == 0:
-            raise ConfigError('ClosestAttack: overshoot must be positive, got 0')
-        if num_refinements < 1:
-            raise ConfigError(
-                f'ClosestAttack: num_refinements must be at least 1, got {num_refinements}'
-            )
+        check_positive(self, overshoot=overshoot)
+        check_at_least(self, 1, num_refinements=num_refinements)
         self.num_refinements = num_refinements
 
     def walk(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Walk near the boundary, then search along the ray; see :meth:`BSSAttack.walk`."""
         moving = MovingSamples(model, samples)

@@ -4,11 +4,15 @@ Shapes: ``logits`` is (N, K); ``base`` and ``target`` hold N class indices (int6
 and ``gradient`` are (N, ...). Everything is computed in float32.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
 
+#: A model: maps (N, ...) inputs to (N, K) logits, each row independent of the others.
+ToLogits = Callable[[Tensor], Tensor]
 #: Lowest and highest value of an input, each broadcastable against one sample.
 Bounds = tuple[Tensor, Tensor] | tuple[float, float]
 
@@ -156,10 +160,24 @@ def _along(gradient: Tensor, factor: Tensor, divisor: Tensor) -> Tensor:
 
 def project(samples: Tensor, bounds: Bounds | None) -> Tensor:
     """Clamp samples to the values that an image can take; unbounded if ``bounds`` is None."""
+    return samples if bounds is None else samples.clamp(*ends(bounds, samples, ''))
+
+
+def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, Tensor]:
+    """Lowest and highest value of an input, each broadcastable against one sample.
+
+    Args:
+        bounds: The same as tensors of any kind, or as numbers.
+        like: (N, ...) samples, for dtype and device.
+        needed_for: What to say where there are none.
+
+    Raises:
+        ConfigError: If ``bounds`` is None.
+    """
     if bounds is None:
-        return samples
-    lowest, highest = (torch.as_tensor(bound).to(samples) for bound in bounds)
-    return samples.clamp(lowest, highest)
+        raise ConfigError(f'{needed_for}: give bounds, the lowest and highest value of an input')
+    lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
+    return lowest, highest
 
 
 def pixel_size(bounds: Bounds | None, like: Tensor) -> Tensor:
@@ -180,10 +198,5 @@ def pixel_size(bounds: Bounds | None, like: Tensor) -> Tensor:
         >>> pixel_size((torch.tensor([-2.0]), torch.tensor([3.1])), torch.zeros(1, 1))
         tensor([0.0200])
     """
-    if bounds is None:
-        raise ConfigError(
-            'the attack is measured in pixels, which are read off the bounds: give bounds, the '
-            'lowest and highest value of an input, which are pixels 0 and 255'
-        )
-    lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
+    lowest, highest = ends(bounds, like, 'the attack is measured in pixels of the bounds')
     return (highest - lowest) / 255

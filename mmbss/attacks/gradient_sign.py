@@ -1,13 +1,18 @@
 """Attacks along the sign of the gradient: FGSM, BIM and PGD."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, accept
-from mmbss.attacks.functional import Bounds, in_base_class, per_sample, pixel_size, project
-from mmbss.engine.errors import ConfigError
+from mmbss.attacks.functional import (
+    Bounds,
+    ToLogits,
+    in_base_class,
+    per_sample,
+    pixel_size,
+    project,
+)
+from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.registry import ATTACKS
 
 
@@ -57,13 +62,8 @@ class PGDAttack(Attack):
         random_start: bool = False,
         targeted: bool = True,
     ) -> None:
-        name = type(self).__name__
-        if not radius > 0:
-            raise ConfigError(f'{name}: radius must be positive, got {radius}')
-        if not step_size > 0:
-            raise ConfigError(f'{name}: step_size must be positive, got {step_size}')
-        if num_steps < 1:
-            raise ConfigError(f'{name}: num_steps must be at least 1, got {num_steps}')
+        check_positive(self, radius=radius, step_size=step_size)
+        check_at_least(self, 1, num_steps=num_steps)
         self.radius = radius
         self.step_size = step_size
         self.num_steps = num_steps
@@ -71,12 +71,7 @@ class PGDAttack(Attack):
         self.targeted = targeted
 
     def run(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
         found, logits = self.walk(model, samples, base, target, bounds)
@@ -97,12 +92,7 @@ class PGDAttack(Attack):
         )
 
     def walk(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> tuple[Tensor, Tensor]:
         """Step from each sample, whichever class it is in.
 
@@ -127,12 +117,7 @@ class PGDAttack(Attack):
         return found, first_logits
 
     def gradient(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> tuple[Tensor, Tensor]:
         """Gradient of :meth:`objective`, (N, ...), and the logits, (N, K), at the samples."""
         current = samples.detach().requires_grad_()

@@ -1,14 +1,13 @@
 """The Jacobian-based saliency map attack (Papernot et al. 2016, arXiv 1511.07528)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, accept
-from mmbss.attacks.functional import Bounds, in_base_class, in_target_class
+from mmbss.attacks.functional import Bounds, ToLogits, ends, in_base_class, in_target_class
 from mmbss.attacks.moving import MovingSamples
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_choice
 from mmbss.registry import ATTACKS
 
 
@@ -52,29 +51,18 @@ class JSMAAttack(Attack):
             raise ConfigError(f'JSMAAttack: theta must be in [-1, 1] and not 0, got {theta}')
         if not 0 < gamma <= 1:
             raise ConfigError(f'JSMAAttack: gamma must be in (0, 1], got {gamma}')
-        if output not in ('logits', 'softmax'):
-            raise ConfigError(f"JSMAAttack: output must be 'logits' or 'softmax', got {output!r}")
+        check_choice(self, ('logits', 'softmax'), output=output)
         self.theta = theta
         self.gamma = gamma
         self.output = output
 
     def run(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
-        if bounds is None:
-            raise ConfigError(
-                'JSMAAttack: theta is a share of the way between the bounds: give bounds, the '
-                'lowest and highest value of an input'
-            )
         lowest, highest = (
-            torch.as_tensor(bound).to(samples).expand(samples.shape[1:]).flatten()
-            for bound in bounds
+            bound.expand(samples.shape[1:]).flatten()
+            for bound in ends(bounds, samples, 'JSMAAttack goes from one bound to the other')
         )
         change = self.theta * (highest - lowest)
         sign = 1.0 if self.theta > 0 else -1.0

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mmbss.attacks.base import Attack, AttackResult, accept
-from mmbss.attacks.functional import Bounds, in_base_class
+from mmbss.attacks.functional import Bounds, ToLogits, ends, in_base_class
 from mmbss.attacks.library_autoattack import prepare_autoattack
 from mmbss.attacks.library_foolbox import prepare_foolbox
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_choice, check_positive
 from mmbss.registry import ATTACKS
 
 #: Finds adversarial images. Takes a module from (N, ...) float32 images in [0, 1] to (N, K)
@@ -56,7 +57,7 @@ class LibraryAttack(Attack):
     Examples:
         >>> LibraryAttack('DDNAttack', library='advertorch')
         Traceback (most recent call last):
-        mmbss.engine.errors.ConfigError: LibraryAttack: library must be one of ['foolbox', ...
+        mmbss.engine.errors.ConfigError: LibraryAttack: library must be 'foolbox' or ...
     """
 
     def __init__(
@@ -67,12 +68,8 @@ class LibraryAttack(Attack):
         radius: float | None = None,
         targeted: bool = True,
     ) -> None:
-        if library not in LIBRARIES:
-            raise ConfigError(
-                f'LibraryAttack: library must be one of {list(LIBRARIES)}, got {library!r}'
-            )
-        if radius is not None and not radius > 0:
-            raise ConfigError(f'LibraryAttack: radius must be positive, got {radius}')
+        check_choice(self, LIBRARIES, library=library)
+        check_positive(self, radius=radius)
         module, requirement, prepare = LIBRARIES[library]
         if importlib.util.find_spec(module) is None:
             raise ConfigError(
@@ -85,25 +82,15 @@ class LibraryAttack(Attack):
         self.targeted = targeted
 
     def run(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
-        if bounds is None:
-            raise ConfigError(
-                'LibraryAttack: libraries attack images in [0, 1]: give bounds, the lowest and '
-                'highest value of an input'
-            )
+        lowest, highest = ends(bounds, samples, 'libraries attack images in [0, 1]')
         with torch.no_grad():
             attacked = in_base_class(model(samples), base)
         rows = attacked.nonzero().squeeze(1)
         found, steps = samples.clone(), torch.zeros_like(base)
         if len(rows):
-            lowest, highest = (torch.as_tensor(bound).to(samples) for bound in bounds)
             scale = highest - lowest
             classifier = ImageClassifier(lambda images: model(lowest + scale * images))
             images = ((samples[rows] - lowest) / scale).clamp(0, 1)
@@ -129,7 +116,7 @@ class ImageClassifier(nn.Module):
         num_gradients: How many gradients of single images were evaluated.
     """
 
-    def __init__(self, to_logits: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, to_logits: ToLogits) -> None:
         super().__init__()
         self.to_logits = to_logits
         self.num_gradients = 0

@@ -11,6 +11,7 @@ from mmbss.attacks.base import Partners
 from mmbss.attacks.functional import per_sample
 from mmbss.attacks.partners import AskOnLines, Found, PartnerAttack, other_class
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_choice
 from mmbss.registry import ATTACKS
 
 CHOICES = ('entropy', 'disagreement')
@@ -47,10 +48,8 @@ class ChosenMixAttack(PartnerAttack):
     """
 
     def __init__(self, by: str = 'entropy', num_passes: int = 6) -> None:
-        if by not in CHOICES:
-            raise ConfigError(f'ChosenMixAttack: by must be one of {list(CHOICES)}, got {by!r}')
-        if num_passes < 1:
-            raise ConfigError(f'ChosenMixAttack: num_passes must be at least 1, got {num_passes}')
+        check_choice(self, CHOICES, by=by)
+        check_at_least(self, 1, num_passes=num_passes)
         self.by = by
         self.num_passes = num_passes
         self.needs_student = by == 'disagreement'

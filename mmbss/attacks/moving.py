@@ -1,9 +1,9 @@
 """A batch of samples of which only those that still move are in the passes of the model."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+
+from mmbss.attacks.functional import ToLogits
 
 
 class MovingSamples:
@@ -45,7 +45,7 @@ class MovingSamples:
                 [0., 1.]]), tensor([0, 1]))
     """
 
-    def __init__(self, model: Callable[[Tensor], Tensor], samples: Tensor) -> None:
+    def __init__(self, model: ToLogits, samples: Tensor) -> None:
         self.model = model
         self.samples = samples.clone()
         self.rows = torch.arange(len(samples), device=samples.device)

@@ -1,13 +1,12 @@
 """Random noise in the place of an attack, with which Heo et al. (AAAI 2019) compare theirs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, Partners, accept
-from mmbss.attacks.functional import Bounds, per_sample, project
+from mmbss.attacks.functional import Bounds, ToLogits, per_sample, project
 from mmbss.engine.build import build_checked
 from mmbss.registry import ATTACKS
 
@@ -45,7 +44,7 @@ class RandomNoiseAttack(Attack):
 
     def run(
         self,
-        model: Callable[[Tensor], Tensor],
+        model: ToLogits,
         samples: Tensor,
         base: Tensor,
         target: Tensor,

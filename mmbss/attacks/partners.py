@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, Partners
-from mmbss.attacks.functional import Bounds, has_softmax, per_sample, project
+from mmbss.attacks.functional import Bounds, ToLogits, has_softmax, per_sample, project
 
 #: Maps (M,) rows and (M,) shares of their lines to the (M, ...) points and the (M, K) logits there.
 AskOnLines = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -46,7 +46,7 @@ class PartnerAttack(Attack):
     @torch.no_grad()
     def run(
         self,
-        model: Callable[[Tensor], Tensor],
+        model: ToLogits,
         samples: Tensor,
         base: Tensor,
         target: Tensor,

@@ -8,6 +8,7 @@ from mmbss.attacks.functional import in_base_class
 from mmbss.attacks.partners import AskOnLines, Found, PartnerAttack, other_class
 from mmbss.attacks.root_search import bisect
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least
 from mmbss.registry import ATTACKS
 
 
@@ -55,8 +56,7 @@ class SegmentAttack(PartnerAttack):
     """
 
     def __init__(self, num_passes: int = 6, spread: float = 0.0) -> None:
-        if num_passes < 1:
-            raise ConfigError(f'SegmentAttack: num_passes must be at least 1, got {num_passes}')
+        check_at_least(self, 1, num_passes=num_passes)
         if not 0 <= spread <= 1:
             raise ConfigError(f'SegmentAttack: spread must be in [0, 1], got {spread}')
         self.num_passes = num_passes

@@ -15,9 +15,10 @@ from mmbss.attacks.functional import project
 from mmbss.boundary.inner_loss import build_inner_loss
 from mmbss.boundary.sampling import CANDIDATES
 from mmbss.boundary.search import BoundarySamples, find_boundary_samples
-from mmbss.boundary.search_checks import check_choice, check_search
+from mmbss.boundary.search_checks import check_search
 from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_choice
 from mmbss.losses import Batch, TeacherBatch, Term
 from mmbss.registry import ATTACKS, MODELS
 
@@ -111,15 +112,25 @@ class BoundaryLoss(Term):
         super().__init__(loss_weight)
         self.attack: Attack = build_checked(ATTACKS, attack, 'attack')
         self.loss = build_inner_loss(loss)
-        check_choice('candidates', candidates, CANDIDATES)
+        check_choice(None, CANDIDATES, candidates=candidates)
         asks_student = candidates == 'both_correct'
         if base_samples is None:
             base_samples = 'disagreement' if asks_student else 'random'
         if batch_norm is None:
             batch_norm = 'own' if asks_student else 'joint'
-        check_choice('batch_norm', batch_norm, BATCH_NORM)
-        check_choice('student_input', student_input, PLACES)
-        check_choice('teacher_answer', teacher_answer, PLACES)
+        self.search: dict[str, Any] = dict(
+            base_class=base_class,
+            candidates=candidates,
+            base_samples=base_samples,
+            num_base_samples=64 if num_base_samples is None else num_base_samples,
+            target_class=target_class,
+            min_target_probability=min_target_probability,
+            pairing=pairing,
+            teacher_says=teacher_says,
+            train_on=train_on,
+        )
+        check_choice(None, BATCH_NORM, batch_norm=batch_norm)
+        check_choice(None, PLACES, student_input=student_input, teacher_answer=teacher_answer)
         if student_input == teacher_answer == 'base':
             raise ConfigError(
                 "student_input='base' with teacher_answer='base' is distillation of clean samples, "
@@ -141,7 +152,13 @@ class BoundaryLoss(Term):
                 "the student's answers are known: set candidates='teacher_correct'"
             )
         if batch_share is not None:
-            check_share(batch_share, base_samples, num_base_samples)
+            if not 0 < batch_share <= 1:
+                raise ConfigError(f'batch_share must be above 0 and at most 1, got {batch_share}')
+            if num_base_samples is not None or base_samples == 'all':
+                raise ConfigError(
+                    f'batch_share={batch_share} and num_base_samples={num_base_samples} or '
+                    f'base_samples={base_samples!r} both say how many: remove one of them'
+                )
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ConfigError(f'bounds must be (lowest, highest), got {bounds}')
         if bounds is not None and self.attack.in_pixels:
@@ -149,6 +166,7 @@ class BoundaryLoss(Term):
                 f'attack: {type(self.attack).__name__} is measured in pixels, which are read off '
                 f'the pixel bounds, but bounds={bounds} replaces them: remove bounds'
             )
+        check_search(self.attack, **self.search)
         self.asks_student = asks_student
         self.joins = batch_norm == 'joint'
         self.needs_own_batch_norm = batch_norm == 'separate'
@@ -156,18 +174,6 @@ class BoundaryLoss(Term):
         self.batch_share = batch_share
         self.student_input = student_input
         self.teacher_answer = teacher_answer
-        self.search: dict[str, Any] = dict(
-            base_class=base_class,
-            candidates=candidates,
-            base_samples=base_samples,
-            num_base_samples=64 if num_base_samples is None else num_base_samples,
-            target_class=target_class,
-            min_target_probability=min_target_probability,
-            pairing=pairing,
-            teacher_says=teacher_says,
-            train_on=train_on,
-        )
-        check_search(self.attack, **self.search)
         self.needs_labels = base_class == 'label'
         # the student answers mixed images alone, so it cannot choose among unmixed ones
         self.needs_hard_labels = asks_student or self.needs_labels
@@ -275,18 +281,3 @@ class BoundaryLoss(Term):
             "samples that pass alone: take more, or candidates='teacher_correct', whose samples "
             'join the clean batch'
         )
-
-
-def check_share(share: float, base_samples: str, num_base_samples: int | None) -> None:
-    """Refuse a share of the batch that is none, or is set beside another number.
-
-    Raises:
-        ConfigError: If so.
-    """
-    if not 0 < share <= 1:
-        raise ConfigError(f'batch_share must be above 0 and at most 1, got {share}')
-    if num_base_samples is not None or base_samples == 'all':
-        other = f'num_base_samples={num_base_samples}'
-        if base_samples == 'all':
-            other = "base_samples='all'"
-        raise ConfigError(f'batch_share={share} and {other} both say how many: remove one of them')

@@ -6,19 +6,18 @@ that of a linear teacher, whose margin over a class is proportional to the dista
 line: a class is the less probable, the farther away it begins.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmbss.attacks.functional import project
+from mmbss.attacks.functional import ToLogits, project
 from mmbss.attacks.partners import between
 from mmbss.attacks.root_search import bisect
 from mmbss.boundary.inner_loss import build_inner_loss
 from mmbss.boundary.queries import Queries
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least
 from mmbss.losses import Batch, Term
 from mmbss.registry import MODELS
 
@@ -81,7 +80,7 @@ def distance_logits(distances: Tensor, base: Tensor) -> Tensor:
 
 @torch.no_grad()
 def boundary_distances(
-    teacher: Callable[[Tensor], Tensor], samples: Tensor, logits: Tensor, num_passes: int = 6
+    teacher: ToLogits, samples: Tensor, logits: Tensor, num_passes: int = 6
 ) -> Tensor:
     """How far each sample is from every other class, along a line to a sample of that class.
 
@@ -140,8 +139,7 @@ class DistanceLabelLoss(Term):
     def __init__(self, loss: dict[str, Any], num_passes: int = 6, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         self.loss = build_inner_loss(loss)
-        if num_passes < 1:
-            raise ConfigError(f'DistanceLabelLoss: num_passes must be at least 1, got {num_passes}')
+        check_at_least(self, 1, num_passes=num_passes)
         self.num_passes = num_passes
 
     def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

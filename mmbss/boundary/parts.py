@@ -1,12 +1,10 @@
 """An attack on many samples, in parts that fit into the memory of a batch."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from mmbss.attacks import Attack, AttackResult, Partners
-from mmbss.attacks.functional import Bounds
+from mmbss.attacks.functional import Bounds, ToLogits
 
 #: Most numbers in the inputs that are attacked at a time, unless the batch itself has more: 1,365
 #: images of CIFAR, 27 of ImageNet.
@@ -15,7 +13,7 @@ MOST_NUMBERS = 2**22
 
 def attack_in_parts(
     attack: Attack,
-    model: Callable[[Tensor], Tensor],
+    model: ToLogits,
     inputs: Tensor,
     rows: Tensor,
     base: Tensor,

@@ -1,9 +1,9 @@
 """Count what a teacher is asked."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+
+from mmbss.attacks.functional import ToLogits
 
 
 class Queries:
@@ -19,7 +19,7 @@ class Queries:
         4
     """
 
-    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: ToLogits) -> None:
         self.network = network
         self.asked = 0
 

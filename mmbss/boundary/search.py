@@ -1,6 +1,5 @@
 """Find what there is to learn at a teacher's decision boundary, in plain torch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from mmbss.attacks import Attack, Partners
 from mmbss.attacks.base import STATISTICS, check_evaluating
-from mmbss.attacks.functional import Bounds
+from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.boundary.distance_labels import boundary_logits, decision_logits
 from mmbss.boundary.parts import attack_in_parts
 from mmbss.boundary.queries import Queries
@@ -42,14 +41,14 @@ class BoundarySamples:
 
 
 def find_boundary_samples(
-    teacher: Callable[[Tensor], Tensor],
+    teacher: ToLogits,
     inputs: Tensor,
     labels: Tensor | None,
     attack: Attack,
     *,
     teacher_logits: Tensor | None = None,
     student_logits: Tensor | None = None,
-    ask_student: Callable[[Tensor], Tensor] | None = None,
+    ask_student: ToLogits | None = None,
     base_class: str = 'label',
     candidates: str | None = None,
     base_samples: str = 'random',

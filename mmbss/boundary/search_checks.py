@@ -9,6 +9,7 @@ from mmbss.boundary.sampling import (
     TARGET_CLASSES,
 )
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_choice
 
 #: Which of the samples that were attacked are kept.
 TRAIN_ON = ('accepted', 'all')
@@ -34,26 +35,22 @@ def check_search(
     Raises:
         ConfigError: Naming the setting.
     """
-    check_choice('base_class', base_class, BASE_CLASSES)
-    check_choice('base_samples', base_samples, BASE_SAMPLES)
-    check_choice('teacher_says', teacher_says, TEACHER_SAYS)
-    check_choice('train_on', train_on, TRAIN_ON)
+    check_choice(None, BASE_CLASSES, base_class=base_class)
+    check_choice(None, BASE_SAMPLES, base_samples=base_samples)
+    check_choice(None, TEACHER_SAYS, teacher_says=teacher_says)
+    check_choice(None, TRAIN_ON, train_on=train_on)
     name = type(attack).__name__
-    if candidates is not None:
-        check_choice('candidates', candidates, CANDIDATES)
-    if target_class is not None:
-        check_choice('target_class', target_class, TARGET_CLASSES)
-        if attack.needs_partners:
-            raise ConfigError(
-                f'target_class={target_class!r}: {name} moves toward another input, whose class is '
-                'the target: remove target_class, or choose by pairing'
-            )
-    if pairing is not None:
-        check_choice('pairing', pairing, PAIRINGS)
-        if not attack.needs_partners:
-            raise ConfigError(f'pairing={pairing!r}: {name} moves toward no other input: remove it')
-    if num_base_samples < 1:
-        raise ConfigError(f'num_base_samples must be at least 1, got {num_base_samples}')
+    check_choice(None, CANDIDATES, candidates=candidates)
+    check_choice(None, TARGET_CLASSES, target_class=target_class)
+    check_choice(None, PAIRINGS, pairing=pairing)
+    check_at_least(None, 1, num_base_samples=num_base_samples)
+    if target_class is not None and attack.needs_partners:
+        raise ConfigError(
+            f'target_class={target_class!r}: {name} moves toward another input, whose class is the '
+            'target: remove target_class, or choose by pairing'
+        )
+    if pairing is not None and not attack.needs_partners:
+        raise ConfigError(f'pairing={pairing!r}: {name} moves toward no other input: remove it')
     if not 0 <= min_target_probability < 1:
         raise ConfigError(
             f'min_target_probability must be at least 0 and below 1, got {min_target_probability}'
@@ -80,14 +77,3 @@ def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | No
         raise ConfigError(f"{known}: set base_samples to 'random' or 'all'")
     if pairing in ('nearest', 'confused'):
         raise ConfigError(f"{known}: set pairing to 'random'")
-
-
-def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Raises:
-        ConfigError: Naming the choices.
-    """
-    if value not in choices:
-        listed = ' or '.join([', '.join(map(repr, choices[:-1])), repr(choices[-1])])
-        raise ConfigError(f'{key} must be {listed}, got {value!r}')

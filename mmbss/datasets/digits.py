@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mmbss.datasets.array_dataset import ArrayDataset
-from mmbss.engine.errors import ConfigError
 from mmbss.engine.extras import named_extra
+from mmbss.engine.ranges import check_choice
 from mmbss.registry import DATASETS
 
 TEST_SHARE = 0.3
@@ -53,8 +53,7 @@ class Digits(ArrayDataset):
     METAINFO = dict(classes=tuple('0123456789'))
 
     def __init__(self, split: str, **kwargs: Any) -> None:
-        if split not in ('train', 'test'):
-            raise ConfigError(f"Digits: split must be 'train' or 'test', got {split!r}")
+        check_choice(self, ('train', 'test'), split=split)
         self.split = split
         super().__init__(data_file='scikit-learn digits', **kwargs)
 

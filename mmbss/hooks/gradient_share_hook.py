@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from mmbss.distillers import Distiller
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
+from mmbss.engine.ranges import check_at_least
 from mmbss.registry import HOOKS
 
 
@@ -28,8 +29,7 @@ class GradientShareHook(Hook):
     """
 
     def __init__(self, interval: int = 50) -> None:
-        if interval < 1:
-            raise ConfigError(f'GradientShareHook: interval must be at least 1, got {interval}')
+        check_at_least(self, 1, interval=interval)
         self.interval = interval
         self.says_what_is_left_out = True
 

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_positive
 from mmbss.registry import HOOKS
 
 #: Layers whose weight has one row, or one filter, for each unit.
@@ -46,8 +47,7 @@ class MaxNormHook(Hook):
     needs_whole_weights = True  # FSDP leaves each process a part of a row
 
     def __init__(self, max_norm: float = 15**0.5) -> None:
-        if not max_norm > 0:
-            raise ConfigError(f'MaxNormHook: max_norm must be positive, got {max_norm}')
+        check_positive(self, max_norm=max_norm)
         self.max_norm = max_norm
         self.weights: list[Tensor] = []
 

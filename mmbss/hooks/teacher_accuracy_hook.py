@@ -15,6 +15,7 @@ from mmbss.distillers.data_samples import class_labels, has_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
+from mmbss.engine.ranges import check_at_least
 from mmbss.hooks.clean_batches import clean_batches
 from mmbss.registry import HOOKS
 
@@ -40,10 +41,7 @@ class TeacherAccuracyHook(Hook):
     """
 
     def __init__(self, num_samples: int = 512, min_accuracy: float | None = None) -> None:
-        if num_samples < 1:
-            raise ConfigError(
-                f'TeacherAccuracyHook: num_samples must be at least 1, got {num_samples}'
-            )
+        check_at_least(self, 1, num_samples=num_samples)
         if min_accuracy is not None and not 0 <= min_accuracy <= 1:
             raise ConfigError(
                 f'TeacherAccuracyHook: min_accuracy must lie in [0, 1], got {min_accuracy}'

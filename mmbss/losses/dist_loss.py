@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.registry import MODELS
 
@@ -97,12 +97,8 @@ class DISTLoss(DistillationLoss):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        if not temperature > 0:
-            raise ConfigError(f'DISTLoss: temperature must be positive, got {temperature}')
-        if not (beta >= 0 and gamma >= 0):
-            raise ConfigError(
-                f'DISTLoss: beta and gamma must not be negative, got {beta} and {gamma}'
-            )
+        check_positive(self, temperature=temperature)
+        check_at_least(self, 0, beta=beta, gamma=gamma)
         self.temperature = temperature
         self.beta = beta
         self.gamma = gamma

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.standardisation import standardise_logits
 from mmbss.registry import MODELS
@@ -106,12 +106,8 @@ class DKDLoss(DistillationLoss):
         standardise_logits: bool = False,
     ) -> None:
         super().__init__(loss_weight)
-        if not temperature > 0:
-            raise ConfigError(f'DKDLoss: temperature must be positive, got {temperature}')
-        if not (alpha >= 0 and beta >= 0):
-            raise ConfigError(
-                f'DKDLoss: alpha and beta must not be negative, got {alpha} and {beta}'
-            )
+        check_positive(self, temperature=temperature)
+        check_at_least(self, 0, alpha=alpha, beta=beta)
         self.temperature = temperature
         self.alpha = alpha
         self.beta = beta

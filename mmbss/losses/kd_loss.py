@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_positive
 from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.standardisation import standardise_logits
 from mmbss.registry import MODELS
@@ -62,8 +62,7 @@ class KDLoss(DistillationLoss):
         standardise_logits: bool = False,
     ) -> None:
         super().__init__(loss_weight)
-        if not temperature > 0:
-            raise ConfigError(f'KDLoss: temperature must be positive, got {temperature}')
+        check_positive(self, temperature=temperature)
         self.temperature = temperature
         self.scale_by_t2 = scale_by_t2
         self.standardise_logits = standardise_logits

@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_positive
 from mmbss.registry import MODELS
 
 
@@ -27,10 +27,7 @@ class TemperatureCrossEntropy(nn.Module):
 
     def __init__(self, temperature: float, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ConfigError(
-                f'TemperatureCrossEntropy: temperature must be positive, got {temperature}'
-            )
+        check_positive(self, temperature=temperature)
         self.temperature = temperature
         self.loss_weight = loss_weight
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least
 from mmbss.losses.batch import Batch, TeacherBatch
 
 
@@ -48,10 +48,7 @@ class Term(nn.Module, ABC):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not loss_weight >= 0:
-            raise ConfigError(
-                f'{type(self).__name__}: loss_weight must not be negative, got {loss_weight}'
-            )
+        check_at_least(self, 0, loss_weight=loss_weight)
         self.loss_weight = loss_weight
         #: Paths of the modules whose features it needs, by role. A path is that of a module as
         #: ``named_modules()`` spells it and stands for its output, with ``':input'`` its input.

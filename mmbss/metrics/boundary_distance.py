@@ -1,22 +1,19 @@
 """How far student and teacher keep their samples from the decision boundary."""
 
 import logging
-from collections.abc import Callable
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import ClosestAttack
-from mmbss.attacks.functional import Bounds
+from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.boundary.sampling import correct, target_probabilities
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
 
 
-def boundary_distance(
-    model: Callable[[Tensor], Tensor], samples: Tensor, base: Tensor, bounds: Bounds
-) -> Tensor:
+def boundary_distance(model: ToLogits, samples: Tensor, base: Tensor, bounds: Bounds) -> Tensor:
     """Length of the shortest way that is found from each sample out of its base class.
 
     It is an upper bound of the distance to the decision boundary.

@@ -1,14 +1,13 @@
 """How alike the decision boundaries of student and teacher are (Heo et al., AAAI 2019)."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
-from mmbss.attacks.functional import Bounds, pixel_size
+from mmbss.attacks.functional import Bounds, ToLogits, pixel_size
 from mmbss.boundary.sampling import correct, target_probabilities
 from mmbss.engine.build import build_checked
 from mmbss.metrics.functional import angular_similarity, classes_at, magnitude_similarity
@@ -17,8 +16,8 @@ from mmbss.registry import ATTACKS, METRICS
 
 
 def compare_boundaries(
-    teacher: Callable[[Tensor], Tensor],
-    student: Callable[[Tensor], Tensor],
+    teacher: ToLogits,
+    student: ToLogits,
     samples: Tensor,
     base: Tensor,
     target: Tensor,

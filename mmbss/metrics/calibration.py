@@ -7,7 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least
 from mmbss.metrics.functional import expected_calibration_error, fit_temperature
 from mmbss.registry import METRICS
 
@@ -35,8 +35,7 @@ class CalibrationError(BaseMetric):
 
     def __init__(self, num_bins: int = 15, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if num_bins < 1:
-            raise ConfigError(f'CalibrationError: num_bins must be at least 1, got {num_bins}')
+        check_at_least(self, 1, num_bins=num_bins)
         self.num_bins = num_bins
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

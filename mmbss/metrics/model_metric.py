@@ -17,6 +17,7 @@ from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode, unwrap
 from mmbss.engine.randomness import own_randomness
+from mmbss.engine.ranges import check_at_least
 from mmbss.registry import HOOKS
 
 
@@ -49,11 +50,7 @@ class ModelMetric(BaseMetric):
 
     def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if num_samples is not None and num_samples < 1:
-            raise ConfigError(
-                f'{type(self).__name__}: num_samples must be at least 1, or None for all, got '
-                f'{num_samples}'
-            )
+        check_at_least(self, 1, num_samples=num_samples)
         self.num_samples = num_samples
         self.seed = seed
         self.model: ImageClassifier | None = None

@@ -1,7 +1,6 @@
 """How alike student and teacher change their minds across a boundary."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,15 +8,16 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmbss.engine.errors import ConfigError
+from mmbss.attacks.functional import ToLogits
+from mmbss.engine.ranges import check_at_least, check_choice, check_positive
 from mmbss.metrics.functional import class_probability, other_classes, same_decision
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
 
 
 def transition_curves(
-    walker: Callable[[Tensor], Tensor],
-    follower: Callable[[Tensor], Tensor],
+    walker: ToLogits,
+    follower: ToLogits,
     samples: Tensor,
     target: Tensor,
     num_steps: int,
@@ -99,16 +99,10 @@ class TransitionError(TeacherMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(teacher, **kwargs)
-        if walk_on not in ('student', 'teacher'):
-            raise ConfigError(
-                f"TransitionError: walk_on must be 'student' or 'teacher', got {walk_on!r}"
-            )
-        if num_steps < 2 or step_size <= 0 or (num_targets is not None and num_targets < 1):
-            raise ConfigError(
-                'TransitionError: num_steps must be at least 2, step_size positive and '
-                'num_targets at least 1, or None for all, got '
-                f'{num_steps}, {step_size} and {num_targets}'
-            )
+        check_choice(self, ('student', 'teacher'), walk_on=walk_on)
+        check_at_least(self, 2, num_steps=num_steps)
+        check_positive(self, step_size=step_size)
+        check_at_least(self, 1, num_targets=num_targets)
         self.walk_on = walk_on
         self.num_targets = num_targets
         self.num_steps = num_steps

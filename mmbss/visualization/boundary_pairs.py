@@ -1,18 +1,17 @@
 """Base samples with their boundary samples, to be looked at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mmbss.attacks import Attack
-from mmbss.attacks.functional import Bounds
+from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.boundary.sampling import correct
 from mmbss.engine.errors import ConfigError
 
 #: (N, C, H, W) images to (N, K) logits.
-ToLogits = Callable[[Tensor], Tensor]
 
 
 class NoBoundaryPairsError(ConfigError):

@@ -14,6 +14,7 @@ from mmbss.engine.errors import ConfigError
 from mmbss.engine.extras import named_extra
 from mmbss.engine.models import evaluation_mode, unwrap
 from mmbss.engine.randomness import own_randomness
+from mmbss.engine.ranges import check_at_least
 from mmbss.registry import HOOKS
 from mmbss.visualization.boundary_pairs import find_boundary_pairs
 
@@ -42,13 +43,8 @@ class BoundaryVisualizationHook(Hook):
     priority = 'LOW'
 
     def __init__(self, interval: int = 10, num_samples: int = 4, num_candidates: int = 256) -> None:
-        for name, value in dict(
-            interval=interval, num_samples=num_samples, num_candidates=num_candidates
-        ).items():
-            if value < 1:
-                raise ConfigError(
-                    f'BoundaryVisualizationHook: {name} must be at least 1, got {value}'
-                )
+        numbers = dict(interval=interval, num_samples=num_samples, num_candidates=num_candidates)
+        check_at_least(self, 1, **numbers)
         self.interval = interval
         self.num_samples = num_samples
         self.num_candidates = num_candidates

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mmbss.attacks.functional import Bounds
+from mmbss.attacks.functional import Bounds, ends
 from mmbss.visualization.boundary_pairs import BoundaryPairs, ToLogits
 from mmbss.visualization.style import GREY, STYLE, line_style, new_figure
 
@@ -29,7 +29,7 @@ def to_images(samples: Tensor, bounds: Bounds) -> np.ndarray:
     Returns:
         (N, H, W, C) float32 in [0, 1].
     """
-    lowest, highest = (torch.as_tensor(bound).to(samples) for bound in bounds)
+    lowest, highest = ends(bounds, samples, 'images')
     images = ((samples - lowest) / (highest - lowest)).clamp(0.0, 1.0)
     return images.permute(0, 2, 3, 1).detach().cpu().numpy()
 

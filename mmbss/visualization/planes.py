@@ -1,11 +1,11 @@
 """Planes through three inputs, and what networks answer on them: pure functions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mmbss.attacks.functional import ToLogits
 from mmbss.engine.errors import ConfigError
 
 #: Points count as collinear if the third lies closer to the line than this share of the way.
@@ -102,7 +102,7 @@ def square_grid(
 
 @torch.no_grad()
 def logits_on_plane(
-    model: Callable[[Tensor], Tensor], plane: Plane, x: Tensor, y: Tensor, batch_size: int = 256
+    model: ToLogits, plane: Plane, x: Tensor, y: Tensor, batch_size: int = 256
 ) -> Tensor:
     """Answers of a network on a grid of the plane.
 

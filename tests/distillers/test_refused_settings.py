@@ -55,7 +55,7 @@ def test_multi_label_head_is_refused(make_distiller, resnet_config):
         (dict(attack=dict(type='mmbss.BSSAttack', num_steps=0)), 'num_steps must be at least 1'),
         (dict(attack=dict(type='mmbss.BSSAttack', step_size=0.0)), 'step_size must be positive'),
         (dict(attack=dict(type='mmbss.BSSAttack', overshoot=-1.0)), 'overshoot must not be neg'),
-        (dict(attack=dict(type='mmbss.BSSAttack', third_class='big')), 'third_class must be one'),
+        (dict(attack=dict(type='mmbss.BSSAttack', third_class='big')), 'third_class must be'),
         (dict(loss=dict(type='mmbss.KDLoss', temperature=0.0)), 'temperature must be positive'),
         (dict(loss=dict(type='mmpretrain.CrossEntropyLoss')), 'is no loss on logits'),
     ],

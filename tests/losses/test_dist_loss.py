@@ -173,8 +173,8 @@ def test_module_is_the_function_times_its_current_weight():
     [
         (dict(temperature=0.0), 'temperature must be positive, got 0.0'),
         (dict(temperature=math.nan), 'temperature must be positive'),
-        (dict(beta=-1.0), 'beta and gamma must not be negative, got -1.0 and 2.0'),
-        (dict(gamma=math.nan), 'beta and gamma must not be negative'),
+        (dict(beta=-1.0), 'beta must not be negative, got -1.0'),
+        (dict(gamma=math.nan), 'gamma must not be negative'),
         (dict(loss_weight=-1.0), 'loss_weight must not be negative'),
     ],
 )

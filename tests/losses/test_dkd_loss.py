@@ -187,8 +187,8 @@ def test_module_is_the_function_times_its_current_weight():
     [
         (dict(temperature=0.0), 'temperature must be positive, got 0.0'),
         (dict(temperature=math.nan), 'temperature must be positive'),
-        (dict(alpha=-1.0), 'alpha and beta must not be negative, got -1.0 and 8.0'),
-        (dict(beta=math.nan), 'alpha and beta must not be negative'),
+        (dict(alpha=-1.0), 'alpha must not be negative, got -1.0'),
+        (dict(beta=math.nan), 'beta must not be negative'),
         (dict(loss_weight=-1.0), 'loss_weight must not be negative'),
     ],
 )

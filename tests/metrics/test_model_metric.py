@@ -120,7 +120,7 @@ def test_without_the_hook_the_error_says_what_to_add(digits):
 
 
 def test_no_sample_is_refused():
-    with pytest.raises(ValueError, match='num_samples must be at least 1, or None'):
+    with pytest.raises(ValueError, match='num_samples must be at least 1'):
         PlaceMetric(num_samples=0)
 
 

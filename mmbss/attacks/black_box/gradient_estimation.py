@@ -1,13 +1,11 @@
 """A black-box attack that estimates gradients from the model's logits."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from mmbss.attacks.functional import Bounds, per_sample, pixel_size, project
+from mmbss.attacks.functional import Bounds, ToLogits, per_sample, pixel_size, project
 from mmbss.attacks.gradient_sign import PGDAttack
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.registry import ATTACKS
 
 
@@ -55,23 +53,14 @@ class GradientEstimationAttack(PGDAttack):
         targeted: bool = True,
     ) -> None:
         super().__init__(radius, step_size, num_steps, targeted=targeted)
-        if num_directions < 1:
-            raise ConfigError(
-                f'GradientEstimationAttack: num_directions must be at least 1, got {num_directions}'
-            )
-        if not probe > 0:
-            raise ConfigError(f'GradientEstimationAttack: probe must be positive, got {probe}')
+        check_at_least(self, 1, num_directions=num_directions)
+        check_positive(self, probe=probe)
         self.num_directions = num_directions
         self.probe = probe
 
     @torch.no_grad()
     def gradient(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> tuple[Tensor, Tensor]:
         """Estimate of the gradient with respect to the pixels, and the logits at the samples."""
         pixel = pixel_size(bounds, samples)

@@ -1,6 +1,5 @@
 """A black-box attack through a substitute model (Papernot et al. 2017, arXiv 1602.02697)."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmbss.attacks.base import Attack, AttackResult, accept
-from mmbss.attacks.functional import Bounds, in_base_class, pixel_size, project
+from mmbss.attacks.functional import Bounds, ToLogits, ends, in_base_class, pixel_size, project
 from mmbss.attacks.gradient_sign import PGDAttack
 from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_arrays
 from mmbss.engine.randomness import own_randomness
+from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.registry import ATTACKS
 
 BATCH_SIZE = 128
@@ -83,15 +83,9 @@ class SubstituteAttack(Attack):
             )
         if data_file is not None and not Path(data_file).is_file():
             raise MissingFileError(f'SubstituteAttack: no file {data_file!r}')
-        for name, value in (('num_images', num_images), ('num_epochs', num_epochs)):
-            if value < 1:
-                raise ConfigError(f'SubstituteAttack: {name} must be at least 1, got {value}')
-        if num_rounds < 0:
-            raise ConfigError(
-                f'SubstituteAttack: num_rounds must not be negative, got {num_rounds}'
-            )
-        if not step_size > 0:
-            raise ConfigError(f'SubstituteAttack: step_size must be positive, got {step_size}')
+        check_at_least(self, 1, num_images=num_images, num_epochs=num_epochs)
+        check_at_least(self, 0, num_rounds=num_rounds)
+        check_positive(self, step_size=step_size)
         self.data_file = data_file
         self.num_images = num_images
         self.num_rounds = num_rounds
@@ -101,12 +95,7 @@ class SubstituteAttack(Attack):
         self.substitute: nn.Module | None = None
 
     def run(
-        self,
-        model: Callable[[Tensor], Tensor],
-        samples: Tensor,
-        base: Tensor,
-        target: Tensor,
-        bounds: Bounds | None,
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
         if self.substitute is None:
@@ -133,9 +122,7 @@ class SubstituteAttack(Attack):
         )
 
     @torch.enable_grad()
-    def fit(
-        self, model: Callable[[Tensor], Tensor], images: Tensor, bounds: Bounds | None
-    ) -> nn.Module:
+    def fit(self, model: ToLogits, images: Tensor, bounds: Bounds | None) -> nn.Module:
         """Train the substitute on the model's decisions.
 
         Args:
@@ -172,9 +159,8 @@ class SubstituteAttack(Attack):
             raise ConfigError(f'SubstituteAttack: {self.data_file} has no images')
         images = torch.from_numpy(arrays['images'][: self.num_images]).to(like)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        pixel = pixel_size(bounds, like)
-        assert bounds is not None
-        return torch.as_tensor(bounds[0]).to(like) + pixel * images
+        lowest, _ = ends(bounds, like, 'the substitute gets images in pixels')
+        return lowest + pixel_size(bounds, like) * images
 
 
 def small_network(in_channels: int, num_classes: int) -> nn.Module:
@@ -187,7 +173,7 @@ def small_network(in_channels: int, num_classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def decide(model: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, int]:
+def decide(model: ToLogits, images: Tensor) -> tuple[Tensor, int]:
     """The model's decisions, (N,) int64, and its number of classes."""
     logits = torch.cat([model(part) for part in images.split(BATCH_SIZE)])
     return logits.argmax(dim=1), logits.shape[1]
