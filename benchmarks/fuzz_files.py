@@ -33,7 +33,8 @@ from safetensors.torch import save
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_arrays, read_checkpoint
-from mmbss.engine.plain_pickle import CALLS, STORAGES, tensors_of
+from mmbss.engine.finite import named_tensors
+from mmbss.engine.plain_values import CALLS, STORAGES
 
 ENDINGS = dict(zip='.pth', legacy='.pth', safetensors='.safetensors', arrays='.npz')
 NAMES = [*CALLS, *(f'torch {name}' for name in STORAGES), 'numpy ndarray', 'torch float32']
@@ -277,7 +278,7 @@ def use(path: Path) -> str:
             for array in read_arrays(path).values():
                 array.tolist()
         else:
-            for tensor in tensors_of(read_checkpoint(path)):
+            for _, tensor in named_tensors(read_checkpoint(path)):
                 tensor.clone().sum()
     except ConfigError:
         return 'refused'

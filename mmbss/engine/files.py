@@ -22,7 +22,7 @@ import torch
 
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, FileError, MissingFileError, one_line
-from mmbss.engine.plain_pickle import tensors_of
+from mmbss.engine.finite import named_tensors
 from mmbss.engine.torch_files import normalise, read_torch_file
 
 #: OpenMMLab names its checkpoints after the first digits of their SHA-256.
@@ -104,7 +104,7 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
     if not isinstance(state, dict):
         raise ConfigError(f'cannot read {source}: it holds a {type(state).__name__}, no weights')
     device = torch.device(map_location or 'cpu')
-    for tensor in tensors_of(content) if device.type != 'cpu' else ():
+    for _, tensor in named_tensors(content) if device.type != 'cpu' else ():
         tensor.data = tensor.to(device)
     return content
 

@@ -10,7 +10,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from mmbss.engine.plain_pickle import Reader, RefusedPickleError, Storage, require
+from mmbss.engine.plain_pickle import Reader
+from mmbss.engine.plain_values import RefusedPickleError, Storage, require
 
 #: The first number in a file of the old format, and the second.
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

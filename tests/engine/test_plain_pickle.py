@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mmbss.engine.files import read_checkpoint
-from mmbss.engine.plain_pickle import STORAGES, Reader, RefusedPickleError, tensors_of
+from mmbss.engine.plain_pickle import Reader
+from mmbss.engine.plain_values import STORAGES, RefusedPickleError
 from mmbss.engine.torch_files import read_torch_file
 
 
@@ -314,13 +315,6 @@ def test_the_old_format_may_not_lie_about_its_storages(tmp_path):
     ):
         with pytest.raises(RefusedPickleError):
             read_torch_file(io.BytesIO(damaged), len(damaged))
-
-
-def test_every_tensor_is_found_once():
-    one, two = torch.ones(1), torch.ones(2)
-    found = tensors_of(dict(a=[one, (two, dict(b=one))], c=3))
-    assert {tensor.data_ptr() for tensor in found} == {one.data_ptr(), two.data_ptr()}
-    assert len(found) == 2
 
 
 def test_the_reader_knows_no_numpy(tmp_path):
