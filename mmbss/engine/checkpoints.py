@@ -1,13 +1,11 @@
-"""Checkpoint files that are either whole or not there."""
+"""Checkpoint files: their names, and how they are written."""
 
-import zipfile
+import re
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.errors import ConfigError
-from mmbss.engine.files import opened
 
 
 @register_backend('AtomicLocalBackend', force=True)
@@ -28,19 +26,11 @@ class AtomicLocalBackend(LocalBackend):
             part.write_bytes(obj)
 
 
-def check_intact(path: Path) -> None:
-    """Read a checkpoint of ``torch.save`` once, without unpickling it.
+def name_pattern(template: str) -> str:
+    """Regular expression of what a ``filename_tmpl`` stands for; its one group is the number.
 
-    Raises:
-        ConfigError: If it is truncated or damaged, or no such file at all.
+    Examples:
+        >>> re.fullmatch(name_pattern('epoch_{}.pth'), 'epoch_12.pth')[1]
+        '12'
     """
-    try:
-        with opened(path) as (file, _), zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except ConfigError:
-        raise
-    # zipfile has several for an archive that somebody has made up
-    except Exception as error:
-        raise ConfigError(f'{path} is truncated or no checkpoint ({error})') from error
-    if damaged is not None:
-        raise ConfigError(f'{path} is damaged (in {damaged})')
+    return re.sub(r'\\\{.*?\\\}', r'(\\d+)', re.escape(template))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmbss.engine.checkpoints import check_intact
+from mmbss.engine.checkpoints import name_pattern
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_checkpoint
 
@@ -84,7 +84,7 @@ def own_checkpoints(folder: Path, templates: tuple[str, ...]) -> list[list[Path]
     """What has the name of a checkpoint, for each kind of name, the highest number first."""
     found = []
     for template in templates:
-        pattern = re.compile(re.sub(r'\\\{.*\\\}', r'(\\d+)', re.escape(template)))
+        pattern = re.compile(name_pattern(template))
         numbered = [
             (int(match[1]) if pattern.groups else 0, path)
             for path in folder.glob('*')
@@ -127,11 +127,11 @@ def find_newest(folder: Path, work_dir: Path, templates: tuple[str, ...]) -> Pat
     for group in groups:
         for path in group:
             try:
-                check_intact(path)
+                content = read_checkpoint(path)
             except ConfigError as error:
                 problems.append(str(error))
             else:
-                newest.append((progress(path), path))
+                newest.append((progress(path, content), path))
                 break
     if newest:
         for problem in problems:
@@ -149,14 +149,13 @@ def find_newest(folder: Path, work_dir: Path, templates: tuple[str, ...]) -> Pat
     return None
 
 
-def progress(path: Path) -> Progress:
+def progress(path: Path, content: dict[str, Any]) -> Progress:
     """How far the training of a checkpoint is, which its content says, whatever its name.
 
     Raises:
         ConfigError: If it holds no state of a training.
     """
-    content = read_checkpoint(path)
-    meta = content.get('meta') if isinstance(content, dict) else None
+    meta = content.get('meta')
     steps: list[Any] = [
         meta.get(key) if isinstance(meta, dict) else None for key in Progress._fields
     ]
@@ -172,8 +171,7 @@ def check_named(path: Path, folder: Path, templates: tuple[str, ...]) -> None:
     """Refuse a checkpoint that is damaged, or to go back behind others in the folder of the run."""
     if not path.exists():
         return  # which is said where the config is checked
-    check_intact(path)
-    begin = progress(path)
+    begin = progress(path, read_checkpoint(path))
     newest = [group[0] for group in own_checkpoints(folder, templates) if group]
     for later in (other for other in newest if is_later(other, begin)):
         raise ConfigError(
@@ -185,7 +183,7 @@ def check_named(path: Path, folder: Path, templates: tuple[str, ...]) -> None:
 def is_later(path: Path, begin: Progress) -> bool:
     """Whether a checkpoint is further than another; one that cannot be read is not."""
     try:
-        return progress(path) > begin
+        return progress(path, read_checkpoint(path)) > begin
     except ConfigError:
         return False
 

@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmbss.engine.atomic import remove_parts
-from mmbss.engine.checkpoints import AtomicLocalBackend
+from mmbss.engine.checkpoints import AtomicLocalBackend, name_pattern
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.finite import non_finite
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, last_checkpoint
@@ -186,8 +186,7 @@ class AtomicCheckpointHook(CheckpointHook):
     @property
     def names(self) -> re.Pattern[str]:
         """Names of the files that this hook writes; that of a best one has a first group."""
-        number = re.sub(r'\\{.*?\\}', r'\\d+', re.escape(self.filename_tmpl))
-        return re.compile(f'(best_.+_)?{number}')
+        return re.compile(f'(best_.+_)?{name_pattern(self.filename_tmpl)}')
 
 
 def validation_is_due(runner: Runner) -> bool:
@@ -211,13 +210,9 @@ def is_own(path: str, folder: str, names: re.Pattern[str]) -> bool:
     if '://' in folder:
         parent, _, name = path.rpartition('/')
         return parent == folder.rstrip('/') and names.fullmatch(name) is not None
-    own = Path(path).parent.resolve() == Path(folder).resolve()
-    return own and names.fullmatch(Path(path).name) is not None and is_regular(Path(path))
-
-
-def is_regular(path: Path) -> bool:
-    """Whether there is a file, and no link to one."""
-    return path.is_file() and not path.is_symlink()
+    file = Path(path)
+    own = file.parent.resolve() == Path(folder).resolve() and names.fullmatch(file.name)
+    return bool(own) and file.is_file() and not file.is_symlink()
 
 
 @contextmanager
