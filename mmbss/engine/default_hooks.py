@@ -21,14 +21,7 @@ SAFETY_HOOKS = dict(
 )
 
 #: Names under which mmengine registers hooks of its own.
-MMENGINE_HOOKS = (
-    'runtime_info',
-    'timer',
-    'sampler_seed',
-    'logger',
-    'param_scheduler',
-    'checkpoint',
-)
+OF_MMENGINE = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
 def add_safety_hooks(cfg: Config) -> None:
@@ -61,7 +54,7 @@ def add_safety_hooks(cfg: Config) -> None:
         if isinstance(hook, dict) and class_of(hook) is CheckpointHook:
             hook['type'] = 'mmbss.AtomicCheckpointHook'
     # mmengine leaves out its own hooks alone where a config sets them to None
-    for name in [name for name in hooks if hooks[name] is None and name not in MMENGINE_HOOKS]:
+    for name in [name for name in hooks if hooks[name] is None and name not in OF_MMENGINE]:
         hooks.pop(name)
 
 

@@ -26,8 +26,8 @@ PARTS = (
 #: own (the seed).
 LEFT_OUT = (
     *('*.init_cfg*', '*.pretrained', 'model.teacher.checkpoint', 'randomness.seed'),
-    '*_dataloader.pin_memory',
-    *('*_dataloader.persistent_workers', '*_dataloader.prefetch_factor', '*_dataloader.timeout'),
+    *('*_dataloader.pin_memory', '*_dataloader.persistent_workers'),
+    *('*_dataloader.prefetch_factor', '*_dataloader.timeout'),
     *(
         f'default_hooks.{name}.*'
         for name in (
@@ -36,15 +36,12 @@ LEFT_OUT = (
         )
     ),
     *(
-        f'custom_hooks.*{name}.*'
-        for name in (
-            *('TimerHook', 'LoggerHook', 'CheckpointHook', 'ProfilerHook', 'EmptyCacheHook'),
-            'VisualizationHook',
-        )
+        f'custom_hooks.*{name}Hook.*'
+        for name in ('Timer', 'Logger', 'Checkpoint', 'Profiler', 'EmptyCache', 'Visualization')
     ),
 )
 #: What the state in a checkpoint takes the place of, but for types.
-OVERRIDDEN = (*('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*'),)
+OVERRIDDEN = ('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*')
 #: What changes the course of a run, but not what a step does with the same batch.
 SAID = (
     *('val_*', 'train_cfg.val_*', 'train_cfg.dynamic_intervals*', 'train_cfg.max_*'),

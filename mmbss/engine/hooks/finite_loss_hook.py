@@ -12,6 +12,7 @@ from torch import Tensor
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.finite import non_finite
 from mmbss.engine.models import unwrap
+from mmbss.engine.ranges import check_at_least, check_choice
 from mmbss.registry import HOOKS
 
 
@@ -41,10 +42,8 @@ class FiniteLossHook(Hook):
     """
 
     def __init__(self, action: str = 'stop', patience: int = 50) -> None:
-        if action not in ('stop', 'skip'):
-            raise ConfigError(f"FiniteLossHook: action must be 'stop' or 'skip', got {action!r}")
-        if patience < 1:
-            raise ConfigError(f'FiniteLossHook: patience must be at least 1, got {patience}')
+        check_choice(self, ('stop', 'skip'), action=action)
+        check_at_least(self, 1, patience=patience)
         self.action = action
         self.patience = patience
         self.skipped = 0
@@ -152,23 +151,19 @@ def of_any_process(flag: Tensor) -> bool:
 
 def gradients_are_finite(optim_wrapper: OptimWrapper) -> Tensor:
     """A boolean on the device of the gradients."""
-    gradients = [
-        parameter.grad
-        for group in optim_wrapper.param_groups
-        for parameter in group['params']
-        if parameter.grad is not None and not parameter.grad.is_sparse
-    ]
-    return torch.nn.utils.get_total_norm(gradients, torch.inf).isfinite()
+    dense = [gradient for gradient in gradients_of(optim_wrapper) if not gradient.is_sparse]
+    return torch.nn.utils.get_total_norm(dense, torch.inf).isfinite()
+
+
+def gradients_of(optim_wrapper: OptimWrapper) -> list[Tensor]:
+    """Those of all that it optimises, as far as there are any."""
+    parameters = [each for group in optim_wrapper.param_groups for each in group['params']]
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def count_without_gradient(optim_wrapper: OptimWrapper) -> None:
     """Take an iteration for done; what has been accumulated before it is used when it is due."""
     optim_wrapper._inner_count += 1
-    accumulated = any(
-        parameter.grad is not None
-        for group in optim_wrapper.param_groups
-        for parameter in group['params']
-    )
-    if optim_wrapper.should_update() and accumulated:
+    if optim_wrapper.should_update() and gradients_of(optim_wrapper):
         optim_wrapper.step()
         optim_wrapper.zero_grad()

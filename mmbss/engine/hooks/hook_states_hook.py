@@ -3,12 +3,12 @@
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.utils import apply_to
 from torch import Tensor
 
 from mmbss.registry import HOOKS
@@ -106,7 +106,7 @@ def copied(hook: Hook) -> State:
     """Copies of the attributes that can be stored."""
     names = OF_LIBRARIES.get(type(hook).__name__, vars(hook))
     return {
-        key: copy.deepcopy(detached(vars(hook)[key]))
+        key: each_tensor(lambda tensor: tensor.detach().cpu().clone(), vars(hook)[key])
         for key in names
         if key in vars(hook) and is_plain(vars(hook)[key])
     }
@@ -136,23 +136,15 @@ def amount(value: Any) -> float:
     return 1 if type(value) in NUMBERS else math.inf
 
 
-def detached(value: Any) -> Any:
-    """The same without the graphs of its tensors, on the CPU."""
-    if type(value) in (list, tuple):
-        return type(value)(map(detached, value))
-    if type(value) is dict:
-        return {key: detached(item) for key, item in value.items()}
-    return value.detach().cpu() if isinstance(value, Tensor) else value
+def each_tensor(change: Callable[[Tensor], Any], value: Any) -> Any:
+    """A copy with something else in the place of each tensor."""
+    return apply_to(value, lambda part: isinstance(part, Tensor), change)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of :func:`is_plain` are equal."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other or (one != one and other != other))
+    """Whether two values of :func:`is_plain` are equal, as NaN is to itself."""
+    one, other = (
+        repr(each_tensor(lambda tensor: (tensor.dtype, tensor.tolist()), value))
+        for value in (one, other)
+    )
+    return one == other
