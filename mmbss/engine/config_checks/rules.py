@@ -13,6 +13,13 @@ from mmengine.config import Config
 from mmbss.engine.fitting import is_finite
 
 
+def setting(cfg: Any, path: str) -> Any:
+    """What is at a dotted path of a config; None where that is nothing."""
+    for key in path.split('.'):
+        cfg = cfg.get(key) if isinstance(cfg, (dict, Config)) else None
+    return cfg
+
+
 def is_whole(value: Any, least: int = 1) -> bool:
     """Whether it is a whole number of at least ``least``."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -45,8 +52,10 @@ POSITIVE = (lambda value: value > 0, 'a number above 0')
 
 #: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
 NUMBERS: Rules = {
-    'train_cfg.max_* train_cfg.val_interval': (lambda value: value >= 1, 'at least 1'),
-    'auto_scale_lr.base_batch_size': (lambda value: value >= 1, 'at least 1'),
+    'train_cfg.max_* train_cfg.val_interval auto_scale_lr.base_batch_size': (
+        lambda value: value >= 1,
+        'at least 1',
+    ),
     'param_scheduler*.T_max param_scheduler*.step_size': (is_whole, 'whole, and at least 1'),
     '*_hooks.*.interval *_hooks.*.max_keep_ckpts': (
         lambda value: value == -1 or is_whole(value),

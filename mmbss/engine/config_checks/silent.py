@@ -8,9 +8,9 @@ from mmengine.config import Config
 
 from mmbss.engine.build import lookup
 from mmbss.engine.config_checks.entries import find_entries
-from mmbss.engine.config_checks.rules import is_whole, wrong_values
+from mmbss.engine.config_checks.rules import is_whole, setting, wrong_values
 from mmbss.engine.errors import refuse
-from mmbss.registry import HOOKS, METRICS
+from mmbss.registry import HOOKS
 
 #: Names of OpenMMLab 1.x, which mmengine does not read, by what has taken their place.
 OUTDATED = dict(
@@ -54,7 +54,7 @@ def silent_mistakes(cfg: Config) -> Iterator[str]:
 
 
 def in_weights(cfg: Config) -> Iterator[str]:
-    """Weights that a schedule would replace, and schedules of losses that are not there."""
+    """Losses that there are none of, and weights that a schedule would replace."""
     model = cfg.get('model') or {}
     losses = model.get('losses') or {}
     if not isinstance(losses, dict):  # refused where its class is known
@@ -64,32 +64,24 @@ def in_weights(cfg: Config) -> Iterator[str]:
             'model.losses is empty, so the student would learn nothing from its teacher: add a '
             "loss such as loss_kd=dict(type='mmbss.KDLoss')"
         )
-    terms = dict(losses)
-    if 'boundary' in model:
-        terms['loss_bss'] = model['boundary']
+    terms = losses if 'boundary' not in model else losses | dict(loss_bss=model['boundary'])
     for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
         schedules = hook.get('schedules')
-        # a term of another name is refused where it is built
-        if not terms or not all(str(name).startswith('loss_') for name in terms):
-            continue
         if not str(hook['type']).endswith('BSSHook') or not isinstance(schedules, dict):
             continue
         for name in schedules:
-            where = f'{path}.schedules.{name}'
             term = terms.get(name)
             weight = term.get('loss_weight') if isinstance(term, dict) else None
-            if name not in (*terms, 'loss_cls'):
-                yield f'{where}: no loss is called so; there are {sorted(terms)}'
-            elif isinstance(weight, (int, float)) and weight >= 0:
+            if isinstance(weight, (int, float)) and weight >= 0:
                 yield (
-                    f'model.losses.{name}.loss_weight={weight} would be replaced by {where}: '
-                    'remove one of the two'
+                    f'model.losses.{name}.loss_weight={weight} would be replaced by '
+                    f'{path}.schedules.{name}: remove one of the two'
                 )
 
 
 def in_schedules(cfg: Config) -> Iterator[str]:
     """Rates that rise toward what they are to fall to, and epochs where iterations are counted."""
-    rate = _setting(cfg, 'optim_wrapper.optimizer.lr')
+    rate = setting(cfg, 'optim_wrapper.optimizer.lr')
     schedules = list(_entries_at(cfg, 'param_scheduler'))
     for path, schedule in schedules:
         lowest = schedule.get('eta_min') or 0
@@ -103,13 +95,13 @@ def in_schedules(cfg: Config) -> Iterator[str]:
     has_groups = isinstance(groups, dict) and any(
         isinstance(each, dict) for each in groups.values()
     )
-    if has_groups and 'type' not in groups and _setting(cfg, 'optim_wrapper.optimizer'):
+    if has_groups and 'type' not in groups and setting(cfg, 'optim_wrapper.optimizer'):
         yield (
             f'param_scheduler has no type, but {", ".join(map(repr, groups))}: names are for '
             'several optimizers; give a list of schedules'
         )
-    begin = _setting(cfg, 'train_cfg.val_begin')
-    end = _setting(cfg, 'train_cfg.max_epochs') or _setting(cfg, 'train_cfg.max_iters')
+    begin = setting(cfg, 'train_cfg.val_begin')
+    end = setting(cfg, 'train_cfg.max_epochs') or setting(cfg, 'train_cfg.max_iters')
     if is_whole(begin) and is_whole(end) and begin > end and cfg.get('val_dataloader'):
         yield f'train_cfg.val_begin={begin} comes after the end={end}: lower it, or train longer'
     if not counts_iterations(cfg):
@@ -121,7 +113,7 @@ def in_schedules(cfg: Config) -> Iterator[str]:
         for path, entry in (*schedules, *hooks, *logs)
         if entry.get('by_epoch', True) and not entry.get('convert_to_iter_based')
     ]
-    if _setting(cfg, 'default_hooks.logger.log_metric_by_epoch'):
+    if setting(cfg, 'default_hooks.logger.log_metric_by_epoch'):
         late.append('default_hooks.logger.log_metric_by_epoch')
     if late:
         yield (
@@ -132,8 +124,8 @@ def in_schedules(cfg: Config) -> Iterator[str]:
 
 def counts_iterations(cfg: Config) -> bool:
     """Whether the training is one by iteration, which has no epochs."""
-    by_epoch = _setting(cfg, 'train_cfg.by_epoch')
-    return not by_epoch and _setting(cfg, 'train_cfg.max_iters') is not None
+    by_epoch = setting(cfg, 'train_cfg.by_epoch')
+    return not by_epoch and setting(cfg, 'train_cfg.max_iters') is not None
 
 
 def in_hooks(cfg: Config) -> Iterator[str]:
@@ -148,40 +140,13 @@ def in_hooks(cfg: Config) -> Iterator[str]:
 
 
 def in_metrics(cfg: Config) -> Iterator[str]:
-    """More classes than there are, and best checkpoints by a metric that nobody computes."""
-    classes = _setting(cfg, 'model.head.num_classes')
-    computed: list[str] = []
+    """More classes than there are."""
+    classes = setting(cfg, 'model.head.num_classes')
     for path, metric in _entries_at(cfg, 'val_evaluator'):
         topk = metric.get('topk', 1)
         topk = [k for k in (topk if isinstance(topk, (list, tuple)) else [topk]) if is_whole(k)]
         if is_whole(classes) and max(topk, default=0) > classes:
             yield f'{path}.topk={metric["topk"]} must be at most model.head.num_classes={classes}'
-        kind = lookup(METRICS, metric['type'])
-        prefix = metric.get('prefix') or getattr(kind, 'default_prefix', None)
-        if prefix is None:
-            return  # such a metric may have any name
-        is_accuracy = kind.__name__ == 'Accuracy'
-        computed += [f'{prefix}/top{k}' for k in topk] if is_accuracy else [f'{prefix}/...']
-    wanted = {
-        'default_hooks.checkpoint.save_best': _setting(cfg, 'default_hooks.checkpoint.save_best')
-    }
-    for path, hook in _entries_at(cfg, 'custom_hooks'):
-        wanted[f'{path}.monitor'] = hook.get('monitor')
-    for path, names in wanted.items():
-        auto = "'auto' or one of" if path.endswith('.save_best') else 'one of'
-        for name in [names] if isinstance(names, str) else names or ():
-            is_auto = name == 'auto' and path.endswith('.save_best')
-            if computed and not is_auto and not {name, f'{name.split("/")[0]}/...'} & set(computed):
-                yield (
-                    f'{path}={name!r} is computed by no metric: set it to {auto} '
-                    f'{", ".join(computed)}'
-                )
-
-
-def _setting(cfg: Any, path: str) -> Any:
-    for key in path.split('.'):
-        cfg = cfg.get(key) if isinstance(cfg, (dict, Config)) else None
-    return cfg
 
 
 def _entries_at(cfg: Config, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmbss.engine.build import accepted_keys, are_alike, check_keys, check_known, lookup, suggest
 from mmbss.engine.config_checks.entries import Entry, find_entries
+from mmbss.engine.config_checks.rules import setting
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -40,9 +41,7 @@ WINDOWS = ('epoch', 'global')
 def misfits_without_type(cfg: Config) -> Iterator[str]:
     """Names that nobody reads, and values that do not fit, where no class says what is right."""
     for path, (function, supplied) in FUNCTIONS.items():
-        config: Any = cfg
-        for key in path.split('.'):
-            config = config.get(key) if isinstance(config, (Mapping, Config)) else None
+        config = setting(cfg, path)
         if isinstance(config, Mapping):
             yield from problems_of(check_keys, config, function, path, supplied)
     for entry in find_entries(cfg):
