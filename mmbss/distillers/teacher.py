@@ -18,6 +18,7 @@ from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.files import read_checkpoint
 from mmbss.engine.fingerprint import weights_digest
+from mmbss.engine.finite import non_finite
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
 
@@ -188,8 +189,7 @@ def load_weights(model: nn.Module, checkpoint: str) -> Any:
         raise ConfigError(f'teacher.checkpoint: {error}') from error
     state = content.get('state_dict', content)
     load_strictly(model, state, f'teacher.checkpoint: {checkpoint} does not fit teacher.config')
-    broken = [key for key, value in model.state_dict().items() if not value.isfinite().all()]
-    if broken:
+    if broken := non_finite(model.state_dict()):
         raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
     meta = content.get('meta')
     of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None

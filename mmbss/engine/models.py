@@ -114,8 +114,15 @@ def _best_prefix(longer: Iterable[str], shorter: Collection[str]) -> tuple[str, 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode, and afterwards each of its modules into the mode it was in."""
+    with unchanged_modes(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def unchanged_modes(model: nn.Module) -> Iterator[None]:
+    """Put each module of a model afterwards into the mode it is in."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ from mmbss.engine.config_checks.data_sides import (
     side_of,
 )
 from mmbss.engine.errors import ConfigError, is_of_input, one_line, refuse
-from mmbss.engine.models import unwrap
+from mmbss.engine.models import unchanged_modes, unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
 from mmbss.engine.trial_evaluation import (
@@ -202,16 +202,14 @@ def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Leave modes, buffers and gradients of a model afterwards as they were."""
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
         parameter.grad = None
     try:
-        yield
+        with unchanged_modes(model):
+            yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         for parameter, gradient in gradients:
             parameter.grad = gradient
         with torch.no_grad():
