@@ -5,12 +5,16 @@ from typing import Any
 
 #: What says how far a schedule is; and its end, which moves with that of the training.
 PROGRESS = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'end')
+#: Where mmengine begins to look for the best metric: no length.
+WORST = 10**9
 
 
 def spans(schedulers: Sequence[Any], stored: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Numbers that each scheduler, as it was built, has taken from another length of the training.
 
     The state in the checkpoint takes their place, so that the rate would follow the old length.
+    What a schedule counts while it runs, such as epochs without a better metric, begins at 0, and
+    is no length.
 
     Args:
         schedulers: Of the run that goes on, before their state is loaded.
@@ -19,7 +23,8 @@ def spans(schedulers: Sequence[Any], stored: Sequence[Mapping[str, Any]]) -> Ite
     for scheduler, before in zip(schedulers, stored, strict=False):
         for key, new in scheduler.state_dict().items():
             old = before.get(key, new)
-            if key not in PROGRESS and type(new) is int and old != new:
+            is_length = type(new) is type(old) is int and 0 < new < WORST
+            if key not in PROGRESS and is_length and old != new:
                 yield f'param_scheduler.{type(scheduler).__name__}.{key}={new} (was {old})'
 
 

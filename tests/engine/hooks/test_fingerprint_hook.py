@@ -3,6 +3,9 @@ import shutil
 
 import pytest
 import torch
+from mmengine.optim import ReduceOnPlateauLR
+
+from mmbss.engine.schedules import spans
 
 HOOKS = dict(
     fingerprint=dict(type='mmbss.FingerprintHook'),
@@ -237,3 +240,17 @@ def test_a_schedule_over_the_whole_training_cannot_be_made_longer(kind, train, t
     train(whole)
     with pytest.raises(ValueError, match=rf'would not be the same: param_scheduler\.{kind}\.'):
         train(whole, resume=tmp_path / 'run' / 'epoch_1.pth')
+
+
+@pytest.mark.parametrize('rule', ['less', 'greater'])
+@pytest.mark.parametrize('metric', [2, 0.5], ids=['count', 'share'])
+def test_what_a_schedule_has_counted_is_no_length(rule, metric):
+    def schedule():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        return ReduceOnPlateauLR(optimizer, monitor='x', rule=rule, patience=1, cooldown=3)
+
+    seen = schedule()
+    for _ in range(4):
+        seen.step(dict(x=metric))
+    assert (seen.best, seen.cooldown_counter > 0) == (metric, True)
+    assert not [*spans([schedule()], [seen.state_dict()])]
