@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 from torch.utils.data import DataLoader
 
-from mmbss.engine.build import accepted_keys
+from mmbss.engine.build import accepted_keys, lookup
 from mmbss.engine.errors import ConfigError, is_of_input, naming, one_line, refuse
 from mmbss.engine.trial_data import edge_rows, read_batch
 from mmbss.registry import DATASETS, HOOKS
@@ -87,8 +87,7 @@ def _without_download(config: Any) -> Any:
     if not isinstance(config, dict):
         return copy.deepcopy(config)
     copied = {key: _without_download(value) for key, value in config.items()}
-    kind = config.get('type')
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    kind = lookup(DATASETS, config.get('type'))
     if callable(kind) and 'download' in accepted_keys(kind):
         copied['download'] = False
     return copied

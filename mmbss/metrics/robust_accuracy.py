@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import target_probabilities
-from mmbss.engine.build import accepted_keys, build_checked
+from mmbss.engine.build import accepted_keys, build_checked, lookup
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.registry import ATTACKS, METRICS
@@ -87,8 +87,7 @@ def build_untargeted(config: dict[str, Any], where: str) -> Attack:
     Raises:
         ConfigError: If ``config`` is no config of an attack.
     """
-    kind = config.get('type') if isinstance(config, dict) else None
-    kind = ATTACKS.get(kind) if isinstance(kind, str) else kind
+    kind = lookup(ATTACKS, config.get('type') if isinstance(config, dict) else None)
     if kind is not None and 'targeted' in accepted_keys(kind):
         config = {'targeted': False, **config}
     return build_checked(ATTACKS, config, where)
