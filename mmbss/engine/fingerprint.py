@@ -2,8 +2,9 @@
 
 import fnmatch
 import hashlib
+import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,13 +76,22 @@ def settings_of(cfg: Mapping[str, Any]) -> dict[str, str]:
     return {
         path: text
         for name in PARTS
-        for path, text in _leaves(cfg.get(name), name)
+        for path, text in leaves(cfg.get(name), name)
         if not _is_one_of(path, LEFT_OUT)
     }
 
 
-def compare(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
+def compare(
+    before: Mapping[str, str],
+    now: Mapping[str, str],
+    are_same: Callable[[str, str | None, str | None], bool] = lambda path, before, now: False,
+) -> Changes:
     """Sort what differs between two fingerprints.
+
+    Args:
+        before: Of the checkpoint.
+        now: Of the run that goes on.
+        are_same: Whether two texts under a path, None where there is none, mean the same.
 
     Examples:
         >>> compare({'optim_wrapper.optimizer.lr': '0.1'}, {'optim_wrapper.optimizer.lr': '0.2'})
@@ -92,16 +102,29 @@ def compare(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
     has_shares = any(fnmatch.fnmatchcase(path, '*_hooks.*.schedules.*') for path in now)
     for path in sorted({*before, *now}):
         old, new = before.get(path, ABSENT), now.get(path, ABSENT)
-        if old == new:
+        if old == new or are_same(path, before.get(path), now.get(path)):
             continue
         line = f'{path}={reprlib.repr(new)[1:-1]} (was {reprlib.repr(old)[1:-1]})'
-        if _is_one_of(path, OVERRIDDEN) and not path.endswith('.type'):
+        if same_numbers(old, new):
+            changes.said.append(line)  # a count may be another thing than a share: 1 or 1.0
+        elif _is_one_of(path, OVERRIDDEN) and not path.endswith('.type'):
             changes.overridden.append(line)
         elif _is_one_of(path, SAID) and not (has_shares and path.startswith('train_cfg.max_')):
             changes.said.append(line)
         else:
             changes.refused.append(line)
     return changes
+
+
+def same_numbers(before: str, now: str) -> bool:
+    """Whether two texts of settings differ in nothing but 3 and 3.0.
+
+    Examples:
+        >>> same_numbers('[1, 0.5]', '[1.0, 0.5]'), same_numbers('1', 'True')
+        (True, False)
+    """
+    one, other = (re.sub(r"(?<![\w.'])(\d+)\.0(?![\w.'])", r'\1', text) for text in (before, now))
+    return one == other
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
@@ -147,29 +170,30 @@ def _is_one_of(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Every setting below a part of a config; entries of a list by their types, and their order."""
     if path == 'param_scheduler' and isinstance(value, Mapping):
         value = [value]
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(item, f'{path}.{key}')
+            yield from leaves(item, f'{path}.{key}')
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
         names: list[str] = []
         for item in value:
-            kind = _text(item.get('type') if isinstance(item, Mapping) else item)
+            kind = text_of(item.get('type') if isinstance(item, Mapping) else item)
             names.append(kind.strip("'").rpartition('.')[2])
             count = names.count(names[-1])
-            yield from _leaves(item, f'{path}.{names[-1]}' + (f'#{count}' if count > 1 else ''))
+            yield from leaves(item, f'{path}.{names[-1]}' + (f'#{count}' if count > 1 else ''))
         if path != 'custom_hooks':
             yield path, f'[{", ".join(names)}]'
     elif value is not None:
-        yield path, _text(value)
+        yield path, text_of(value)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A setting as text; of what is no number, text or list, the name."""
     if isinstance(value, (list, tuple)):
-        return f'[{", ".join(map(_text, value))}]'
+        return f'[{", ".join(map(text_of, value))}]'
     if isinstance(value, (bool, int, float, str)) or value is None:
         return repr(value)
     if callable(value) and hasattr(value, '__qualname__'):

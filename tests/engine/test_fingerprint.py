@@ -85,7 +85,8 @@ def test_what_no_result_depends_on_is_no_change(before, now):
     ('before', 'now', 'kind'),
     [
         (dict(model=dict(a=1)), dict(model=dict(a=True)), 'refused'),
-        (dict(model=dict(a=1)), dict(model=dict(a=1.0)), 'refused'),
+        (dict(model=dict(a=1)), dict(model=dict(a=2.0)), 'refused'),
+        (dict(model=dict(a=[1, 0.5])), dict(model=dict(a=[1.0, 0.5])), 'said'),
         (
             dict(custom_hooks=[dict(type='A', n=1)]),
             dict(custom_hooks=[dict(type='A', n=1)] * 2),
