@@ -241,6 +241,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     '__builtin__ set': _set,
     'builtins set': _set,
     '_codecs encode': _bytes,
+    '__builtin__ bytes': lambda: b'',  # what is not empty goes by the line above
     'torch Size': lambda size: torch.Size(sizes(size)),
     'torch device': _device,
     'torch._utils _rebuild_tensor': _tensor,

@@ -18,7 +18,6 @@ from mmbss.engine.finite import non_finite
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, last_checkpoint
 from mmbss.engine.hooks.step_seed_hook import epoch_begin
 from mmbss.engine.models import unwrap
-from mmbss.engine.repairs.history_buffers import plain
 from mmbss.registry import HOOKS
 
 
@@ -109,7 +108,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.last_written = self.last_ckpt
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Refuse to write what is not finite, and leave NumPy out of it."""
+        """Refuse to write what is not finite."""
         state = {key: checkpoint[key] for key in checkpoint.keys() - {'meta', 'message_hub'}}
         broken = [name for name in non_finite(state) if name not in self.infinite_buffers]
         if broken:
@@ -118,7 +117,6 @@ class AtomicCheckpointHook(CheckpointHook):
                 f'finite; {last_checkpoint(self.last_written)}. Lower the learning rate, or clip '
                 'the gradients'
             )
-        checkpoint['meta'] = plain(checkpoint['meta'])
 
     def _check_weights(self, runner: Runner) -> None:
         """Refuse to go on from weights that are not finite; note the buffers that never were."""

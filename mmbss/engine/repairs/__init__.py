@@ -19,7 +19,7 @@ REPAIRS = {
     'mmengine.utils.package_utils': ('package_paths',),
     'mmengine.config.utils': ('config_package',),
     'mmengine.hooks.checkpoint_hook': ('pointer_file',),
-    'mmengine.runner.checkpoint': ('checkpoint_loading', 'fitting_weights'),
+    'mmengine.runner.checkpoint': ('checkpoint_loading', 'checkpoint_saving', 'fitting_weights'),
     'mmengine.runner.runner': ('failed_resume',),
     'mmcv': ('negative_hue',),
     'mmcv.transforms.loading': ('unreadable_images',),

@@ -5,7 +5,6 @@ Cause: mmengine 0.10 stores its ``HistoryBuffer`` of NumPy arrays in every check
 """
 
 import functools
-from collections import OrderedDict
 from typing import Any
 
 from mmbss.engine.errors import ConfigError
@@ -24,7 +23,6 @@ def repair(module: Any) -> None:
         state = store(self)
         for name, history in state['log_scalars'].items():
             state['log_scalars'][name] = to_plain(history)
-        state['runtime_info'] = plain(state['runtime_info'])
         return state
 
     @functools.wraps(load)
@@ -42,6 +40,8 @@ def repair(module: Any) -> None:
 
 def to_plain(history: Any) -> dict[str, Any]:
     """Two tensors of one dimension, values and counts, and the number of them that is kept."""
+    from mmbss.engine.storable import plain
+
     columns = {name: plain(getattr(history, f'_{name}')) for name in COLUMNS}
     return dict(columns, max_length=history.max_length)
 
@@ -68,20 +68,3 @@ def from_plain(history: dict[str, Any], buffer: Any) -> Any:
     result = buffer(max_length=limit)
     result._log_history, result._count_history = (column.cpu().numpy().copy() for column in columns)
     return result
-
-
-def plain(value: Any) -> Any:
-    """Numbers and arrays of NumPy, in whatever they are, as those of Python and as tensors."""
-    import numpy as np
-    import torch
-
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy()) if value.dtype.kind in 'biuf' else value.tolist()
-    if type(value) in (list, tuple, set):
-        return type(value)(map(plain, value))
-    if isinstance(value, dict):
-        kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((plain(key), plain(part)) for key, part in value.items())
-    return value

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import save_checkpoint
 
 from mmbss.engine.files import read_checkpoint
-from mmbss.engine.repairs.history_buffers import from_plain, plain
+from mmbss.engine.repairs.history_buffers import from_plain
 
 
 def mmengines_state():
@@ -40,13 +41,12 @@ def check(hub):
 def test_a_hub_is_stored_without_numpy_and_restored(tmp_path):
     first = hub('first')
     first.load_state_dict(mmengines_state())
-    torch.save(dict(message_hub=first.state_dict()), tmp_path / 'a.pth')
+    save_checkpoint(dict(message_hub=first.state_dict()), str(tmp_path / 'a.pth'))
     assert torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / 'a.pth') == []
     for state in (torch.load(tmp_path / 'a.pth'), read_checkpoint(tmp_path / 'a.pth')):
         second = hub('second')
         second.load_state_dict(state['message_hub'])
         check(second)
-    assert first.state_dict()['runtime_info']['best_score'] == 1.5
 
 
 @pytest.mark.parametrize('legacy', [False, True])
@@ -89,14 +89,6 @@ def test_a_damaged_history_is_refused(change):
     assert len(from_plain(history, HistoryBuffer).data[0]) == 2
     with pytest.raises(ValueError, match='is damaged'):
         from_plain(dict(history, **change), HistoryBuffer)
-
-
-def test_numpy_becomes_plain_wherever_it_is():
-    value = plain(dict(a=[np.int64(3), (np.arange(2),)], b={np.str_('x')}, c=np.array(['y'])))
-    assert type(value['a'][0]) is int
-    assert torch.equal(value['a'][1][0], torch.arange(2))
-    assert [type(item) for item in value['b']] == [str]
-    assert value['c'] == ['y']
 
 
 def test_a_history_keeps_its_own_copy():

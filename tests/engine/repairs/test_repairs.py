@@ -22,6 +22,11 @@ own = {loader for loader in loaders if loader.__module__.startswith('mmbss.')}
 assert {loader.__name__ for loader in loaders - own} == {
     'load_from_openmmlab', 'load_from_mmcls', 'load_from_torchvision'}, loaders
 """,
+    'checkpoint_saving': """
+import mmengine.runner.runner
+from mmengine.runner import save_checkpoint
+assert save_checkpoint.__wrapped__ and mmengine.runner.runner.save_checkpoint is save_checkpoint
+""",
     'config_package': """
 from mmengine.config import Config
 assert Config.fromstring("_base_ = 'mmbss::baseline/resnet14_1xb64-30e_digits.py'", '.py').model
