@@ -1,24 +1,17 @@
 """What other hooks have counted, kept for a resume."""
 
-import copy
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.utils import apply_to
-from torch import Tensor
 
+from mmbss.engine.kept_values import LIBRARIES, is_plain, packed, same, trace, unpacked
 from mmbss.registry import HOOKS
 
 #: What changes in the hooks of the libraries while they train, and no checkpoint holds.
 OF_LIBRARIES = dict(EarlyStoppingHook=('wait_count', 'best_score'), FiniteLossHook=('skipped',))
-LIBRARIES = ('mmengine', 'mmpretrain', 'mmbss')
-NUMBERS = (bool, int, float, type(None))
-#: Numbers up to which an attribute is taken for something that is counted, not for a store.
-MOST = 2**16
 State = dict[str, Any]
 
 
@@ -28,8 +21,9 @@ class HookStatesHook(Hook):
 
     mmengine's ``EarlyStoppingHook`` would begin to wait anew at every resume. Of a hook of the
     user's own, each attribute is stored that has changed since the hook was made: numbers, tensors,
-    and lists and dicts of them. What is anything else is named at the resume, for it begins anew;
-    a hook with a ``before_save_checkpoint`` of its own is taken to store all that it needs.
+    arrays, and the usual containers of them. What is anything else and has changed is named at the
+    resume, for it begins anew; a hook with a ``before_save_checkpoint`` of its own is taken to
+    store all that it needs.
 
     A run that had stopped early does not go on.
     """
@@ -81,7 +75,10 @@ class HookStatesHook(Hook):
             for key, value in dict(states.get(name) or {}).items():
                 # a file of others gets at nothing but numbers that are there
                 if key in copied(hook) and is_plain(value):
-                    setattr(hook, key, copy.deepcopy(value))
+                    try:
+                        setattr(hook, key, unpacked(value))
+                    except ValueError:
+                        lost.append(f'{name}.{key}')
         if lost:
             runner.logger.warning(
                 f'begins anew, since a checkpoint cannot hold it: {", ".join(map(str, lost))}; '
@@ -106,45 +103,14 @@ def copied(hook: Hook) -> State:
     """Copies of the attributes that can be stored."""
     names = OF_LIBRARIES.get(type(hook).__name__, vars(hook))
     return {
-        key: each_tensor(lambda tensor: tensor.detach().cpu().clone(), vars(hook)[key])
+        key: packed(vars(hook)[key])
         for key in names
         if key in vars(hook) and is_plain(vars(hook)[key])
     }
 
 
 def others(hook: Hook) -> dict[str, int]:
-    """Which objects the attributes are that cannot be stored."""
+    """What tells whether the attributes have changed that cannot be stored."""
     if type(hook).__name__ in OF_LIBRARIES:
         return {}
-    return {key: id(value) for key, value in vars(hook).items() if not is_plain(value)}
-
-
-def is_plain(value: Any) -> bool:
-    """Whether it is a number, a tensor, or a list or dict of them, and not too large."""
-    return amount(value) <= MOST
-
-
-def amount(value: Any) -> float:
-    """How many numbers it holds; infinity for anything else."""
-    if type(value) in (list, tuple):
-        return 1 + sum(map(amount, value))
-    if type(value) is dict:
-        named = all(type(key) in (int, str) for key in value)
-        return 1 + sum(map(amount, value.values())) if named else math.inf
-    if type(value) is Tensor:
-        return value.numel()
-    return 1 if type(value) in NUMBERS else math.inf
-
-
-def each_tensor(change: Callable[[Tensor], Any], value: Any) -> Any:
-    """A copy with something else in the place of each tensor."""
-    return apply_to(value, lambda part: isinstance(part, Tensor), change)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values of :func:`is_plain` are equal, as NaN is to itself."""
-    one, other = (
-        repr(each_tensor(lambda tensor: (tensor.dtype, tensor.tolist()), value))
-        for value in (one, other)
-    )
-    return one == other
+    return {key: trace(value) for key, value in vars(hook).items() if not is_plain(value)}

@@ -1,5 +1,7 @@
 import math
+from collections import Counter, deque
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import EarlyStoppingHook, Hook
@@ -11,6 +13,10 @@ HOOKS_OF_RUN = dict(
     step_seed=dict(type='mmbss.StepSeedHook'),
     checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1),
 )
+
+
+class Box:
+    count = 0
 
 
 @HOOKS.register_module()
@@ -26,6 +32,12 @@ class CountingHook(Hook):
         self.by_epoch = {}
         self.name = 'begun'
         self.queue = set()
+        self.counter = Counter()
+        self.last = deque(maxlen=2)
+        self.sums = np.zeros(2)
+        self.largest = np.int64(0)
+        self.names = ['begun']
+        self.box = Box()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.seen += 1
@@ -36,7 +48,13 @@ class CountingHook(Hook):
 
     def after_train_epoch(self, runner):
         self.name = f'epoch {runner.epoch}'
-        self.queue = {*self.queue, runner.epoch}
+        self.queue.add(runner.epoch)
+        self.counter['epochs'] += 1
+        self.last.append(runner.epoch)
+        self.sums += 1
+        self.largest = self.largest + 1
+        self.names.append(self.name)
+        self.box.count += 1
 
 
 @HOOKS.register_module()
@@ -99,12 +117,24 @@ def test_what_a_hook_of_the_users_own_has_counted_goes_on(train, capfd):
     alone = hook_of(train(counting), 'CountingHook')
     capfd.readouterr()
     resumed = hook_of(train(counting, resume='epoch_1.pth', folder='resumed'), 'CountingHook')
-    for name in ('seen', 'best', 'found', 'by_epoch', 'limit'):
+    for name in (
+        'seen',
+        'best',
+        'found',
+        'by_epoch',
+        'limit',
+        'queue',
+        'counter',
+        'last',
+        'largest',
+    ):
         assert getattr(resumed, name) == getattr(alone, name), name
+        assert type(getattr(resumed, name)) is type(getattr(alone, name)), name
     assert torch.equal(resumed.mean, alone.mean)
+    assert (resumed.sums == 2).all()
     said = capfd.readouterr()
     (line,) = [line for line in (said.out + said.err).splitlines() if 'begins anew' in line]
-    assert 'CountingHook.1.name, CountingHook.1.queue' in line
+    assert 'CountingHook.1.name, CountingHook.1.names, CountingHook.1.box' in line
 
 
 def test_two_hooks_of_one_type_have_a_state_each(train, tmp_path):
@@ -129,6 +159,8 @@ def test_a_hook_that_stores_its_own_state_is_left_alone(train, tmp_path):
         [],
         dict(states=None, lost=None),
         dict(states={'CountingHook.1': dict(seen='7', name='/etc', other=3, hooks=[])}),
+        dict(states={'CountingHook.1': dict(seen={'(kind)': 99, 'items': []})}),
+        dict(states={'CountingHook.1': dict(seen={'(kind)': 3, 'items': 5})}),
     ],
 )
 def test_a_file_of_others_sets_nothing_but_numbers(stored, train, tmp_path):
