@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.fileio import LocalBackend, register_backend
 
 from mmbss.engine.atomic import whole_file
+from mmbss.engine.errors import ConfigError
 
 
 @register_backend('AtomicLocalBackend', force=True)
@@ -34,3 +35,26 @@ def name_pattern(template: str) -> str:
         '12'
     """
     return re.sub(r'\\\{.*?\\\}', r'(\\d+)', re.escape(template))
+
+
+def check_template(template: str) -> None:
+    """Refuse a ``filename_tmpl`` of which a resume would not know the files, or their numbers.
+
+    Raises:
+        ConfigError: If the names that it makes are not those of :func:`name_pattern`.
+    """
+    for number in (1, 12, 1234567):
+        try:
+            name = template.format(number)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            name = ''
+        match = re.fullmatch(name_pattern(template), name)
+        known = (
+            name and match is not None and all(int(digits) == number for digits in match.groups())
+        )
+        if not known or Path(name).name != name or name.endswith('.safetensors'):
+            raise ConfigError(
+                f'default_hooks.checkpoint.filename_tmpl={template!r} makes names such as '
+                f'{name!r}, which a resume would not know: write one without folders, with the '
+                "number as {} or {:04d}, such as 'epoch_{}.pth'"
+            )

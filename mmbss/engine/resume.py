@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmbss.engine.checkpoints import name_pattern
+from mmbss.engine.checkpoints import check_template, name_pattern
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_checkpoint
 
@@ -53,6 +53,7 @@ def choose_checkpoint(cfg: Config) -> None:
             return
         cfg.load_from = str(chosen)
     elif '://' in cfg.load_from:
+        check_alone(cfg.load_from, folder, templates_of(cfg))
         return
     else:
         check_named(Path(cfg.load_from).expanduser(), folder, templates_of(cfg))
@@ -70,9 +71,16 @@ def checkpoint_folder(cfg: Config) -> Path | None:
 
 
 def templates_of(cfg: Config) -> tuple[str, ...]:
-    """The names of checkpoints, that of the config first."""
+    """The names of checkpoints, that of the config first.
+
+    Raises:
+        ConfigError: If the names that the config gives could not be told again.
+    """
     own = _hook(cfg).get('filename_tmpl')
-    return TEMPLATES if own is None else (own, *TEMPLATES)
+    if own is None:
+        return TEMPLATES
+    check_template(own)
+    return own, *TEMPLATES
 
 
 def _hook(cfg: Config) -> dict[str, Any]:
@@ -92,6 +100,12 @@ def own_checkpoints(folder: Path, templates: tuple[str, ...]) -> list[list[Path]
         ]
         found.append([path for _, path in sorted(numbered, reverse=True)])
     return found
+
+
+def left_by_a_run(folder: Path, templates: tuple[str, ...]) -> list[Path]:
+    """The checkpoints in a folder, under whatever name."""
+    kept = [path for group in own_checkpoints(folder, templates) for path in group]
+    return [*kept, *sorted(folder.glob('best_*.pth'))]
 
 
 def read_pointer(work_dir: Path) -> Path | None:
@@ -177,6 +191,21 @@ def check_named(path: Path, folder: Path, templates: tuple[str, ...]) -> None:
         raise ConfigError(
             f'{path} is of iteration {begin.iter}, and {later}, which is later, would be '
             'overwritten: choose another --work-dir, or remove the later ones'
+        )
+    if path.parent.resolve() != folder.resolve():
+        check_alone(path, folder, templates)
+
+
+def check_alone(source: str | Path, folder: Path, templates: tuple[str, ...]) -> None:
+    """Refuse to go on from a checkpoint of elsewhere among those of another run.
+
+    What the checkpoint says of outdated ones and the best one would be taken for those.
+    """
+    if kept := left_by_a_run(folder, templates):
+        raise ConfigError(
+            f'{folder} holds {len(kept)} checkpoints, such as {kept[0].name}, which a run that '
+            f'goes on from {source} would remove or overwrite: choose another --work-dir, or move '
+            'it there if it is of the same run'
         )
 
 

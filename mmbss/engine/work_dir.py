@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmbss.engine.atomic import PART, remove_parts, whole_file
 from mmbss.engine.errors import ConfigError, FileError
 from mmbss.engine.launchers import is_first_process
-from mmbss.engine.resume import checkpoint_folder, own_checkpoints, templates_of
+from mmbss.engine.resume import checkpoint_folder, left_by_a_run, templates_of
 
 
 @contextmanager
@@ -84,9 +84,7 @@ def claim(folder: Path) -> tuple[FileLock, Path]:
 
 def check_empty(folder: Path, templates: tuple[str, ...]) -> None:
     """Refuse a folder in which an earlier run has left checkpoints, under whatever name."""
-    kept = [path for group in own_checkpoints(folder, templates) for path in group]
-    kept += sorted(folder.glob('best_*.pth'))
-    if kept:
+    if kept := left_by_a_run(folder, templates):
         raise ConfigError(
             f'{folder} holds {len(kept)} checkpoints of an earlier run, such as {kept[0].name}, '
             'which a run from the start would overwrite: go on with --resume, choose another '

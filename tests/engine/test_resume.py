@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 
 from mmbss.engine.resume import choose_checkpoint
+from mmbss.engine.work_dir import claimed_work_dir
 
 
 def write(path, iteration=None, epoch=0, seed=3, **content):
@@ -79,7 +80,7 @@ def test_the_newest_is_that_of_the_furthest_training(name, iteration, epoch, is_
     assert chosen(work_dir)[1] == str(work_dir / (name if is_newer else 'epoch_2.pth'))
 
 
-@pytest.mark.parametrize('template', ['net_{}.pth', 'net_{:04d}.pth', 'last.pth'])
+@pytest.mark.parametrize('template', ['net_{}.pth', 'net_{:04d}.pth', 'net_{0}.pth', 'last.pth'])
 def test_names_of_ones_own_are_known(template, work_dir):
     for path in work_dir.iterdir():
         path.unlink()
@@ -181,7 +182,54 @@ def test_later_checkpoints_are_not_overwritten_by_going_back(work_dir, tmp_path)
         with pytest.raises(ValueError, match=r'epoch_2\.pth, which is later, would be overwritten'):
             chosen(work_dir, True, str(path))
     damage(work_dir / 'epoch_2.pth')
-    assert chosen(work_dir, True, str(elsewhere)) == (True, str(elsewhere))
+    own = str(work_dir / 'epoch_1.pth')
+    assert chosen(work_dir, True, own) == (True, own)
+
+
+def test_a_run_does_not_go_on_among_the_checkpoints_of_another(work_dir, tmp_path):
+    """Its numbers of outdated checkpoints, and its best one, would be taken for theirs."""
+    elsewhere = str(write(tmp_path / 'other' / 'epoch_3.pth', 18, 3))
+    for source in (elsewhere, 'https://localhost/epoch_3.pth'):
+        with pytest.raises(ValueError, match=r'run holds 2 checkpoints, .*would remove'):
+            chosen(work_dir, True, source)
+    only_best(work_dir)
+    with pytest.raises(ValueError, match=r'best_accuracy_epoch_1\.pth'):
+        chosen(work_dir, True, elsewhere)
+    (work_dir / 'best_accuracy_epoch_1.pth').unlink()
+    (tmp_path / 'link').symlink_to(tmp_path / 'other')
+    for folder in ('run', 'other', 'link'):
+        assert chosen(tmp_path / folder, True, elsewhere) == (True, elsewhere)
+
+
+@pytest.mark.parametrize(
+    'template',
+    [
+        'sub/epoch_{}.pth',
+        'e{:.1f}.pth',
+        'net_{:>4}.pth',
+        'net_{:x}.pth',
+        'net_{:,}.pth',
+        'net_{:+}.pth',
+        'net_{:0<3}.pth',
+        'epoch_{}_{{x}}.pth',
+        'epoch_{}_{}.pth',
+        'epoch_{name}.pth',
+        'epoch_{.name}.pth',
+        'epoch_{',
+        '../{}.pth',
+        '{}.safetensors',
+        '',
+    ],
+)
+@pytest.mark.parametrize('resume', ['auto', False])
+def test_names_that_a_resume_would_not_know_are_refused(template, resume, tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), resume=resume))
+    cfg.default_hooks = dict(checkpoint=dict(filename_tmpl=template))
+    with (
+        pytest.raises(ValueError, match=r'filename_tmpl=.* a resume would not know'),
+        claimed_work_dir(cfg),
+    ):
+        choose_checkpoint(cfg)
 
 
 def test_checkpoints_in_another_storage_are_left_to_mmengine(tmp_path):

@@ -57,7 +57,7 @@ def test_numpy_becomes_plain_wherever_it_is():
         (OrderedDict(a=np.int64(1)), OrderedDict(a=1)),
         ([b'', b'a', None, 1 << 80, -1, 'ü', {1.5}], [b'', b'a', None, 1 << 80, -1, 'ü', {1.5}]),
         (nn.Parameter(torch.ones(2)), torch.ones(2)),
-        (torch.zeros(1).expand(1 << 24), torch.zeros(1 << 24)),
+        (torch.zeros(1).expand(3), torch.zeros(3)),
         (torch.tensor([1j]).conj(), torch.tensor([-1j])),
         (torch.ones(2).to(torch.float8_e4m3fn), torch.ones(2).to(torch.float8_e4m3fn)),
         (torch.Size([2]), torch.Size([2])),
