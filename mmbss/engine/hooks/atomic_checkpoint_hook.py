@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmbss.engine.atomic import remove_parts
-from mmbss.engine.checkpoints import AtomicLocalBackend, name_pattern
+from mmbss.engine.checkpoints import AtomicLocalBackend, check_template, name_pattern
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.finite import non_finite
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, last_checkpoint
@@ -48,6 +48,9 @@ class AtomicCheckpointHook(CheckpointHook):
         if backend_args is None and '://' not in (out_dir or ''):
             backend_args = dict(backend=AtomicLocalBackend.__name__)
         super().__init__(*args, out_dir=out_dir, backend_args=backend_args, **kwargs)
+        check_template(self.filename_tmpl)
+        if self.filename_tmpl.format(1) == self.filename_tmpl.format(2):
+            self.max_keep_ckpts = -1  # there is but one, which is always the last
         self.is_validating = self.is_due = False
         self.last_written: str | None = None
         # such as masks of attention
@@ -61,6 +64,9 @@ class AtomicCheckpointHook(CheckpointHook):
         outdated = self._forget_others(info)
         super().before_train(runner)
         self._move_best_here(info)
+        if self.last_written is not None and runner._resume and runner.iter < runner.max_iters:
+            # which mmengine does not know, so that it would note a better one in no checkpoint
+            self.last_ckpt = self._path_of(runner)
         if is_main_process():
             with removal_afterwards(self.file_backend, self.out_dir, self.names):
                 for step in outdated:

@@ -243,6 +243,31 @@ def test_the_best_one_of_a_copy_is_its_own(resumed, tmp_path):
     assert runner.message_hub.get_info('best_ckpt') == str(tmp_path / NEW)
 
 
+def test_a_better_one_is_noted_after_a_resume_as_without(resumed, tmp_path):
+    runner = resumed()
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook))
+    runner._resume, runner.train_loop._max_iters = True, 9
+    runner.message_hub.update_info('best_score', -1.0)
+    hook.last_ckpt, hook.is_due = None, False  # as when it has been made
+    hook.before_train(runner)
+    (tmp_path / 'epoch_1.pth').unlink()
+    hook.after_val_epoch(runner, {'accuracy/top1': 100.0})
+    hook.after_val(runner)
+    hub = torch.load(tmp_path / 'epoch_1.pth')['message_hub']
+    assert hub['runtime_info']['best_score'] == 100.0
+
+
+def test_a_name_without_a_number_is_kept(run, tmp_path):
+    run(keep=1, filename_tmpl='last.pth')
+    assert names(tmp_path) == ['last.pth']
+    assert torch.load(tmp_path / 'last.pth')['meta']['epoch'] == 3
+
+
+def test_names_that_a_resume_would_not_know_are_refused():
+    with pytest.raises(ValueError, match='filename_tmpl'):
+        AtomicCheckpointHook(filename_tmpl='sub/epoch_{}.pth')
+
+
 @pytest.mark.parametrize('score', ['a', None, [1], torch.zeros(2)])
 def test_a_best_score_that_is_no_number_is_forgotten(resumed, score):
     assert resumed(best_score=score).message_hub.get_info('best_score') == 100.0
