@@ -5,7 +5,8 @@ import math
 import pickle
 import zlib
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -111,6 +112,41 @@ def same(one: Any, other: Any) -> bool:
         for value in (one, other)
     )
     return one == other
+
+
+@contextmanager
+def unchanged_attributes(model: nn.Module) -> Iterator[None]:
+    """Leave what the modules of a model count afterwards as it was.
+
+    That is plain attributes, such as ``self.steps += 1`` in a forward pass; buffers are none, and
+    anything but numbers, tensors, arrays and their containers stays as it has become.
+    """
+    of_torch = vars(nn.Module()).keys()  # such as buffers
+    attributes = [vars(module) for module in model.modules()]
+    before = [
+        {
+            key: (value, packed(value))
+            for key, value in each.items()
+            if key not in of_torch and is_plain(value)
+        }
+        for each in attributes
+    ]
+    names = [set(each) for each in attributes]
+    try:
+        yield
+    finally:
+        for each, had, values in zip(attributes, names, before, strict=True):
+            for key in each.keys() - had:
+                if is_plain(each[key]):
+                    del each[key]
+            for key in values.keys() & each.keys():
+                value, content = values[key]
+                if is_plain(each[key]) and same(packed(each[key]), content):
+                    continue
+                if isinstance(value, Tensor):  # on its device
+                    with torch.no_grad():
+                        value.copy_(content)
+                each[key] = value if isinstance(value, Tensor) else unpacked(content)
 
 
 class _Content(pickle.Pickler):

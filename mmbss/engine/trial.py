@@ -27,6 +27,7 @@ from mmbss.engine.config_checks.data_sides import (
     side_of,
 )
 from mmbss.engine.errors import ConfigError, is_of_input, one_line, refuse
+from mmbss.engine.kept_values import unchanged_attributes
 from mmbss.engine.models import unchanged_modes, unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
@@ -201,13 +202,13 @@ def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Leave modes, buffers and gradients of a model afterwards as they were."""
+    """Leave modes, buffers, counts and gradients of a model afterwards as they were."""
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
         parameter.grad = None
     try:
-        with unchanged_modes(model):
+        with unchanged_modes(model), unchanged_attributes(model):
             yield
     finally:
         for parameter, gradient in gradients:

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmbss.engine.kept_values import amount, is_plain, packed, same, trace, unpacked
+from mmbss.engine.kept_values import (
+    amount,
+    is_plain,
+    packed,
+    same,
+    trace,
+    unchanged_attributes,
+    unpacked,
+)
 from mmbss.engine.plain_pickle import LEAVES
 
 VALUES = [
@@ -94,3 +102,32 @@ def test_what_is_large_or_tells_nothing_is_one_object():
 
     for value in (Closed(), ['x' * 2**21], torch.nn.Linear(2, 2)):
         assert trace(value) == trace(value)
+
+
+class Counting(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps, self.seen, self.mean, self.last = 0, [], torch.zeros(2), None
+        self.register_buffer('total', torch.zeros(1))
+
+    def forward(self, x):
+        self.steps += 1
+        self.seen.append(self.steps)
+        self.mean += 1
+        self.last = x
+        self.fresh = self.steps
+        self.total += 1
+        return x
+
+
+def test_what_modules_count_is_put_back():
+    model = torch.nn.Sequential(Counting(), Counting())
+    mean = model[1].mean
+    with unchanged_attributes(model):
+        model(torch.ones(1))
+    counting = model[1]
+    assert (counting.steps, counting.seen, counting.last) == (0, [], None)
+    assert counting.mean is mean
+    assert not counting.mean.any()
+    assert not hasattr(counting, 'fresh')
+    assert counting.total == 1
