@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -30,4 +31,29 @@ def non_finite(state: Any) -> list[str]:
         >>> non_finite(dict(a=torch.zeros(2), b=torch.tensor([torch.inf]), c=torch.tensor(3)))
         ['b']
     """
-    return [name for name, value in named_tensors(state) if not value.isfinite().all()]
+    return [name for name, value in named_tensors(state) if not is_finite(value)]
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether a tensor of any layout and dtype holds neither NaN nor infinity."""
+    return bool(_numbers(value).isfinite().all())
+
+
+def has_nan(value: Tensor) -> bool:
+    """Whether a tensor of any layout and dtype holds NaN."""
+    return bool(_numbers(value).isnan().any())
+
+
+def _numbers(value: Tensor) -> Tensor:
+    value = dense(value)
+    # torch can do no more with those of one byte than convert them
+    return value.float() if value.is_floating_point() and value.itemsize == 1 else value
+
+
+def dense(value: Tensor) -> Tensor:
+    """What a tensor of any layout has in memory: of a sparse one the values that are given."""
+    if value.is_quantized:
+        return value.int_repr()
+    if value.layout is torch.sparse_coo:
+        return value._values()
+    return value if value.layout is torch.strided else value.values()

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.finite import dense
 
 Shapes = dict[str, Any]
 
@@ -109,6 +111,11 @@ def _best_prefix(longer: Iterable[str], shorter: Collection[str]) -> tuple[str, 
         if name[dot.end() :] in shorter
     )
     return max(prefixes.items(), key=lambda item: item[1], default=('', 0))
+
+
+def memory_of_buffers(model: nn.Module) -> list[torch.UntypedStorage]:
+    """What the buffers of a model lie in, also those that ``expand`` lets nobody write to."""
+    return [dense(buffer).untyped_storage() for buffer in model.buffers()]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from mmbss.engine.config_checks.data_sides import (
 )
 from mmbss.engine.errors import ConfigError, is_of_input, one_line, refuse
 from mmbss.engine.kept_values import unchanged_attributes
-from mmbss.engine.models import unchanged_modes, unwrap
+from mmbss.engine.models import memory_of_buffers, unchanged_modes, unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
 from mmbss.engine.trial_evaluation import (
@@ -203,7 +203,7 @@ def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Leave modes, buffers, counts and gradients of a model afterwards as they were."""
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    buffers = [(memory, memory.clone()) for memory in memory_of_buffers(model)]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
         parameter.grad = None
@@ -213,6 +213,5 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter, gradient in gradients:
             parameter.grad = gradient
-        with torch.no_grad():
-            for buffer, content in buffers:
-                buffer.copy_(content)
+        for memory, content in buffers:
+            memory.copy_(content)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.finite import dense
 from mmbss.engine.trial import try_training
 from mmbss.engine.trial_data import batch_sizes
 
@@ -28,6 +29,29 @@ def test_nothing_is_learnt_and_no_random_number_used_up(runner):
     assert random.getstate() == states[2]
     assert all(torch.equal(weights[k], v) for k, v in runner.model.state_dict().items())
     assert runner.model.training
+
+
+def test_buffers_of_any_kind_are_left_as_they_were(runner):
+    runner = runner()
+    kinds = dict(
+        expanded=torch.zeros(3).expand(3, 3),
+        small=torch.zeros(2).to(torch.float8_e4m3fn),
+        sparse=torch.eye(2).to_sparse(),
+        nan=torch.tensor([torch.nan]),
+    )
+    for name, buffer in kinds.items():
+        runner.model.register_buffer(name, buffer)
+    used = runner.model.head.loss
+
+    def loss(*args, **kwargs):  # as one that is counted
+        for name in ('expanded', 'small', 'sparse'):
+            dense(getattr(runner.model, name)).untyped_storage().fill_(1)
+        return used(*args, **kwargs)
+
+    runner.model.head.loss = loss
+    try_training(runner)
+    assert not any(dense(kinds[name]).float().abs().sum() for name in ('expanded', 'small'))
+    assert torch.equal(kinds['sparse'].to_dense(), torch.eye(2))
 
 
 def test_labels_beyond_the_classes_are_refused(runner, tmp_path):

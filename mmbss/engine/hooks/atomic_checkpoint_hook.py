@@ -14,7 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmbss.engine.atomic import remove_parts
 from mmbss.engine.checkpoints import AtomicLocalBackend, check_template, name_pattern
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.finite import non_finite
+from mmbss.engine.finite import has_nan, non_finite
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, last_checkpoint
 from mmbss.engine.hooks.step_seed_hook import epoch_begin
 from mmbss.engine.models import unwrap
@@ -53,8 +53,13 @@ class AtomicCheckpointHook(CheckpointHook):
             self.max_keep_ckpts = -1  # there is but one, which is always the last
         self.is_validating = self.is_due = False
         self.last_written: str | None = None
-        # such as masks of attention
+        # such as masks of attention, and what a model fills when it is used first
         self.infinite_buffers: set[str] = set()
+        self.unfilled: set[str] = set()
+
+    def before_run(self, runner: Runner) -> None:
+        """Remember what was no number before any weights were loaded."""
+        self.unfilled = set(non_finite(dict(unwrap(runner.model).named_buffers())))
 
     def before_train(self, runner: Runner) -> None:
         """Clear up what a killed run has left, and make up for its last validation."""
@@ -115,7 +120,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Refuse to write what is not finite."""
-        state = {key: checkpoint[key] for key in checkpoint.keys() - {'meta', 'message_hub'}}
+        # other hooks may store NaN where they have counted nothing
+        states = [key for key in checkpoint if key == 'optimizer' or key.endswith('state_dict')]
+        state = {key: checkpoint[key] for key in states}
         broken = [name for name in non_finite(state) if name not in self.infinite_buffers]
         if broken:
             raise NonFiniteError(
@@ -128,8 +135,8 @@ class AtomicCheckpointHook(CheckpointHook):
         """Refuse to go on from weights that are not finite; note the buffers that never were."""
         model = unwrap(runner.model)
         buffers = dict(model.named_buffers())
-        nan = [name for name, value in buffers.items() if value.isnan().any()]
-        broken = [*non_finite(dict(model.named_parameters())), *nan]
+        nan = {name for name, value in buffers.items() if has_nan(value)}
+        broken = [*non_finite(dict(model.named_parameters())), *sorted(nan - self.unfilled)]
         if broken:
             raise ConfigError(
                 f'the weights to begin with are not finite (NaN or infinity in {broken[0]}): take '

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.finite import non_finite
-from mmbss.engine.models import unwrap
+from mmbss.engine.models import memory_of_buffers, unwrap
 from mmbss.engine.ranges import check_at_least, check_choice
 from mmbss.registry import HOOKS
 
@@ -48,7 +48,7 @@ class FiniteLossHook(Hook):
         self.patience = patience
         self.skipped = 0
         self.parts: dict[str, Tensor] = {}
-        self.buffers: list[Tensor] = []
+        self.buffers: list[torch.UntypedStorage] = []
 
     def before_train(self, runner: Runner) -> None:
         """Stand between the loss, its gradient and the update."""
@@ -86,7 +86,7 @@ class FiniteLossHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Remember what a batch changes before its loss is known."""
         if self.action == 'skip':
-            self.buffers = [buffer.clone() for buffer in unwrap(runner.model).buffers()]
+            self.buffers = [memory.clone() for memory in memory_of_buffers(unwrap(runner.model))]
 
     def after_train_epoch(self, runner: Runner) -> None:
         """See whether the weights may be stored."""
@@ -121,11 +121,9 @@ class FiniteLossHook(Hook):
         # an update that was left out cannot mend weights that are not finite
         lost = non_finite(dict(unwrap(runner.model).named_parameters()))
         if self.action == 'skip' and self.skipped < self.patience and not lost:
-            with torch.no_grad():
-                for buffer, before in zip(
-                    unwrap(runner.model).buffers(), self.buffers, strict=True
-                ):
-                    buffer.copy_(before)
+            now = memory_of_buffers(unwrap(runner.model))
+            for memory, before in zip(now, self.buffers, strict=True):
+                memory.copy_(before)
             runner.logger.warning(f'update left out, {what} is not finite in {where}: {parts}')
             return
         saved = last_checkpoint(runner.message_hub.runtime_info.get('last_ckpt'))

@@ -258,9 +258,10 @@ def test_a_better_one_is_noted_after_a_resume_as_without(resumed, tmp_path):
 
 
 def test_a_name_without_a_number_is_kept(run, tmp_path):
-    run(keep=1, filename_tmpl='last.pth')
+    stop = dict(point='before_val_epoch', epoch=2, priority='LOWEST')
+    run(stop=stop, keep=1, filename_tmpl='last.pth')
     assert names(tmp_path) == ['last.pth']
-    assert torch.load(tmp_path / 'last.pth')['meta']['epoch'] == 3
+    assert torch.load(tmp_path / 'last.pth')['meta']['epoch'] == 2
 
 
 def test_names_that_a_resume_would_not_know_are_refused():

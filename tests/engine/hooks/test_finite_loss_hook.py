@@ -248,6 +248,43 @@ def test_buffers_that_were_always_infinite_are_no_problem(spoil, tmp_path):
     assert stored(tmp_path) == ['epoch_1.pth']
 
 
+@pytest.mark.parametrize('resume', [False, True])
+def test_buffers_that_begin_as_nan_are_no_problem(spoil, tmp_path, resume):
+    runner = spoil('nothing', [], train_cfg=dict(by_epoch=True, max_epochs=1))
+    runner.model.register_buffer('mean', torch.tensor([0.0, math.nan]))
+    runner.train()
+    runner = spoil('nothing', [], load_from=str(tmp_path / 'run' / 'epoch_1.pth'), resume=True)
+    if resume:
+        runner.model.register_buffer('mean', torch.tensor([0.0, math.nan]))
+        runner.train()
+        assert 'epoch_2.pth' in stored(tmp_path)
+    else:  # which has become NaN
+        runner.model.register_buffer('mean', torch.zeros(2))
+        with pytest.raises(ValueError, match=r'weights to begin with .* mean'):
+            runner.train()
+
+
+def test_what_other_hooks_store_need_not_be_finite(spoil, tmp_path):
+    def store(runner, checkpoint):
+        checkpoint['own'] = torch.tensor(math.nan)
+
+    hook = Hook()
+    hook.before_save_checkpoint = store
+    runner = spoil('nothing', [], train_cfg=dict(by_epoch=True, max_epochs=1))
+    runner.register_hook(hook)
+    runner.train()
+    assert torch.load(tmp_path / 'run' / 'epoch_1.pth')['own'].isnan()
+
+
+def test_buffers_of_any_kind_are_looked_at_and_put_back(spoil, tmp_path):
+    runner = spoil('loss', [3], action='skip', train_cfg=dict(by_epoch=True, max_epochs=1))
+    runner.register_hook(SpoilHook([3]))
+    runner.model.register_buffer('expanded', torch.ones(3).expand(3, 3))
+    runner.model.register_buffer('small', torch.ones(2).to(torch.float8_e4m3fn))
+    runner.train()
+    assert stored(tmp_path) == ['epoch_1.pth']
+
+
 def equal(one, other):
     return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
