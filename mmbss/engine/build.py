@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.registry import DefaultScope, Registry
+from torch import nn
 
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import classes_of, fits, has_fitting_items, is_finite
@@ -73,6 +74,36 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
 def accepted_keys(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Keyword arguments of a function or class, by name."""
     return find_arguments(function).known
+
+
+def is_known(kind: Any, argument: str) -> bool:
+    """Whether an argument belongs to code of a known package, so that its name tells what it is.
+
+    Of a class it belongs to the layer that declares it: what a hook of somebody's own hands on as
+    ``**kwargs`` to one of mmengine is known, a ``loss`` of its own may be anything.
+
+    Examples:
+        >>> class Recording:
+        ...     def __init__(self, loss: str) -> None: ...
+        >>> is_known(Recording, 'loss'), is_known(Registry, 'name')
+        (False, True)
+    """
+    if not callable(kind):
+        return True
+    layers: list[Any] = [kind]
+    if isinstance(kind, type):
+        layers = [vars(each)['__init__'] for each in kind.__mro__ if '__init__' in vars(each)]
+    owner = kind
+    for layer in layers:
+        parameters = _parameters(layer) or ()
+        if argument in {each.name for each in parameters}:
+            owner = layer
+            break
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            break
+        if layer not in (object.__init__, nn.Module.__init__):  # these take none in truth
+            owner = layer
+    return (getattr(owner, '__module__', None) or '').partition('.')[0] in KNOWN_PACKAGES
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:

@@ -10,9 +10,10 @@ from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
 from mmengine.runner import Runner, TestLoop, ValLoop, autocast
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmbss.engine.build import accepted_keys, lookup
+from mmbss.engine.build import accepted_keys, is_known, lookup
 from mmbss.engine.errors import ConfigError, is_of_input, naming, one_line, refuse
 from mmbss.engine.trial_data import edge_rows, read_batch
 from mmbss.registry import DATASETS, HOOKS
@@ -33,6 +34,7 @@ class Evaluation:
         evaluator: Of the metrics.
         fp16: Whether it is one of mixed precision.
         metrics: What has been computed on a few samples.
+        inputs: Batches of these samples, as the model gets them.
     """
 
     where: str
@@ -40,6 +42,7 @@ class Evaluation:
     evaluator: Evaluator
     fp16: bool = False
     metrics: dict[str, Any] = field(default_factory=dict)
+    inputs: list[Tensor] = field(default_factory=list)
 
 
 def find_evaluations(runner: Runner) -> list[Evaluation]:
@@ -115,7 +118,8 @@ def try_evaluation(runner: Runner, model: Any, evaluation: Evaluation) -> None:
             metric.attach(model, len(rows) * get_world_size())
     size = loader.batch_size or 1
     for part in (rows[start : start + size] for start in range(0, len(rows), size)):
-        batch, _ = read_batch(loader, part, model, f'{where}_dataloader', training=False)
+        batch, data = read_batch(loader, part, model, f'{where}_dataloader', training=False)
+        evaluation.inputs.append(data['inputs'])
         passing = naming(f'{where}_dataloader: images do not pass the model')
         with passing, autocast(enabled=evaluation.fp16):
             predicted = model.val_step(batch)
@@ -164,12 +168,13 @@ def wanted(runner: Runner) -> Iterator[tuple[str, str]]:
     for hook in runner.hooks:
         kind = type(hook).__name__
         for name in getattr(hook, 'key_indicators', None) or ():
-            if name != 'auto':
+            if name != 'auto' and is_known(type(hook), 'save_best'):
                 yield f'{kind}.save_best', name
-        if isinstance(getattr(hook, 'monitor', None), str):
+        if isinstance(getattr(hook, 'monitor', None), str) and is_known(type(hook), 'monitor'):
             yield f'{kind}.monitor', hook.monitor
     for schedule in schedules_of(runner):
-        if isinstance(getattr(schedule, 'monitor', None), str):
+        is_text = isinstance(getattr(schedule, 'monitor', None), str)
+        if is_text and is_known(type(schedule), 'monitor'):
             yield f'param_scheduler ({type(schedule).__name__}).monitor', schedule.monitor
 
 

@@ -4,7 +4,7 @@ A teacher is whatever has ``from_student(inputs)``, ``logits(inputs)`` and ``pix
 that of a distiller; a search for boundary samples whatever has an ``attack``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,9 @@ ROUNDING = 1e-3
 CUT = 0.1
 #: Images that differ by no more than one of 255 steps between the bounds have another unit.
 ONE_STEP = 1 / 255 + 1e-6
+#: Normalised images that differ by less, or by so many times more than those of the validation,
+#: have another unit; usual ones differ by 3 to 5.
+LEAST_SPREAD, MOST_TIMES = 0.1, 20
 #: What is wrong with a network that does so.
 CHANGES_INPUTS = (
     'changes the images it gets in place, but teacher, student and attack share them: write '
@@ -50,6 +53,41 @@ def check_untouched(ask: Callable[[Tensor], Any], inputs: Tensor, where: str) ->
         ask(given)
     if not torch.equal(given, inputs):
         raise ConfigError(f'{where} {CHANGES_INPUTS}')
+
+
+def doubts_of_units(
+    train: Sequence[Tensor], val: Sequence[Tensor], preprocessor: Any
+) -> Iterator[str]:
+    """What may be wrong with the unit of pixels, such as 0 to 1 where 0 to 255 is normalised.
+
+    Images of one colour tell nothing.
+
+    Args:
+        train: Some batches of the training, (N, C, H, W), as the model gets them.
+        val: The same of the validation.
+        preprocessor: May have the ``std`` of a normalisation.
+    """
+    of_train, of_val = _spread(train), _spread(val)
+    if not 0 < min(of_train, of_val):
+        return
+    if not 1 / MOST_TIMES < of_train / of_val < MOST_TIMES:
+        yield (
+            f'as the model gets them, images of train_dataloader differ by {of_train:.3g} between '
+            f'their darkest and brightest pixels, those of val_dataloader by {of_val:.3g}: if one '
+            'of the pipelines scales or normalises them and the other does not, correct it'
+        )
+    elif max(of_train, of_val) < LEAST_SPREAD and getattr(preprocessor, 'std', None) is not None:
+        yield (
+            f'after data_preprocessor images differ by no more than {max(of_train, of_val):.3g} '
+            'between their darkest and brightest pixels: if the pipelines scale or normalise them '
+            'already, correct mean and std of data_preprocessor'
+        )
+
+
+def _spread(batches: Sequence[Tensor]) -> float:
+    """The difference between the brightest and the darkest pixel of a channel."""
+    pixels = [batch.float().transpose(0, 1).flatten(1) for batch in batches if batch.ndim == 4]
+    return max((float((each.amax(1) - each.amin(1)).max()) for each in pixels), default=0.0)
 
 
 def check_bounds(search: Any, teacher: Any, inputs: Tensor, where: str) -> None:

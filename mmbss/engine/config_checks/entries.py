@@ -3,6 +3,7 @@
 import difflib
 import reprlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -10,13 +11,21 @@ from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmbss import registry
-from mmbss.engine.build import accepted_keys, check_keys, check_known, find_kind
+from mmbss import registry as registries
+from mmbss.engine.build import (
+    accepted_keys,
+    check_keys,
+    check_known,
+    find_kind,
+    is_known,
+    lookup,
+)
 from mmbss.engine.errors import ConfigError, problems_of, refuse
+from mmbss.engine.fitting import classes_of
 
 
 def _by_key(**keys: str) -> dict[str, Registry]:
-    return {key: getattr(registry, name) for name in keys for key in keys[name].split()}
+    return {key: getattr(registries, name) for name in keys for key in keys[name].split()}
 
 
 #: Registry of what a config holds under a key at its top.
@@ -70,12 +79,16 @@ SUPPLIED = dict(
     visualizer=('name',),
     **dict.fromkeys(('train_cfg', 'val_cfg', 'test_cfg'), ('runner', 'dataloader', 'evaluator')),
 )
-#: Keys of an entry that mmengine takes out of it.
-OF_MMENGINE = frozenset(('type', '_scope_', 'priority', 'constructor', 'paramwise_cfg')).union(
-    ('convert_to_iter_based', 'epoch_length', 'override')
+#: Keys of an entry that others take out of it: mmengine, and a distiller out of its terms.
+TAKEN_OUT = dict(
+    boundary=('share',),
+    custom_hooks=('priority',),
+    default_hooks=('priority',),
+    init_cfg=('override',),
+    losses=('share',),
+    optim_wrapper=('constructor', 'paramwise_cfg'),
+    param_scheduler=('convert_to_iter_based', 'epoch_length'),
 )
-#: Keys of the terms of a distiller that it takes out of them.
-OF_DISTILLER = dict(boundary=('share',), losses=('share',))
 #: Keys of those parts that are read one by one, so that any other is overlooked.
 SECTIONS = dict(
     auto_scale_lr=('base_batch_size', 'enable'),
@@ -106,7 +119,7 @@ class Entry(NamedTuple):
     @property
     def arguments(self) -> dict[str, Any]:
         """What its class gets of the config."""
-        taken_out = OF_MMENGINE.union(OF_DISTILLER.get(self.key, ()))
+        taken_out = ('type', '_scope_', *TAKEN_OUT.get(self.key, ()))
         return {key: value for key, value in self.config.items() if key not in taken_out}
 
 
@@ -117,33 +130,88 @@ def find_entries(cfg: Mapping[str, Any]) -> Iterator[Entry]:
             yield from _entries_in(value, name, name, TOP.get(name))
 
 
-def _entries_in(value: Any, path: str, key: str, of: Registry | None) -> Iterator[Entry]:
+def _entries_in(
+    value: Any, path: str, key: str, of: Registry | None, known: bool = True
+) -> Iterator[Entry]:
+    """Entries at a path and below it.
+
+    Args:
+        value: What is there.
+        path: From the top.
+        key: What the tables above know it by.
+        of: Where its type would be looked up, if it is an entry.
+        known: Whether it belongs to a class of a known package. What others call a loss may be
+            anything, so it is an entry only where its type is registered as one.
+    """
     if isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _entries_in(item, f'{path}.{index}', key, of)
+            yield from _entries_in(item, f'{path}.{index}', key, of, known)
     elif not isinstance(value, dict):
-        if of is not None and isinstance(value, (str, int, float)):
+        if of is not None and known and isinstance(value, (str, int, float)):
             yield Entry(path, key, of, value)
     else:
         holds_settings = any(isinstance(item, (str, int, float)) for item in value.values())
         is_group = key in GROUPS and 'type' not in value and not holds_settings
-        config = {'type': DEFAULTS[key], **value} if key in DEFAULTS else value
+        config = {'type': DEFAULTS[key], **value} if known and key in DEFAULTS else value
+        kind = None
         if of is not None and not is_group and config.get('type', '') is not None:
-            yield Entry(path, key, of, config)
+            kind = lookup(of, config.get('type'))
+            if known or callable(kind):
+                yield Entry(path, key, of, config)
         for name, item in value.items():
-            if name != 'paramwise_cfg':  # its keys are names of modules
-                within = (name, NESTED[name]) if name in NESTED else (key, of if is_group else None)
-                yield from _entries_in(item, f'{path}.{name}', *within)
+            # the keys of paramwise_cfg are names of modules
+            if name == 'paramwise_cfg' or may_be_plain(kind, name, item):
+                continue
+            below, registry = key, of if is_group else None
+            if name in NESTED:
+                below, registry = name, NESTED[name]
+            is_ours = is_known(kind, str(name)) if callable(kind) else known
+            yield from _entries_in(item, f'{path}.{name}', below, registry, is_ours)
 
 
-def keys_without_text(value: Any, path: str) -> Iterator[str]:
+def may_be_plain(kind: Any, name: Any, value: Any) -> bool:
+    """Whether a class says of an argument that may hold an entry that it takes a value as it is."""
+    if name not in NESTED or not callable(kind) or not isinstance(value, (str, int, float)):
+        return False
+    parameter = accepted_keys(kind).get(name)
+    return parameter is not None and type(value) in classes_of(parameter.annotation)
+
+
+class Owners:
+    """Which class an argument in a config goes to, by its path."""
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        self.cfg = cfg
+
+    @cached_property
+    def kinds(self) -> dict[str, Any]:
+        """The class of each entry by its path."""
+        return {
+            entry.path: lookup(entry.registry, entry.config.get('type'))
+            for entry in find_entries(self.cfg)
+            if isinstance(entry.config, dict)
+        }
+
+    def know(self, path: str) -> bool:
+        """Whether what is at a path, or the argument that it is a part of, is a known one."""
+        above, *below = path.split('.')
+        owner, argument = None, ''
+        for part in below:
+            if above in self.kinds:
+                owner, argument = self.kinds[above], part
+            above = f'{above}.{part}'
+        return is_known(owner, argument)
+
+
+def keys_without_text(value: Any, path: str, owners: Owners) -> Iterator[str]:
     """Keys that are numbers or the like, which cannot be the name of an argument."""
     items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
     for key, item in value.items() if isinstance(value, dict) else items:
         if isinstance(value, dict) and not isinstance(key, str):
-            yield f'{path} has the key {key!r}: write a name in quotes'
+            if owners.know(path):
+                yield f'{path} has the key {key!r}: write a name in quotes'
         elif key != 'metainfo':
-            yield from keys_without_text(item, f'{path}.{key}')
+            yield from keys_without_text(item, f'{path}.{key}', owners)
 
 
 def misfits(cfg: Config) -> Iterator[str]:
@@ -164,8 +232,9 @@ def misfits(cfg: Config) -> Iterator[str]:
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             yield from problems_of(check_loader, name, cfg[name])
+    owners = Owners(cfg)
     for name in (*TOP, *LOADERS):
-        yield from keys_without_text(cfg.get(name), name)
+        yield from keys_without_text(cfg.get(name), name, owners)
     for entry in find_entries(cfg):
         yield from problems_of(check_entry, entry)
 
@@ -189,7 +258,10 @@ def check_entry(entry: Entry) -> None:
     arguments = {
         key: value
         for key, value in entry.arguments.items()
-        if key not in NESTED or not isinstance(value, (str, int, float))
+        if key not in NESTED
+        or not isinstance(value, (str, int, float))
+        or not is_known(kind, key)
+        or may_be_plain(kind, key, value)
     }
     check_keys(arguments, kind, where, {*SUPPLIED.get(entry.key, ()), *entry.config})
 

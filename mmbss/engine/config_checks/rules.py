@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmbss.engine.config_checks.entries import Owners
 from mmbss.engine.fitting import is_finite
 
 
@@ -117,12 +118,13 @@ def missing_files(cfg: Config) -> Iterator[str]:
 
 def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
     """Settings of a kind that do not follow the rules for them; a wrong kind is seen elsewhere."""
+    owners = Owners(cfg)
     for path, value in _settings(cfg):
         for patterns, (allows, words) in rules.items():
             is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
             if not is_meant or not isinstance(value, kind) or not is_finite(path, value):
                 continue  # seen elsewhere
-            if not allows(value):
+            if not allows(value) and owners.know(path):
                 shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
                 yield f'{path}={shown} must be {words}'
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmbss.engine.build import accepted_keys, are_alike, check_keys, check_known, lookup, suggest
-from mmbss.engine.config_checks.entries import Entry, find_entries
+from mmbss.engine.config_checks.entries import TAKEN_OUT, Entry, find_entries
 from mmbss.engine.config_checks.rules import setting
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -30,8 +30,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     'randomness': (Runner.set_randomness, ('self',)),
 }
 CLIPPING: dict[str, Callable[..., Any]] = dict(norm=clip_grad_norm_, value=clip_grad_value_)
-#: What mmengine takes out of an entry before its class sees the rest.
-TAKEN_OUT = dict(convert_to_iter_based=bool, constructor=str, epoch_length=int)
+#: What else mmengine takes out of an entry before its class sees the rest.
+TYPES = dict(convert_to_iter_based=bool, constructor=str, epoch_length=int)
 #: What mmengine itself reads of ``paramwise_cfg.custom_keys``.
 OF_GROUPS = ('lr_mult', 'decay_mult')
 #: How many of the last values are looked at, beside a number of them.
@@ -57,11 +57,12 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
 
 def check_taken_out(entry: Entry) -> None:
     """Refuse a priority that there is not, and other settings that mmengine reads itself."""
-    for key, kind in TAKEN_OUT.items():
+    taken_out = TAKEN_OUT.get(entry.key, ())
+    for key in TYPES.keys() & {*taken_out}:
         value = entry.config.get(key)
-        if not (value is None or isinstance(value, kind)):
-            raise ConfigError(f'{entry.path}.{key}={value!r} must be {kind.__name__}')
-    priority = entry.config.get('priority', 'NORMAL')
+        if not (value is None or isinstance(value, TYPES[key])):
+            raise ConfigError(f'{entry.path}.{key}={value!r} must be {TYPES[key].__name__}')
+    priority = entry.config.get('priority', 'NORMAL') if 'priority' in taken_out else 'NORMAL'
     if isinstance(priority, str):
         names = list(Priority.__members__)
         if priority.upper() not in names:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.model import BaseModule
 
+from mmbss.engine.config_checks.data_pixels import doubts_of_units
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial import try_training
 from mmbss.registry import MODELS
@@ -99,6 +100,50 @@ def test_bounds_are_those_of_each_channel(runner):
     images = noise(255, np.uint8, shape=(64, 8, 8, 3))
     normalisation = dict(mean=[100.0, 110.0, 120.0], std=[50.0, 60.0, 70.0])
     try_training(runner(images, **normalisation, student=three, teacher=three, loss_weight=1.0))
+
+
+# ---------------------------------------------------------------- units
+
+
+def normalised(scale, times=1):
+    images = torch.from_numpy(noise(scale, shape=(2, 3, 8, 8)))
+    for _ in range(times):
+        images = (images - 116.0) / 57.0
+    return [images]
+
+
+BLACK, NORMALISES = [torch.zeros(2, 3, 8, 8)], torch.nn.BatchNorm2d(3)
+NORMALISES.std = torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    ('train', 'val', 'preprocessor', 'said'),
+    [
+        (normalised(255), normalised(255), NORMALISES, None),
+        (normalised(255), normalised(1), NORMALISES, 'val_dataloader'),
+        (normalised(1), normalised(255), NORMALISES, 'val_dataloader'),
+        (normalised(255), normalised(255, times=2), NORMALISES, 'val_dataloader'),
+        (normalised(255, times=2), normalised(255, times=2), NORMALISES, 'data_preprocessor'),
+        (normalised(1), normalised(1), NORMALISES, 'data_preprocessor'),
+        (normalised(1, times=0), normalised(1, times=0), None, None),
+        (normalised(255, times=0), normalised(1, times=0), None, 'val_dataloader'),
+        (normalised(0.05, times=0), normalised(0.05, times=0), None, None),
+        (normalised(60), normalised(255), NORMALISES, None),  # dark ones
+        (BLACK, normalised(255), NORMALISES, None),
+        (normalised(255), [], NORMALISES, None),
+        ([torch.zeros(2, 3)], normalised(255), NORMALISES, None),
+    ],
+)
+def test_images_of_another_unit_are_doubted(train, val, preprocessor, said):
+    doubts = [*doubts_of_units(train, val, preprocessor)]
+    assert len(doubts) == (said is not None)
+    assert said is None or said in doubts[0]
+
+
+def test_a_training_is_begun_with_a_warning(runner, capfd):
+    try_training(runner(noise(1)))
+    said = capfd.readouterr()
+    assert 'images of train_dataloader differ by' in said.out + said.err
 
 
 # ---------------------------------------------------------------- channels
