@@ -41,11 +41,16 @@ class FingerprintHook(Hook):
         self.accept_changes = accept_changes
         self.length: int | None = None
         self.own: dict[str, str] | None = None
+        # settings that the config has, and that are not used
+        self.unused: dict[str, str | None] = {}
         self.ends: list[tuple[Any, int]] = []
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store what the result depends on."""
-        checkpoint['meta']['fingerprint'] = self._of(runner)
+        used = {**self._of(runner), **self.unused}
+        checkpoint['meta']['fingerprint'] = {
+            path: text for path, text in used.items() if text is not None
+        }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare it, where the run goes on from this checkpoint."""
@@ -77,6 +82,8 @@ class FingerprintHook(Hook):
                 f'{_shorten(refused)}. Undo that, start anew with load_from and without --resume, '
                 'or accept it with --cfg-options default_hooks.fingerprint.accept_changes=True'
             )
+        paths = [line.partition('=')[0] for line in changes.overridden]
+        self.unused = {path: before.get(path) for path in paths}
         if changes.overridden:
             runner.logger.warning(
                 f'not used, since the state in the checkpoint takes its place: '

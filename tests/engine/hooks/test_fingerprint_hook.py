@@ -165,6 +165,18 @@ def test_what_the_checkpoint_overrides_is_named_once(train, checkpoint):
     assert 'not used, since' in said
 
 
+def test_what_is_not_used_is_said_at_the_next_resume_too(train, checkpoint, tmp_path):
+    train(lower_rate, resume=checkpoint)
+
+    def longer(settings, model):
+        lower_rate(settings, model)
+        settings['epochs'] = 3
+
+    _, said = train(longer, resume=tmp_path / 'run' / 'epoch_2.pth')
+    assert 'not used, since' in said
+    assert 'was 0.05' in said
+
+
 def more_workers(settings, model):
     settings['train_dataloader'].update(num_workers=1, persistent_workers=True, pin_memory=False)
 
