@@ -18,6 +18,7 @@ from mmbss.engine.config_checks.data_pixels import (
     check_bounds,
     check_channels,
     check_untouched,
+    doubts_of_units,
 )
 from mmbss.engine.config_checks.data_sides import (
     Side,
@@ -83,19 +84,24 @@ def try_training(runner: Runner) -> None:
         evaluations = find_evaluations(runner)
         if is_tried:
             compare_classes(runner, model, evaluations)
-        sizes = batch_sizes(loader)
+        sizes, seen = batch_sizes(loader), []
         if is_tried and sizes == [1]:
             check_alone(model)
         for size in sizes:
             rows = edge_rows(len(loader.dataset), size)
             _, data = read_batch(loader, rows, model, 'train_dataloader', training=True)
             if is_tried:
+                seen.append(data['inputs'])
                 check_images(model, data['inputs'])
                 try_learning(runner, model, data['inputs'], data['data_samples'])
         for each in evaluations if is_tried else ():
             try_evaluation(runner, model.eval(), each)
             if each.where == 'val':
                 check_wanted(runner, each)
+        validated = [batch for each in evaluations if each.where == 'val' for batch in each.inputs]
+        preprocessor = getattr(model, 'data_preprocessor', None)
+        for doubt in doubts_of_units(seen, validated, preprocessor):
+            runner.logger.warning(doubt)
 
 
 def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation]) -> None:

@@ -68,18 +68,17 @@ def doubts_of_units(
         preprocessor: May have the ``std`` of a normalisation.
     """
     of_train, of_val = _spread(train), _spread(val)
-    if not 0 < min(of_train, of_val):
-        return
-    if not 1 / MOST_TIMES < of_train / of_val < MOST_TIMES:
+    most = max(of_train, of_val)
+    if min(of_train, of_val) > 0 and most > MOST_TIMES * min(of_train, of_val):
         yield (
             f'as the model gets them, images of train_dataloader differ by {of_train:.3g} between '
             f'their darkest and brightest pixels, those of val_dataloader by {of_val:.3g}: if one '
             'of the pipelines scales or normalises them and the other does not, correct it'
         )
-    elif max(of_train, of_val) < LEAST_SPREAD and getattr(preprocessor, 'std', None) is not None:
+    elif 0 < most < LEAST_SPREAD and getattr(preprocessor, 'std', None) is not None:
         yield (
-            f'after data_preprocessor images differ by no more than {max(of_train, of_val):.3g} '
-            'between their darkest and brightest pixels: if the pipelines scale or normalise them '
+            f'after data_preprocessor images differ by no more than {most:.3g} between '
+            'their darkest and brightest pixels: if the pipelines scale or normalise them '
             'already, correct mean and std of data_preprocessor'
         )
 

@@ -143,7 +143,7 @@ def test_images_of_another_unit_are_doubted(train, val, preprocessor, said):
 def test_a_training_is_begun_with_a_warning(runner, capfd):
     try_training(runner(noise(1)))
     said = capfd.readouterr()
-    assert 'images of train_dataloader differ by' in said.out + said.err
+    assert 'after data_preprocessor images differ' in said.out + said.err
 
 
 # ---------------------------------------------------------------- channels
