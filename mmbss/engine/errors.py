@@ -71,9 +71,16 @@ def readable_errors() -> Iterator[None]:
 def lines_of(error: BaseException) -> list[str]:
     """A line for each mistake that an error names, also where a data worker has raised it."""
     if not isinstance(error, ConfigError):
-        return [textwrap.shorten(f'{type(error).__name__}: {one_line(error)}', 600)]
+        return [textwrap.shorten(reason_of(error), 600)]
     of_worker = OF_WORKER.match(str(error))
     return [one_line(line) for line in ([of_worker[1]] if of_worker else error.args)]
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line; of one that says nothing, the code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    said = str(error) or not frames
+    return f'{type(error).__name__}: {one_line(error) if said else frames[-1].line}'
 
 
 def one_line(text: object) -> str:

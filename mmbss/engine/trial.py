@@ -1,6 +1,5 @@
 """Try what a training does on a few images, so that what does not fit shows before it begins."""
 
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -27,7 +26,7 @@ from mmbss.engine.config_checks.data_sides import (
     doubts,
     side_of,
 )
-from mmbss.engine.errors import ConfigError, is_of_input, one_line, refuse
+from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
 from mmbss.engine.kept_values import unchanged_attributes
 from mmbss.engine.models import memory_of_buffers, unchanged_modes, unwrap
 from mmbss.engine.randomness import unchanged_randomness
@@ -190,12 +189,6 @@ def refusal(runner: Runner, inputs: Tensor, data_samples: list[Any], reason: str
         f'model: images of shape ({shape}) do not pass in training ({reason}): correct '
         f'{", ".join(given) or "it"} or the images'
     )
-
-
-def reason_of(error: BaseException) -> str:
-    """What an error says; of one that says nothing, the line of code that raised it."""
-    line = traceback.extract_tb(error.__traceback__)[-1].line
-    return f'{type(error).__name__}: {one_line(error) if str(error) else line}'
 
 
 def mixed_precision(runner: Runner) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from mmbss.engine.errors import (
     FileError,
     MissingFileError,
     is_of_input,
+    lines_of,
     naming,
     one_line,
     problems_of,
@@ -197,3 +198,10 @@ def test_problems_are_collected_instead_of_raised():
 )
 def test_an_error_in_one_line(error, text):
     assert one_line(error) == text
+
+
+def test_an_error_that_says_nothing_is_known_by_its_line():
+    with pytest.raises(StopIteration) as caught:
+        next(iter([]))
+    assert lines_of(caught.value) == ['StopIteration: next(iter([]))']
+    assert lines_of(AssertionError()) == ['AssertionError: AssertionError']
