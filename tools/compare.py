@@ -80,10 +80,12 @@ def choose_study(args: argparse.Namespace) -> 'Study':
     Raises:
         ConfigError: If it cannot be read, or flags do not fit.
     """
-    from mmbss.engine.cli import load_config
-    from mmbss.report.study import read_study, study_of_configs
+    from mmbss.report.study import is_study, read_study, study_of_configs
 
-    if len(args.files) == 1 and 'arms' in load_config(args.files[0]):
+    studies = [path for path in args.files if Path(path).is_file() and is_study(path)]
+    if studies and len(args.files) > 1:
+        raise ConfigError(f'{studies[0]} is a study: give it alone')
+    if studies:
         flags = ('work_dir', 'teacher', 'metric', 'cfg_options')
         given = [name for name in flags if getattr(args, name) is not None]
         if given:
@@ -128,6 +130,8 @@ def compare(args: argparse.Namespace) -> None:
     """
     from mmbss.report.study_runner import StudyRunner
 
+    if args.jobs < 1:
+        raise ConfigError(f'--jobs {args.jobs} must be at least 1')
     study = choose_study(args)
     study.check()
     run_all = StudyRunner(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import reprlib
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 
 #: A scalar over the training: its value by epoch, or by iteration.
 Series = dict[float, float]
@@ -50,8 +51,7 @@ class LoggedRun:
     @cached_property
     def info(self) -> dict[str, Any]:
         """What ``tools/compare.py`` has written about the run, if it started it."""
-        path = self.folder / RUN_FILE
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_info(self.folder)
 
     @property
     def config_file(self) -> Path:
@@ -121,6 +121,38 @@ class LoggedRun:
         return max(numbered)[1]
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file of ours holds; None where there is none.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:  # neither JSON nor text
+        raise ConfigError(
+            f'{path} is damaged: {one_line(error)}: restore it, or remove it'
+        ) from error
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """What ``tools/compare.py`` has written about the run in a folder; empty if nothing.
+
+    Raises:
+        ConfigError: If the file is damaged.
+    """
+    path = folder / RUN_FILE
+    info = read_json(path)
+    if info is None:
+        return {}
+    kinds = dict(seconds=int | float, commit=str, teacher=str | None)
+    if not isinstance(info, dict) or not all(
+        isinstance(info[key], kind) for key, kind in kinds.items() if key in info
+    ):
+        raise ConfigError(f'{path} is damaged: it says {reprlib.repr(info)}: remove it')
+    return info
+
+
 def is_run(folder: Path) -> bool:
     """Whether a training has logged into the folder."""
     return any(folder.glob(LOGS))
@@ -182,8 +214,15 @@ def find_run_folders(work_dir: Path) -> list[Path]:
     if is_run(work_dir):
         return [work_dir]
     table = work_dir / 'compare.json'
-    content = json.loads(table.read_text()) if table.is_file() else []
-    rows = content['arms'] if isinstance(content, dict) else content  # once it was rows alone
+    content = read_json(table)
+    rows = content.get('arms') if isinstance(content, dict) else content  # once it was rows alone
+    rows = [] if content is None else rows
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get(key), str)
+        for row in rows
+        for key in ('name', 'folder')
+    ):
+        raise ConfigError(f'{table} is damaged, it lists no arms: restore it, or remove it')
     named = [_row_folder(work_dir, row) for row in rows]
     named += sorted(path for path in work_dir.iterdir() if path.is_dir() and path not in named)
     folders = []

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +18,18 @@ from mmengine.config import Config
 
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
+from mmbss.engine.config_checks.rules import setting
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
-from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.errors import ConfigError, MissingFileError, refuse
 from mmbss.engine.flags import OptionsAction, add_common_arguments, is_readable
 from mmbss.report.provenance import git_commit
-from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_run
+from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 
 #: Settings that say where a run takes place, and not what it does.
 PLACE = ('work_dir', 'launcher', 'resume', 'load_from')
-#: The same of a data loader.
+#: What a run sets itself, or would write to a folder that it does not know.
+SETTLED = (*PLACE, 'randomness.seed', 'default_hooks.checkpoint.out_dir')
+#: What PLACE is, of a data loader.
 PLACE_OF_LOADER = ('pin_memory', 'persistent_workers')
 
 
@@ -69,7 +72,10 @@ class Run:
             ConfigError: If the config cannot be read, or an option does not fit.
         """
         if not Path(self.config).is_file():
-            raise MissingFileError(f'{self.arm}: no config file {self.config!r}')
+            raise MissingFileError(
+                f'{self.arm}: no config file {self.config!r}'
+                + (': give its path, :: is for _base_ and teachers' if '::' in self.config else '')
+            )
         parser = argparse.ArgumentParser()
         add_common_arguments(parser)
         args = parser.parse_args(self.flags)
@@ -95,8 +101,7 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """What was written about it by :meth:`train`, perhaps by an earlier call."""
-        path = self.folder / RUN_FILE
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_info(self.folder)
 
     def is_done(self) -> bool:
         """Whether it was trained to the end by an earlier call.
@@ -172,7 +177,7 @@ class Run:
         command = [str(folder / 'config.py'), str(checkpoint), '--work-dir', str(folder)]
         command += ['--out', str(out), '--out-item', 'metrics']
         self.call(tool, command, self.folder / 'measured.log', threads)
-        metrics = json.loads(out.read_text())
+        metrics = read_json(out)
         return {
             name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
         }
@@ -216,7 +221,56 @@ def wait_for(folder: Path) -> None:
     lock.release()
 
 
-def as_flags(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
+def by_dotted_key(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Options, those in dicts by their path."""
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            yield from by_dotted_key(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def settled_keys(options: Mapping[str, Any], others: Iterable[str] = ()) -> list[str]:
+    """Which options would replace, or be replaced by, what a run sets itself.
+
+    Args:
+        options: Overrides of a config.
+        others: Further keys that are set, beside :data:`SETTLED`.
+
+    Examples:
+        >>> settled_keys({'randomness': {'seed': 5}, 'resume': True, 'train_cfg.max_epochs': 3})
+        ['randomness.seed', 'resume']
+    """
+    return [
+        key
+        for key, _ in by_dotted_key(options)
+        if key.startswith('-')  # a flag of its own
+        or any(
+            f'{one}.'.startswith(f'{other}.')
+            for settled in (*SETTLED, *others)
+            for one, other in ((key, settled), (settled, key))
+        )
+    ]
+
+
+def check_place(run: Run) -> None:
+    """Refuse a config that leads a run to other weights or folders than its results speak of.
+
+    Raises:
+        ConfigError: With a line for each setting.
+    """
+    refuse(
+        f'{key}={value!r} is not told apart in the results of a study: {cure}'
+        for key, cure in (
+            ('load_from', 'start from weights with init_cfg of the model'),
+            ('resume', 'leave it out, runs go on by themselves'),
+            ('default_hooks.checkpoint.out_dir', 'leave it out'),
+        )
+        if (value := setting(run.merged, key))
+    )
+
+
+def as_flags(options: Mapping[str, Any]) -> Iterator[str]:
     """Options as ``KEY=VALUE``; dicts are written out key by key.
 
     Raises:
@@ -226,18 +280,15 @@ def as_flags(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
         >>> list(as_flags({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]}))
         ['a.b.type=Mixup', 'a.b.alpha=1.0', 'c=[20,30]']
     """
-    for key, value in options.items():
-        if isinstance(value, Mapping) and value:
-            yield from as_flags(value, f'{prefix}{key}.')
-            continue
+    for key, value in by_dotted_key(options):
         text = str(value).replace(' ', '').replace("'", '')
         read = OptionsAction._parse_iterable(text) if is_readable(text) else 'nothing'
         if (type(value), value) != (type(read), read):
             raise ConfigError(
-                f'{prefix}{key}={value!r} cannot be said on a command line, which reads {read!r}: '
+                f'{key}={value!r} cannot be said on a command line, which reads {read!r}: '
                 'write it into a config of its own'
             )
-        yield f'{prefix}{key}={text}'
+        yield f'{key}={text}'
 
 
 def what_counts(cfg: Config) -> dict[str, Any]:

@@ -1,30 +1,20 @@
 """A study: arms that are compared over seeds, and the one contrast that was written down first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmbss.engine.build import check_known
+from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
-from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.report.runs import Run
+from mmbss.engine.errors import problems_of, refuse
+from mmbss.engine.fitting import PLAIN
+from mmbss.report.runs import Run, check_place, settled_keys
+from mmbss.report.study_metrics import check_evaluators, check_metric
 
-#: Keys of a study's file. Names of its own are in capitals, or begin with an underscore.
-KEYS = (
-    'question',
-    'teacher',
-    'common',
-    'arms',
-    'seeds',
-    'seed_keys',
-    'contrast',
-    'secondary',
-    'margin',
-    'metric',
-    'evaluators',
-)
+#: Attributes of a study that its file does not say.
+OF_PLACE = ('name', 'folder', 'results')
 
 
 @dataclass(frozen=True)
@@ -32,12 +22,12 @@ class Arm:
     """What is compared: a config and what is changed in it, by dotted key."""
 
     config: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Study:
-    """Arms, each with every seed.
+    """Arms, each with every seed; what its file may say, and of which type, is declared here.
 
     Attributes:
         name: Name of the study.
@@ -60,16 +50,16 @@ class Study:
     folder: Path
     results: Path
     arms: dict[str, Arm]
-    seeds: Sequence[int]
+    seeds: list[int]
     question: str = ''
     teacher: str | None = None
-    common: Mapping[str, Any] = field(default_factory=dict)
-    seed_keys: Sequence[str] = ()
+    common: dict[str, Any] = field(default_factory=dict)
+    seed_keys: list[str] = field(default_factory=list)
     contrast: tuple[str, str] | None = None
-    secondary: Sequence[tuple[str, str]] | None = None
+    secondary: list[tuple[str, str]] | None = None
     margin: float = 0.5
     metric: str = 'accuracy/top1'
-    evaluators: Sequence[Any] = ()
+    evaluators: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -104,47 +94,115 @@ class Study:
         Raises:
             ConfigError: With a line for each mistake.
         """
-        problems = [f'two seeds are {seed}' for seed in self.seeds if self.seeds.count(seed) > 1]
-        for pair in self.pairs:
-            if len(set(pair)) != 2 or not set(pair) <= set(self.arms):
-                problems.append(
-                    f'{self.name} compares {" with ".join(pair)}: name two of {[*self.arms]}'
-                )
-        if not self.margin > 0:
-            problems.append(f'{self.name}: margin must be above 0, got {self.margin}')
-        if not (self.arms and self.seeds):
-            problems.append(f'{self.name} needs an arm and a seed')
-        for run in [self.run(name, self.seeds[0]) for name in self.arms if self.seeds]:
-            found = problems_of(lambda run=run: check_config(run.merged))
+        refuse(dict.fromkeys(self._mistakes()))
+        runs = [self.run(name, min(self.seeds)) for name in self.arms]
+        if teacher := self.teacher_run():
+            runs.insert(0, teacher)
+        problems = problems_of(check_evaluators, self.evaluators)
+        for run in runs:
+            found = problems_of(self._check_run, run)
             problems += [f'{run.arm}: {line}' for line in found]
         refuse(dict.fromkeys(problems))
+
+    def _mistakes(self) -> Iterator[str]:
+        """Mistakes in what the study itself says."""
+        for name in self.arms:
+            if not is_name(name):
+                yield (
+                    f'{self.name}: arms: {name!r} is no name of a folder: write it as text without '
+                    'slashes and bars, that does not begin with a dot'
+                )
+        for seed in self.seeds:
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+                yield f'{self.name}: seeds: {seed!r} must be a whole number from 0 to 2**32 - 1'
+            if self.seeds.count(seed) > 1:
+                yield f'two seeds are {seed}'
+        for pair in self.pairs:
+            if len({*pair}) != 2 or not {*pair} <= {*self.arms}:
+                yield f'{self.name} compares {" with ".join(pair)}: name two of {[*self.arms]}'
+        if not self.margin > 0:
+            yield f'{self.name}: margin must be above 0, got {self.margin}'
+        if not (self.arms and self.seeds):
+            yield f'{self.name} needs an arm and a seed'
+        if self.teacher is not None and Path(self.teacher).stem in self.arms:
+            yield (
+                f'{self.name}: an arm and the teacher are both called {Path(self.teacher).stem}: '
+                'rename one'
+            )
+        said = {'common': self.common, 'seed_keys': dict.fromkeys(self.seed_keys)}
+        said |= {f'{name}: options': arm.options for name, arm in self.arms.items()}
+        for where, options in said.items():
+            of_seed = () if where == 'seed_keys' else self.seed_keys
+            for key in settled_keys(options, of_seed):
+                yield f'{self.name}: {where}: {key!r} is set by the study itself: leave it out'
+
+    def _check_run(self, run: Run) -> None:
+        check_place(run)
+        check_config(run.merged)
+        check_metric(run.merged, self.metric)
+        if self.evaluators and run.arm in self.arms and run.merged.get('test_dataloader') is None:
+            refuse(['test_dataloader is missing, on which evaluators are asked: add it'])
+
+
+def is_name(name: Any) -> bool:
+    """Whether an arm may be called so: a folder and a cell of a table are.
+
+    Examples:
+        >>> [is_name(name) for name in ('kd-t4', 'kd, w=0.3', '../kd', '..', 'a|b', '', 3)]
+        [True, True, False, False, False, False, False]
+    """
+    is_text = isinstance(name, str) and name != '' and name.isprintable()
+    return is_text and name[0] != '.' and not {*name} & {*'/\\|'}
 
 
 def read_study(path: str, results: Path) -> Study:
     """Read the file of a study.
 
     Args:
-        path: A Python file with the keys of :class:`Study`, but for name and folders.
+        path: A Python file with the keys of :class:`Study`, but for name and folders. Names of its
+            own are in capitals, or begin with an underscore.
         results: Folder of the results.
 
     Raises:
-        ConfigError: If it cannot be read, or has a key that no study has.
+        ConfigError: If it cannot be read, lacks a key, has one that no study has, or a value of
+            another type; with a line for each.
     """
-    content = load_config(path).to_dict()
+    where, content = f'the study {path}', load_config(path).to_dict()
     own = {key: value for key, value in content.items() if key[0] != '_' and not key.isupper()}
-    check_known(own, KEYS, f'the study {path}')
-    name = Path(path).stem
-    arms = {}
-    for arm, settings in own.pop('arms').items():
-        check_known(settings, ('config', 'options'), f'arm {arm} of {path}')
-        arms[arm] = Arm(**settings)
-    if 'seeds' not in own:
-        raise ConfigError(f'the study {path} has no seeds: add seeds = [0, 1, 2]')
+    keys = [key for key in accepted_keys(Study) if key not in OF_PLACE]
+    problems = problems_of(check_known, own, keys, where)
+    if isinstance(own.get('seeds'), range):
+        own['seeds'] = [*own['seeds']]
+    problems += [
+        f'{where}: {key}={value!r} is nothing that a study takes: write it as a list or a text'
+        for key, value in own.items()
+        if not isinstance(value, (*PLAIN, dict))
+    ]
+    known = {key: value for key, value in own.items() if key in keys}
+    problems += problems_of(check_keys, known, Study, where, OF_PLACE)
+    arms = own.get('arms')
+    for arm, settings in arms.items() if isinstance(arms, dict) else ():
+        problems += problems_of(check_keys, settings, Arm, f'arm {arm} of {path}')
+    refuse(problems)
+    own['arms'] = {
+        name: Arm(**dict(each, config=str(each['config']))) for name, each in own['arms'].items()
+    }
     if own.get('contrast') is not None:
         own['contrast'] = tuple(own['contrast'])
     if own.get('secondary') is not None:
         own['secondary'] = [tuple(pair) for pair in own['secondary']]
-    return Study(name, Path('work_dirs/studies') / name, results / name, arms, **own)
+    name = Path(path).stem
+    return Study(name, Path('work_dirs/studies') / name, results / name, **own)
+
+
+def is_study(path: str) -> bool:
+    """Whether a file is that of a study, and no config of a training.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    names = {*load_config(path)}
+    return 'model' not in names and bool(names & {'arms', 'contrast', 'seeds'})
 
 
 def study_of_configs(configs: Sequence[str], folder: Path, **settings: Any) -> Study:

@@ -7,8 +7,10 @@ from typing import Any
 from filelock import FileLock
 
 from mmbss.engine.atomic import whole_file
+from mmbss.engine.errors import ConfigError, problems_of, refuse
+from mmbss.report.run_logs import read_json
 from mmbss.report.study import Study
-from mmbss.report.study_results import Result, compare_arms, results_of
+from mmbss.report.study_results import Result, check_result, compare_arms, results_of
 from mmbss.report.study_table import study_markdown
 from mmbss.report.tables import make_row
 from mmbss.visualization.draw_curves import draw_accuracies
@@ -19,11 +21,22 @@ Stored = dict[tuple[str, int | None], Result]
 
 
 def read_results(study: Study) -> Stored:
-    """All results in the JSON file of a study, also of arms and seeds that it has no more."""
+    """All results in the JSON file of a study, also of arms and seeds that it has no more.
+
+    Raises:
+        ConfigError: If the file is damaged; with a line for each result that is none.
+    """
     path = study.results.with_suffix('.json')
-    stored = json.loads(path.read_text()) if path.is_file() else {}
+    stored = read_json(path)
     # an earlier version wrote a list of rows, without the results of single runs
-    records = stored['results'] if isinstance(stored, dict) and stored else []
+    records = stored.get('results') if isinstance(stored, dict) else []
+    if not isinstance(stored, dict | list | None) or not isinstance(records, list):
+        raise ConfigError(f'{path} is damaged, it lists no results: restore it, or remove it')
+    refuse(
+        line
+        for number, each in enumerate(records)
+        for line in problems_of(check_result, each, f'{path}: results.{number}')
+    )
     results = [Result(**each) for each in records]
     return {(result.arm, result.seed): result for result in results}
 

@@ -1,8 +1,12 @@
 """What runs have come to, and how the arms of a study differ."""
 
+import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
+from mmbss.engine.build import check_keys
+from mmbss.engine.errors import refuse
 from mmbss.engine.models import count_parameters
 from mmbss.report.classifiers import build_classifier
 from mmbss.report.run_logs import LoggedRun, read_run
@@ -56,6 +60,20 @@ class Result:
         return self.digest == run.digest and not differ(self.teacher, run.teacher)
 
 
+def check_result(record: Any, where: str) -> None:
+    """Refuse a record that :class:`Result` does not take.
+
+    Raises:
+        ConfigError: With a line for each key.
+    """
+    check_keys(record, Result, where)
+    refuse(
+        f'{where}: metrics.{name} must be a number, got {reprlib.repr(value)}'
+        for name, value in record.get('metrics', {}).items()
+        if isinstance(value, bool) or not isinstance(value, int | float)
+    )
+
+
 #: Results by arm and seed.
 Results = Mapping[tuple[str, int | None], Result]
 
@@ -88,9 +106,9 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
         unnamed: What to call the commit of a run that does not name its own.
 
     Raises:
-        ConfigError: If it has never logged the metric.
+        ConfigError: If it has never logged the metric, or the last value is not finite.
     """
-    return replace(
+    result = replace(
         logged_result(read_run(run.folder), metric),
         arm=run.arm,
         seed=run.seed,
@@ -100,6 +118,8 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
         teacher=run.info.get('teacher'),
         commit=run.info.get('commit', unnamed),
     )
+    check_result(asdict(result), f'{run}: {metric} of {run.folder}')
+    return result
 
 
 def results_of(study: Study, results: Results) -> dict[str, list[Result]]:

@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmengine.config import Config
+
+from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
 from mmbss.report.runs import Run, digest_of
 from mmbss.report.study import Study
@@ -42,13 +45,18 @@ class StudyRunner:
             The tables in Markdown.
 
         Raises:
-            ConfigError: If results or folders belong to other configs, before anything is done; or
-                if runs have failed, after all others.
+            ConfigError: If results or folders belong to other configs, before anything is done; if
+                the evaluators lack a file, before any arm is trained; or if runs have failed,
+                after all others.
         """
         teacher = self.study.teacher_run()
         self.refuse_others([*([teacher] if teacher else []), *runs])
         if teacher:
             self.finish(teacher)
+        stored = read_results(self.study)
+        found = [stored.get((run.arm, run.seed)) for run in runs]
+        if any(self.is_unmeasured(*each) for each in zip(runs, found, strict=True)):
+            refuse(missing_files(Config(dict(evaluators=self.study.evaluators))))
         errors = []
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = {pool.submit(self.finish, run): run for run in runs}
@@ -113,12 +121,22 @@ class StudyRunner:
             result = read_result(run, study.metric, self.unnamed_commit)
             keep(study, result)
             print(f'{run}: {study.metric} {result.value:.2f}, {result.seconds:.0f} s', flush=True)
-        asked = digest_of(study.evaluators) if study.evaluators else ''
-        if run.arm not in study.arms or result.evaluators == asked:
+        if not self.is_unmeasured(run, result):
             return is_new
         metrics = run.measure(list(study.evaluators), self.tools / 'test.py', self.threads)
-        keep(study, replace(result, evaluators=asked, metrics=metrics))
+        keep(study, replace(result, evaluators=self.asked, metrics=metrics))
         return True
+
+    @property
+    def asked(self) -> str:
+        """Fingerprint of the evaluators, '' where there are none."""
+        return digest_of(self.study.evaluators) if self.study.evaluators else ''
+
+    def is_unmeasured(self, run: Run, result: Result | None) -> bool:
+        """Whether the evaluators are still to be asked of a run."""
+        if run.arm not in self.study.arms or not (result or self.trains):
+            return False
+        return getattr(result, 'evaluators', '') != self.asked
 
     def progress(self, waiting: Sequence[Run], total: int) -> str:
         """How far the runs are, and for how long they will take.

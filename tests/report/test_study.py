@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from mmbss.engine.errors import ConfigError
@@ -83,12 +85,129 @@ def test_mistakes_are_found_before_a_run_starts(read, change, named):
     [
         (('contrast', 'contrasts'), "did you mean 'contrast'"),
         (('options=', 'option='), "arm b .*did you mean 'options'"),
-        (('seeds = [0, 3]', ''), 'no seeds'),
+        (('seeds = [0, 3]', ''), "lacks 'seeds'"),
     ],
 )
 def test_unknown_and_missing_keys_are_refused(read, change, named):
     with pytest.raises(ConfigError, match=named):
         read(STUDY.replace(*change))
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        *(f'seeds = {value}' for value in ('3', 'None', '"01"', '[0, True]', '[0, 0.5]', '{0, 1}')),
+        *(f'arms = {value}' for value in ("['a']", 'None', "{'a': 'plain.py'}", "{'a': {}}")),
+        *(f'arms = dict(a=dict(config={value}))' for value in ('None', '3', "['plain.py']")),
+        *(
+            f"arms = dict(a=dict(config='plain.py', options={value}))"
+            for value in ('None', "['a=1']", "'a=1'")
+        ),
+        *(f'contrast = {value}' for value in ("('b',)", '5', "'kd'", "('a', 'b', 'c')", '(0, 1)')),
+        *(f'secondary = {value}' for value in ('3', "('a', 'b')", "[('a',)]", "['ab']", "'ab'")),
+        *(f'margin = {value}' for value in ("'0.5'", 'None', 'True', "float('inf')", '[1]')),
+        *(f'common = {value}' for value in ('None', "['a=1']", "'a=1'")),
+        *(f'seed_keys = {value}' for value in ('None', "'a.b'", '[3]', '{}')),
+        *(f'teacher = {value}' for value in ("['plain.py']", '{}', '3')),
+        *(f'metric = {value}' for value in ('None', "['accuracy/top1']", '1')),
+        *(f'evaluators = {value}' for value in ("dict(type='Accuracy')", "'Accuracy'", "['a']")),
+        *(f'question = {value}' for value in ('None', '3')),
+        *("name = 'other'", "results = 'elsewhere'"),
+    ],
+)
+def test_a_key_of_another_type_is_refused_by_its_name(read, line):
+    key = line.partition(' ')[0]
+    with pytest.raises(ConfigError, match=f'helps.py.*{key}|arm a of helps.py') as caught:
+        read(f'{STUDY}{line}')
+    assert all('\n' not in one for one in caught.value.args)
+
+
+def test_seeds_may_be_a_range(read):
+    assert read(f'{STUDY}seeds = range(3)').seeds == [0, 1, 2]
+
+
+ALONE = "_one = dict(config='plain.py')\ncontrast = None\n"
+
+
+@pytest.mark.parametrize(
+    ('lines', 'named'),
+    [
+        ("common = {'randomness.seed': 5}", "common: 'randomness.seed' is set"),
+        ('common = dict(randomness=dict(seed=5))', "common: 'randomness.seed' is set"),
+        ("arms = dict(a=dict(config='plain.py', options={'work_dir': 'x'}))", "'work_dir' is set"),
+        *(
+            (f'common = {{{key!r}: {value!r}}}', f'{key!r} is set')
+            for key, value in {
+                'launcher': 'pytorch',
+                'resume': True,
+                'load_from': 'x.pth',
+                'default_hooks.checkpoint.out_dir': 'x',
+                '--work-dir': 'x',
+                'train_dataloader.dataset.seed': 5,
+            }.items()
+        ),
+        ("seed_keys = ['randomness.seed']", "seed_keys: 'randomness.seed'"),
+        ('seeds = [0, 2**40]', 'seeds: 1099511627776'),
+        ('seeds = [0, -1]', 'seeds: -1'),
+        ('seeds = []', 'needs an arm and a seed'),
+        ('arms = {}', 'needs an arm and a seed'),
+        *(
+            (f'{ALONE}arms = {{{name!r}: _one}}', rf'arms: {re.escape(repr(name))} is no name')
+            for name in ('../../../evil/kd', '..', '', 'a|b', '.hidden', 'a/b', 'a\nb')
+        ),
+        (f'{ALONE}arms = {{3: _one}}', '3'),
+        ("teacher = 'folder/a.py'", 'an arm and the teacher are both called a'),
+        ("arms = dict(a=dict(config='mmbss::kd.py'), b=dict(config='plain.py'))", ':: is for'),
+        ("metric = 'accuracy/top5'", r'accuracy/top5.*accuracy/top1'),
+        ("metric = 'top1'", 'set it to one of accuracy/top1'),
+        ("metric = 'loss'", 'set it to one of accuracy/top1'),
+        ("common = {'val_cfg': None}", 'a: .*val'),
+        ("teacher = 'gone.py'", r"gone: no config file 'gone\.py'"),
+        ("teacher = 'crooked.py'", r"crooked: .*'lrr'"),
+    ],
+)
+def test_what_would_be_wrong_in_a_run_is_found_before_it(read, tmp_path, lines, named):
+    text = (tmp_path / 'plain.py').read_text()
+    (tmp_path / 'crooked.py').write_text(text.replace('lr=', 'lrr='))
+    with pytest.raises(ConfigError, match=named):
+        read(f'{STUDY}{lines}').check()
+
+
+def test_a_config_that_starts_from_other_weights_or_writes_elsewhere_is_refused(read, tmp_path):
+    with (tmp_path / 'plain.py').open('a') as config:
+        config.write("\nload_from = 'x.pth'\ndefault_hooks = dict(checkpoint=dict(out_dir='x'))\n")
+    with pytest.raises(ConfigError, match='load_from') as caught:
+        read().check()
+    assert 'out_dir' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'named'),
+    [
+        ("dict(type='mmbss.Agreemnt')", "did you mean 'mmbss.Agreement'"),
+        ("dict(type='mmbss.CalibrationError', bin=3)", "no key 'bin'"),
+        ("dict(type='mmbss.CorruptionAccuracy', num_samples=0)", 'num_samples'),
+        ("dict(type='Accuracy', topk=0)", 'topk'),
+        ('dict(topk=1)', 'with a type'),
+        ("dict(type='mmbss.Agreement')", 'has no teacher'),
+        ("dict(type='mmbss.Agreement', teacher=dict(config='plain.py'))", "'checkpoint'"),
+        (
+            "dict(type='mmbss.Agreement', teacher=dict(config='gone.py', checkpoint='gone.pth'))",
+            r'gone\.py',
+        ),
+    ],
+)
+def test_evaluators_are_looked_at_before_a_run_starts(read, evaluator, named):
+    with pytest.raises(ConfigError, match=rf'evaluators\.0.*{named}'):
+        read(f'{STUDY}evaluators = [{evaluator}]').check()
+
+
+def test_evaluators_and_metrics_that_can_be_asked_are_accepted(read):
+    teacher = "dict(config='plain.py', checkpoint='trained/later.pth')"
+    listed = (
+        f"[dict(type='Accuracy', topk=(1, 3)), dict(type='mmbss.Agreement', teacher={teacher})]"
+    )
+    read(f'{STUDY}evaluators = {listed}').check()
 
 
 def test_configs_are_a_study_of_one_arm_each(tmp_path):

@@ -123,6 +123,71 @@ def test_an_interrupted_study_comes_to_the_results_of_an_uninterrupted_one(study
             assert one | dict(seconds=0) == other | dict(seconds=0)
 
 
+def test_a_missing_file_of_the_evaluators_is_named_before_an_arm_is_trained(study, play):
+    asked = dict(type='mmbss.Agreement', teacher=dict(config='a.py', checkpoint='gone.pth'))
+    study = replace(study, evaluators=[asked])
+    with pytest.raises(ConfigError, match=r'evaluators\.0\.teacher\.checkpoint'):
+        run_all(study)
+    assert not play.played
+    run_all(study, trains=False)  # measures nothing
+
+
+def test_a_metric_that_is_not_finite_is_no_result(study, play, monkeypatch):
+    monkeypatch.setitem(ACCURACY, 'a', [float('nan'), 52.0, 51.0])
+    with pytest.raises(ConfigError, match=r'a, seed 0.*finite'):
+        run_all(study, study.runs()[:2])
+    assert [*read_results(study)] == [('b', 0)]
+
+
+RESULT = dict(arm='a', seed=0, metric='accuracy/top1', value=50.0, epoch=2, parameters=3)
+RESULT |= dict(ms_per_iteration=None, seconds=1.0, folder='runs/a')
+
+
+def test_a_result_of_an_earlier_version_is_read(study):
+    study.results.parent.mkdir()
+    path = study.results.with_suffix('.json')
+    path.write_text(json.dumps(dict(results=[RESULT])))
+    assert [*read_results(study)] == [('a', 0)]
+    path.write_text('[]')
+    assert read_results(study) == {}
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        *('', '{"results": [', '{"results": 3}', '{"results": {}}', '{}', '3', '"text"'),
+        *('{"results": [3]}', '{"results": [null]}', '{"results": [[]]}'),
+        *(
+            json.dumps(dict(results=[RESULT, {**RESULT, **change}]))
+            for change in (
+                dict(colour='red'),
+                *(dict(value=value) for value in ('50', None, float('nan'), [50.0], True)),
+                *(dict(seed='0'), dict(arm=3), dict(metrics=[1]), dict(metrics=dict(a='b'))),
+            )
+        ),
+        json.dumps(dict(results=[{k: v for k, v in RESULT.items() if k != 'value'}])),
+        b'\xff\xfe\x00',
+    ],
+)
+def test_damaged_results_are_one_line_with_the_file(study, content):
+    study.results.parent.mkdir()
+    path = study.results.with_suffix('.json')
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=r'played\.json') as caught:
+        read_results(study)
+    assert len(caught.value.args) == 1
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('content', ['', '[]', '3', '{"seconds": "long"}', '{"commit": null}'])
+def test_a_damaged_note_about_a_run_is_named(study, content):
+    run = study.run('a', 0)
+    run.folder.mkdir(parents=True)
+    (run.folder / 'run.json').write_text(content)
+    with pytest.raises(ConfigError, match=r'run\.json is damaged'):
+        run.is_done()
+
+
 def test_parts_are_merged_and_what_is_missing_is_said(study, play):
     by_name = {(run.arm, run.seed): run for run in study.runs()}
     run_all(study, [by_name['a', seed] for seed in (0, 1, 2)])

@@ -183,8 +183,22 @@ def test_a_study_reads_and_measures_what_is_finished(call_tool, study):
         (['--seeds', 2], r'--seeds: small has no 2'),
         (['--metric', 'loss'], '--metric is for config files'),
         (['--cfg-options', 'a.b=1'], '--cfg-options is for config files'),
+        (['--jobs', 0], '--jobs 0 must be at least 1'),
+        (['small.py'], r'.*small\.py is a study: give it alone'),
     ],
 )
 def test_flags_that_do_not_fit_a_study_are_refused(call_tool, study, flags, named):
     with pytest.raises(SystemExit, match=f'^error: {named}'):
         call_tool('compare', study, *flags)
+
+
+def test_a_study_without_arms_is_told_from_a_config(call_tool, tmp_path):
+    (tmp_path / 'armless.py').write_text('seeds = [0]')
+    with pytest.raises(SystemExit, match=r"^error: the study .*armless.py lacks 'arms'"):
+        call_tool('compare', tmp_path / 'armless.py')
+
+
+def test_the_seed_is_no_option_of_a_comparison(call_tool, tiny, tmp_path):
+    flags = ['--work-dir', tmp_path / 'runs', '--cfg-options', 'randomness.seed=5']
+    with pytest.raises(SystemExit, match=r"^error: compare: common: 'randomness\.seed' is set"):
+        call_tool('compare', tiny['plain'], *flags)

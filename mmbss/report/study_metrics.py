@@ -1,0 +1,102 @@
+"""Whether the metrics that a study speaks of will be there, before anything is trained."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
+
+from mmbss.distillers.classifiers import load_model_config
+from mmbss.engine.build import build_checked
+from mmbss.engine.config_checks.rules import setting, wrong_values
+from mmbss.engine.errors import ConfigError, naming, problems_of, refuse
+from mmbss.engine.trial_evaluation import asks_model
+from mmbss.metrics.teacher_metric import TeacherMetric
+from mmbss.registry import METRICS
+
+
+def build_metric(config: Any, where: str) -> BaseMetric:
+    """Build a metric from its config.
+
+    Raises:
+        ConfigError: If it does not fit.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'), naming(where):
+        return build_checked(METRICS, copy.deepcopy(config), where)
+
+
+def check_metric(cfg: Config, name: str) -> None:
+    """Refuse a metric that no validation of a training logs.
+
+    The metrics are asked about one made-up sample. Of those that it does not do for, such as one
+    that asks the model, the first part of the name counts.
+
+    Raises:
+        ConfigError: With the names that are known.
+    """
+    evaluators, loop = cfg.get('val_evaluator'), cfg.get('val_cfg')
+    if evaluators is None or loop is None:
+        raise ConfigError(f'metric={name!r} needs a validation: add val_cfg and val_evaluator')
+    if loop.get('type', 'ValLoop') != 'ValLoop':
+        return  # loops of other kinds do as they like
+    listed = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
+    known, uncertain = [], []
+    for number, config in enumerate(listed):
+        metric = build_metric(config, f'val_evaluator.{number}')
+        names = (
+            [] if asks_model(metric) else names_of(metric, setting(cfg, 'model.head.num_classes'))
+        )
+        known += names
+        uncertain += [] if names else [metric.prefix]
+    if name not in known and not {None, name.partition('/')[0]} & {*uncertain}:
+        raise ConfigError(
+            f'metric={name!r} is computed by no metric of val_evaluator: set it to one of '
+            f'{", ".join([*known, *(f"{prefix}/..." for prefix in uncertain)])}'
+        )
+
+
+def names_of(metric: BaseMetric, classes: int | None) -> list[str]:
+    """Names of what a metric computes of one made-up sample; none where it needs another."""
+    sample = DataSample().set_gt_label(0).set_pred_label(0)
+    sample.set_pred_score(torch.eye(classes or 1000)[0])
+    try:
+        metric.process(None, [sample.to_dict()])
+        return [*metric.evaluate(1)]
+    except Exception:  # it may expect anything of a sample
+        return []
+
+
+def check_evaluators(configs: Sequence[Any]) -> None:
+    """Refuse evaluators that could not be asked of a finished student, which has no teacher.
+
+    Raises:
+        ConfigError: With a line for each mistake.
+    """
+    found: list[str] = []
+    for number, config in enumerate(configs):
+        where = f'evaluators.{number}'
+        found += [
+            line if line.startswith(where) else f'{where}: {line}'
+            for line in problems_of(_check_evaluator, config, where)
+        ]
+    refuse(found)
+
+
+def _check_evaluator(config: Any, where: str) -> None:
+    refuse(
+        line.replace('test_evaluator', where, 1)
+        for line in wrong_values(Config(dict(test_evaluator=config)))
+    )
+    metric = build_metric(config, where)
+    if isinstance(metric, TeacherMetric):
+        if metric.given is None:
+            raise ConfigError(
+                f'{where}: a finished student has no teacher: give teacher=dict(config=..., '
+                'checkpoint=...)'
+            )
+        if isinstance(metric.given, dict):
+            load_model_config(metric.given['config'])
