@@ -172,6 +172,7 @@ class BoundaryLoss(Term):
         self.needs_own_batch_norm = batch_norm == 'separate'
         self.bounds = bounds
         self.batch_share = batch_share
+        self.share_is_enough = False
         self.student_input = student_input
         self.teacher_answer = teacher_answer
         self.needs_labels = base_class == 'label'
@@ -182,12 +183,13 @@ class BoundaryLoss(Term):
     @contextmanager
     def rehearsing(self) -> Iterator[None]:
         """Attack and learn any sample, whatever the networks say of it before the training."""
-        search = self.search
+        search, is_enough = self.search, self.share_is_enough
         self.search = search | dict(base_class='teacher', candidates='all', train_on='all')
+        self.share_is_enough = True  # of a batch that is no whole one
         try:
             yield
         finally:
-            self.search = search
+            self.search, self.share_is_enough = search, is_enough
 
     def find(self, batch: TeacherBatch) -> BoundarySamples:
         """The boundary samples of a batch, in the student's normalisation.
@@ -213,7 +215,7 @@ class BoundaryLoss(Term):
 
         search = dict(self.search)
         if self.batch_share is not None:
-            search['num_base_samples'] = max(round(self.batch_share * len(clean.inputs)), 1)
+            search['num_base_samples'] = self._most_of(len(clean.inputs))
         inputs = teacher.from_student(clean.inputs)
         if self.bounds is None:
             # another normalisation rounds a pixel at a bound to a little beyond it
@@ -272,12 +274,24 @@ class BoundaryLoss(Term):
 
     def _check_enough(self, batch: Batch) -> None:
         """Refuse so few samples that none would ever be learnt from."""
-        most = self.search['num_base_samples']
+        most = self._most_of(len(batch.inputs))
         is_any = self.search['base_samples'] == 'all' or self.search['target_class'] == 'all'
-        if self.joins or is_any or self.batch_share is not None or most >= batch.least_asked:
+        if self.joins or is_any or most >= batch.least_asked:
+            self.share_is_enough = True
             return
+        given = f'num_base_samples={most}'
+        if self.batch_share is not None:
+            if self.share_is_enough:  # the last batch of an epoch may be a smaller one
+                return
+            given = f'batch_share={self.batch_share} is {most} of {len(batch.inputs)} images'
         raise ConfigError(
-            f'num_base_samples={most}: BatchNorm of the student needs {batch.least_asked} boundary '
-            "samples that pass alone: take more, or candidates='teacher_correct', whose samples "
-            'join the clean batch'
+            f'{given}: BatchNorm of the student needs {batch.least_asked} boundary '
+            "samples that pass alone: take more, or candidates='teacher_correct' with "
+            "batch_norm='joint', whose samples join the clean batch"
         )
+
+    def _most_of(self, size: int) -> int:
+        """How many samples of a batch of a size are attacked at most."""
+        if self.batch_share is None:
+            return self.search['num_base_samples']
+        return max(round(self.batch_share * size), 1)

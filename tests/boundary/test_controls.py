@@ -5,6 +5,7 @@ import torch
 from boundary_checks import STATISTICS, all_attacked
 from mmpretrain.structures import DataSample
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses import kd_loss
 
 SEGMENT = dict(type='mmbss.SegmentAttack')
@@ -75,6 +76,18 @@ def test_boundaries_between_images_join_the_clean_batch(trained_pair, found_by):
 def test_a_share_of_the_batch_is_attacked(trained_pair, digits_batch, share, count):
     distiller, _ = trained_pair(**ALONE, num_base_samples=None, batch_share=share)
     assert distiller.loss(*digits_batch)['bss_samples'] == count
+
+
+@pytest.mark.parametrize('batch_norm', ['own', 'separate'])
+def test_a_share_too_small_for_batch_norm_is_refused(trained_pair, digits_batch, batch_norm):
+    inputs, samples = digits_batch
+    distiller, _ = trained_pair(num_base_samples=None, batch_share=0.01, batch_norm=batch_norm)
+    distiller.try_terms(inputs[:2], samples[:2])  # says nothing of a whole batch
+    with pytest.raises(ConfigError, match='is 1 of 64 images'):
+        distiller.loss(inputs, samples)
+    distiller, _ = trained_pair(num_base_samples=None, batch_share=0.1, batch_norm=batch_norm)
+    distiller.loss(inputs, samples)
+    distiller.loss(inputs[:8], samples[:8])  # the last one of an epoch
 
 
 def test_with_the_teachers_classes_labels_do_not_matter(trained_pair, digits_batch):

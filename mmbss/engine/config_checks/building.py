@@ -27,7 +27,11 @@ from mmbss.registry import RUNNERS
 BUILDERS = re.compile(r'(?:build|register|set|setup|wrap)_(\w+)')
 #: What a run does before its first batch: methods of hooks, and others by the part they read.
 OF_HOOKS = ('before_run', 'before_train', 'before_test')
-STARTS = dict(_init_model_weights='init_cfg', _maybe_compile='compile')
+STARTS = dict(
+    _init_model_weights='init_cfg',
+    _maybe_compile='compile',
+    turn_on_activation_checkpointing='activation_checkpointing',
+)
 
 
 def _optimizer() -> torch.optim.Optimizer:

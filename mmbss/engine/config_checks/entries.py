@@ -228,7 +228,8 @@ def misfits(cfg: Config) -> Iterator[str]:
     given = {key: cfg[key] for key in accepted_keys(Runner) if key in cfg and key not in loops}
     yield from problems_of(check_keys, given, Runner, 'the config', ('work_dir',))
     for name, known in SECTIONS.items():
-        yield from problems_of(check_known, cfg.get(name) or {}, known, name)
+        if isinstance(cfg.get(name), Mapping):  # a wrong type is seen above
+            yield from problems_of(check_known, cfg[name], known, name)
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             yield from problems_of(check_loader, name, cfg[name])

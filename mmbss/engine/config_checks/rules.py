@@ -49,6 +49,7 @@ def has_module(name: str) -> bool:
 
 
 Rules = dict[str, tuple[Callable[[Any], bool], str]]
+SEVERAL = (str, list, tuple)
 POSITIVE = (lambda value: value > 0, 'a number above 0')
 
 #: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
@@ -63,6 +64,15 @@ NUMBERS: Rules = {
         'a whole number of at least 1 or -1',
     ),
     'param_scheduler*.end custom_hooks.*.patience': (is_whole, 'a whole number of at least 1'),
+    'optim_wrapper.accumulative_counts': (
+        lambda value: value >= 1 and value % 1 == 0,
+        'a whole number of at least 1',
+    ),
+    'log_processor.num_digits': (lambda value: value >= 0, 'at least 0'),
+    '*_dataloader.prefetch_factor *_dataloader.num_batch_per_epoch': (
+        is_whole,
+        'a whole number of at least 1',
+    ),
     'randomness.seed': (lambda value: is_whole(value, 0), 'a whole number between 0 and 2**32 - 1'),
     'param_scheduler*.eta_min': (lambda value: value >= 0, 'at least 0'),
     'param_scheduler*.begin *_dataloader.num_workers': (
@@ -87,12 +97,24 @@ OTHERS: Rules = {
         are_numbers,
         'a list with a number for each channel',
     ),
+    '*_hooks.*.published_keys': (  # hooks may add other keys to a checkpoint
+        lambda value: value is None or (isinstance(value, SEVERAL) and 'state_dict' in value),
+        "names with 'state_dict' among them",
+    ),
+    '*_hooks.*.monitor param_scheduler*.monitor': (
+        lambda value: isinstance(value, str),
+        'the name of a metric',
+    ),
     'auto_scale_lr.enable': (lambda value: isinstance(value, bool), 'True or False'),
     'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
     '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
 }
 #: The same of lists.
 LISTS: Rules = {
+    '*_hooks.*.save_best': (
+        lambda value: 0 < len(value) == len({*map(str, value)}),
+        'names, each once',
+    ),
     'param_scheduler*.milestones': (are_ascending, 'ascending whole numbers of at least 1'),
 }
 #: The same of files, which another machine may have.

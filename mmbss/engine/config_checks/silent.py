@@ -64,6 +64,11 @@ def in_weights(cfg: Config) -> Iterator[str]:
             'model.losses is empty, so the student would learn nothing from its teacher: add a '
             "loss such as loss_kd=dict(type='mmbss.KDLoss')"
         )
+    yield from (
+        f'model.losses.{name} must be a dict with a type, got {reprlib.repr(term)}'
+        for name, term in losses.items()
+        if term is None or isinstance(term, (list, tuple))
+    )
     terms = losses if 'boundary' not in model else losses | dict(loss_bss=model['boundary'])
     for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
         schedules = hook.get('schedules')
