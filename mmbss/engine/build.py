@@ -83,9 +83,8 @@ def is_known(kind: Any, argument: str) -> bool:
     ``**kwargs`` to one of mmengine is known, a ``loss`` of its own may be anything.
 
     Examples:
-        >>> class Recording:
-        ...     def __init__(self, loss: str) -> None: ...
-        >>> is_known(Recording, 'loss'), is_known(Registry, 'name')
+        >>> from json import JSONEncoder
+        >>> is_known(JSONEncoder, 'default'), is_known(Registry, 'name')
         (False, True)
     """
     if not callable(kind):
