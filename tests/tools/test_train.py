@@ -365,7 +365,7 @@ def test_a_bad_setting_ends_with_one_clear_message(call_tool, configs, tmp_path,
 
 def test_an_unknown_loss_in_a_schedule_ends_with_one_clear_message(call_tool, configs, tmp_path):
     option = 'custom_hooks.0.schedules.loss_hint'
-    with pytest.raises(SystemExit, match=r'^error: custom_hooks.*loss_hint: no loss is called so'):
+    with pytest.raises(SystemExit, match=r'^error: BSSHook: .*loss_hint'):
         call_tool(
             'train',
             configs.bss,
