@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmbss.attacks.functional import ToLogits
+from mmbss.attacks.functional import ToLogits, project
 from mmbss.attacks.partners import between
 from mmbss.attacks.root_search import bisect
 from mmbss.boundary.inner_loss import build_inner_loss
@@ -145,7 +145,7 @@ class DistanceLabelLoss(Term):
     def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """See :meth:`~mmbss.losses.Term.compute`."""
         teacher = Queries(batch.teacher.logits)
-        samples = batch.teacher.from_student(batch.inputs)
+        samples = project(batch.teacher.from_student(batch.inputs), batch.teacher.pixel_bounds)
         decisions = batch.teacher_logits.argmax(dim=1)
         distances = boundary_distances(
             teacher, samples.float(), batch.teacher_logits, self.num_passes
