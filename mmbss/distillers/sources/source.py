@@ -1,0 +1,52 @@
+"""What the teacher knows of a network, wherever that comes from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def call(network: Any, images: Tensor) -> Tensor:
+    """The logits of a network that returns them when it is called with images alone."""
+    return network(images)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network, how it is asked for logits, and what its library says of its inputs and classes.
+
+    Attributes:
+        network: The library's own module in eval mode, whose features can be read by their paths;
+            or a function or another callable, which has none.
+        ask: Puts (N, C, H, W) images, normalised as ``mean`` and ``std`` say, to a network, and
+            returns (N, K) logits. The network is an argument, since it may be a faster copy of
+            ``network``.
+        num_classes: K, None where nothing says it.
+        mean: Of the colour channels in pixels of [0, 255], in the order that the network wants.
+            None: its images are normalised like the student's.
+        std: The same of their deviation.
+        channels: In which order it wants them, ``'rgb'`` or ``'bgr'``; None where nothing says it.
+        input_size: Height and width of its images; None: any.
+        interpolation: How images are resized to it, ``'bilinear'`` or ``'bicubic'``.
+        classes: Names of the classes in their order, None where nothing says them.
+        differentiable: Whether logits have a gradient.
+        digest: Stands for the weights of what is no module, such as that of a file. A module's are
+            read from its weights.
+        licence: Of the weights, None where nothing says it.
+        url: Where the weights come from, None where nothing says it.
+    """
+
+    network: nn.Module | Callable[[Tensor], Tensor]
+    ask: Callable[[Any, Tensor], Tensor] = call
+    num_classes: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    channels: str | None = None
+    input_size: tuple[int, int] | None = None
+    interpolation: str = 'bilinear'
+    classes: tuple[str, ...] | None = None
+    differentiable: bool = True
+    digest: str = ''
+    licence: str | None = None
+    url: str | None = None
