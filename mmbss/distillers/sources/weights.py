@@ -1,0 +1,81 @@
+"""Weights of a teacher: loaded strictly, or those that it brings."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.files import read_checkpoint
+from mmbss.engine.fingerprint import weights_digest
+from mmbss.engine.finite import non_finite
+from mmbss.engine.models import load_strictly
+from mmbss.engine.randomness import own_randomness
+
+
+def load_weights(model: nn.Module, checkpoint: str) -> Any:
+    """Load a checkpoint whose keys and shapes must all match.
+
+    Args:
+        model: The model to fill.
+        checkpoint: Path or URL of a file with a state dict, on its own or as ``state_dict``.
+
+    Returns:
+        Names of the classes that the checkpoint was trained on, None where it does not say them.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        ConfigError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
+            names them.
+    """
+    if not isinstance(checkpoint, str):
+        raise ConfigError(
+            f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
+        )
+    try:
+        content = read_checkpoint(checkpoint)
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f'teacher.checkpoint: {error}; train the teacher first or correct the path'
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'teacher.checkpoint: {error}') from error
+    state = content.get('state_dict', content)
+    load_strictly(model, state, f'teacher.checkpoint: {checkpoint} does not fit teacher.config')
+    if broken := non_finite(model.state_dict()):
+        raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
+    meta = content.get('meta')
+    of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    return of_data.get('classes') if isinstance(of_data, dict) else None
+
+
+def build_filled(build: Callable[[], Any], name: str) -> Any:
+    """Build a network that brings its weights.
+
+    Weights that another seed changes are random, also where they are those of a new head alone.
+
+    Args:
+        build: Makes the network, or another callable.
+        name: What to call it in a message.
+
+    Raises:
+        ConfigError: If its weights are random.
+    """
+    with own_randomness(0):
+        network = build()
+    if not isinstance(network, nn.Module):
+        return network
+    with own_randomness(1):
+        other = build()
+    state, others = network.state_dict(), other.state_dict()
+    if weights_digest(state) != weights_digest(others):
+        drawn = [
+            key
+            for key in state
+            if weights_digest({key: state[key]}) != weights_digest({key: others[key]})
+        ]
+        raise ConfigError(
+            f'teacher.config: {name} would answer with random weights ({drawn[0]}): give '
+            'teacher.checkpoint'
+        )
+    return network
