@@ -1,6 +1,7 @@
 """Weights of a teacher: loaded strictly, or those that it brings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -28,7 +29,39 @@ def load_weights(model: nn.Module, checkpoint: str) -> Any:
         ConfigError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
             names them.
     """
-    if not isinstance(checkpoint, str):
+    state, classes = read_weights(checkpoint)
+    fill(model, state, checkpoint)
+    return classes
+
+
+def fill(model: nn.Module, state: Mapping[str, Any], checkpoint: str | Path) -> None:
+    """Fill a model with weights that must all match.
+
+    Args:
+        model: The model to fill.
+        state: Its state dict.
+        checkpoint: Where they come from, for a message.
+
+    Raises:
+        ConfigError: If keys or shapes differ, or a weight is not finite; names them.
+    """
+    load_strictly(model, state, f'teacher.checkpoint: {checkpoint} does not fit teacher.config')
+    if broken := non_finite(model.state_dict()):
+        raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
+
+
+def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], Any]:
+    """Read a file with a state dict, on its own or as ``state_dict``.
+
+    Returns:
+        The state dict, and the names of the classes that it was trained on, None where the file
+        does not say them.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        ConfigError: If the file cannot be read.
+    """
+    if not isinstance(checkpoint, (str, Path)):
         raise ConfigError(
             f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
         )
@@ -40,13 +73,10 @@ def load_weights(model: nn.Module, checkpoint: str) -> Any:
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f'teacher.checkpoint: {error}') from error
-    state = content.get('state_dict', content)
-    load_strictly(model, state, f'teacher.checkpoint: {checkpoint} does not fit teacher.config')
-    if broken := non_finite(model.state_dict()):
-        raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
     meta = content.get('meta')
     of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    return of_data.get('classes') if isinstance(of_data, dict) else None
+    classes = of_data.get('classes') if isinstance(of_data, dict) else None
+    return content.get('state_dict', content), classes
 
 
 def build_filled(build: Callable[[], Any], name: str) -> Any:
