@@ -12,7 +12,6 @@ question = 'Where on the line between two images are samples worth most?'
 BASELINE = 'configs/dkd/dkd_resnet26-to-resnet8_1xb256-80e_cifar10.py'
 common = {
     'optim_wrapper.clip_grad.max_norm': 5.0,
-    'optim_wrapper.optimizer.lr': 0.05,
     'model.acceleration.winograd': '4x4',
     'model.teacher.acceleration.winograd': '4x2',
 }
