@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
-from mmpretrain.models import ImageClassifier, MultiLabelClsHead, MultiTaskHead
-from torch import nn
+from mmpretrain.models import BaseClassifier, ImageClassifier, MultiLabelClsHead, MultiTaskHead
+from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError, MissingFileError
 
@@ -65,15 +66,20 @@ def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
 def check_single_label_logits(model: nn.Module, role: str) -> None:
     """Refuse a model that does not put out one logit a class.
 
+    What a module that is no ``ImageClassifier`` puts out is seen when it is asked.
+
     Args:
         model: The classifier.
         role: ``'teacher'`` or ``'student'``, for the message.
 
     Raises:
-        ConfigError: If it is no image classifier, has no head, or a multi-label or multi-task one.
+        ConfigError: If it has no head, or a multi-label or multi-task one, or the student is no
+            classifier.
     """
     if not isinstance(model, ImageClassifier):
-        raise ConfigError(f'the {role} must be an ImageClassifier, got {type(model).__name__}')
+        if role == 'student' and not isinstance(model, BaseClassifier):
+            raise ConfigError(f'the student must be a classifier, got {type(model).__name__}')
+        return
     head = model.head
     if head is None:
         raise ConfigError(f'the {role} has no head, so no logits to distil: add one to its config')
@@ -85,9 +91,26 @@ def check_single_label_logits(model: nn.Module, role: str) -> None:
 
 
 def num_classes(model: nn.Module) -> int | None:
-    """Number of classes of a classifier, None where neither head nor backbone says it."""
-    for module in (model.head, model.backbone):
-        count = getattr(module, 'num_classes', None)
+    """Number of classes of a classifier, None where it does not say it.
+
+    Those of mmpretrain say it in their head or backbone, those of timm and Hugging Face in the
+    ``model`` that mmpretrain wraps.
+    """
+    wrapped = getattr(model, 'model', None)
+    for part, name in (
+        *((getattr(model, part, None), 'num_classes') for part in ('head', 'backbone')),
+        *((each, 'num_classes') for each in (wrapped, model)),
+        (getattr(wrapped, 'config', None), 'num_labels'),
+    ):
+        count = getattr(part, name, None)
         if isinstance(count, int) and count > 0:
             return count
     return None
+
+
+def normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, (C, 1, 1) or (1, 1, 1) in pixel units [0, 255]."""
+    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+    if mean is None or std is None:
+        return torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
+    return mean.detach().float().cpu(), std.detach().float().cpu()

@@ -30,10 +30,11 @@ def fingerprints(inputs: Tensor) -> Tensor:
     return values @ torch.arange(1, values.shape[1] + 1, device=values.device).double().cos()
 
 
-def digest(network: nn.Module, *mapping: Tensor) -> str:
-    """SHA-256 of the structure and the weights of a network, and of more tensors."""
+def digest(network: nn.Module | str, *mapping: Tensor) -> str:
+    """SHA-256 of the structure and the weights of a network, or its name, and of more tensors."""
     result = hashlib.sha256(repr(network).encode())
-    for tensor in (*network.state_dict().values(), *mapping):
+    state = {} if isinstance(network, str) else network.state_dict()
+    for tensor in (*state.values(), *mapping):
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         result.update(data.numpy().tobytes())
     return result.hexdigest()

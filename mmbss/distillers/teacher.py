@@ -1,28 +1,29 @@
-"""The teacher: built from a config, loaded strictly, frozen for good."""
+"""The teacher: a network from anywhere, frozen for good, asked about the student's images."""
 
-import copy
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate, is_altered
 from mmbss.attacks.functional import Bounds
-from mmbss.distillers.classifiers import check_single_label_logits, load_model_config
+from mmbss.distillers.classifiers import normalisation
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
-from mmbss.distillers.logit_cache import LogitCache
+from mmbss.distillers.logit_cache import LogitCache, digest
+from mmbss.distillers.sources import Source, load_source
+from mmbss.distillers.sources.ensemble import Ensemble, load
+from mmbss.distillers.teacher_inputs import (
+    order_of_channels,
+    resized,
+    size_of,
+    stated_normalisation,
+)
 from mmbss.engine.build import check_keys
-from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import weights_digest
-from mmbss.engine.finite import non_finite
-from mmbss.engine.models import load_strictly
-from mmbss.registry import MODELS
-
-Normalisation = tuple[Tensor, Tensor]
 
 
 class Teacher(nn.Module):
@@ -32,19 +33,37 @@ class Teacher(nn.Module):
     gradient, and copies of it are itself, so that an EMA copy of the student shares it.
 
     Args:
-        config: A mmpretrain config (``'mmpretrain::...'`` or a path) or a model dict. A config
-            of a distiller stands for its student.
-        checkpoint: Path or URL of its weights; every key must match.
+        config: A mmpretrain config (``'mmpretrain::...'`` or a path) or a model dict, of a
+            distiller its student; ``'timm:NAME'``, ``'torchvision:NAME'``, ``'hf:NAME'``,
+            ``'python:package.module:name'``, an ``.onnx`` file; a module or function itself; or a
+            list of dicts of arguments as these, for the mean of several teachers' probabilities.
+        checkpoint: Path or URL of its weights; every key must match. None where the network brings
+            them.
         student_preprocessor: Data preprocessor whose output the teacher will get. A teacher
-            without one of its own is taken to be normalised like the student.
+            of which no normalisation is known is taken to be normalised like the student.
         reverse_channels: Whether the teacher wants the colour channels in the reverse order of
             the student (RGB against BGR). None works it out, and asks where that is impossible.
         acceleration: Arguments of :func:`~mmbss.acceleration.accelerate`.
+        arguments: Keyword arguments of what builds the network.
+        mean: Of each channel, in pixels of [0, 255]. This and what follows takes the place of what
+            the source of the network says, or fills in what it does not say.
+        std: The same of the deviation.
+        channels: The order in which it wants them, ``'rgb'`` or ``'bgr'``.
+        input_size: Height and width that it wants, or one number for both. Images of another size
+            are resized when it is asked; an attack and its bounds stay at the student's size.
+        classes: Names of its classes in their order.
 
     Raises:
         MissingFileError: If the config or the checkpoint does not exist.
-        ConfigError: If the checkpoint does not fit, the model is no classifier with logits, or
-            the order of the channels is unclear.
+        ConfigError: If the checkpoint does not fit, the model is no classifier with logits, an
+            argument is of no use, or the order of the channels is unclear.
+
+    Attributes:
+        num_classes: K, None where nothing says it.
+        differentiable: Whether an attack can have its gradient.
+        digest: Stands for its weights.
+        licence: Of its weights, where known.
+        url: Where these come from, where known.
     """
 
     scale: Tensor
@@ -54,43 +73,77 @@ class Teacher(nn.Module):
 
     def __init__(
         self,
-        config: str | dict[str, Any],
-        checkpoint: str,
+        config: str | dict[str, Any] | list[dict[str, Any]] | Callable[..., Any],
+        checkpoint: str | None = None,
+        *,
         student_preprocessor: nn.Module,
         reverse_channels: bool | None = None,
         acceleration: dict[str, Any] | None = None,
+        arguments: dict[str, Any] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        channels: str | None = None,
+        input_size: int | tuple[int, int] | None = None,
+        classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.cache: LogitCache | None = None  # TeacherCacheHook sets it
-        model_config = load_model_config(config)
-        own_preprocessor = model_config.get('data_preprocessor') is not None
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            self.network = MODELS.build(copy.deepcopy(model_config))
-        check_single_label_logits(self.network, 'teacher')
-        self.classes = load_weights(self.network, checkpoint)
-        self.digest = weights_digest(self.network.state_dict())  # before it is accelerated
+        stated = stated_normalisation(mean, std)
+        size = size_of(input_size)
+        own = dict(
+            checkpoint=checkpoint,
+            reverse_channels=reverse_channels,
+            acceleration=acceleration,
+            arguments=arguments,
+            mean=mean,
+            channels=channels,
+            input_size=input_size,
+        )
+        if isinstance(config, list):
+            source = load_ensemble(config, student_preprocessor, own)
+        else:
+            source = load_source(config, checkpoint, arguments)
+        self.network: Any = source.network
+        self.ask = source.ask
+        self.classes = source.classes if classes is None else tuple(map(str, classes))
+        self.num_classes = source.num_classes
+        if classes is not None and source.num_classes not in (None, len(classes)):
+            raise ConfigError(
+                f'teacher.classes names {len(classes)}, but the teacher has {source.num_classes}'
+            )
+        self.differentiable = source.differentiable
+        self.licence, self.url = source.licence, source.url
+        self.source_digest = source.digest
+        # before it is accelerated
+        self.digest = source.digest or weights_digest(self.network.state_dict())
         self.requires_grad_(False)
         super().train(False)
         self.acceleration = acceleration or {}
         check_keys(self.acceleration, accelerate, 'teacher.acceleration', supplied=('network',))
-        self.network = accelerate(self.network, **self.acceleration)
-        self.recorder = FeatureRecorder(self.network, 'teacher')
+        if isinstance(self.network, nn.Module):
+            self.network = accelerate(self.network, **self.acceleration)
+        elif self.acceleration:
+            raise ConfigError('teacher.acceleration is for a module: leave it out')
+        self.recorder = FeatureRecorder(
+            self.network if isinstance(self.network, nn.Module) else nn.Module(), 'teacher'
+        )
+        self.input_size = size or source.input_size
+        self.interpolation = source.interpolation
 
-        preprocessor = self.network.data_preprocessor if own_preprocessor else student_preprocessor
-        mean, std = _normalisation(preprocessor)
-        student_mean, student_std = _normalisation(student_preprocessor)
-        self.reverse_channels = _channels_differ(
-            preprocessor, student_preprocessor, reverse_channels
+        student_mean, student_std = normalisation(student_preprocessor)
+        own_mean, own_std = stated or _as_tensors(source) or (student_mean, student_std)
+        self.reverse_channels = order_of_channels(
+            reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
         )
         if self.reverse_channels:
             student_mean, student_std = student_mean.flip(0), student_std.flip(0)
         # x_teacher = (x_student * student_std + student_mean - mean) / std
-        self.register_buffer('scale', student_std / std)
-        self.register_buffer('shift', (student_mean - mean) / std)
-        self.register_buffer('lowest', (0.0 - mean) / std)
-        self.register_buffer('highest', (255.0 - mean) / std)
+        self.register_buffer('scale', student_std / own_std)
+        self.register_buffer('shift', (student_mean - own_mean) / own_std)
+        self.register_buffer('lowest', (0.0 - own_mean) / own_std)
+        self.register_buffer('highest', (255.0 - own_mean) / own_std)
         self.same_normalisation = not self.reverse_channels and bool(
-            torch.equal(mean, student_mean) and torch.equal(std, student_std)
+            torch.equal(own_mean, student_mean) and torch.equal(own_std, student_std)
         )
 
     def train(self, mode: bool = True) -> 'Teacher':
@@ -107,6 +160,11 @@ class Teacher(nn.Module):
             ConfigError: If there is no such module, or it differs in the faster form.
         """
         paths = list(paths)
+        if paths and not isinstance(self.network, nn.Module):
+            raise ConfigError(
+                f'the teacher is no module, so it has no {paths[0]!r}: leave out losses that learn '
+                'from its features'
+            )
         for path in paths if self.acceleration.get('fuse_bn') else ():
             module = find_module(self.network, path.removesuffix(INPUT), 'teacher')
             if is_altered(module, at_input=path.endswith(INPUT)):
@@ -137,17 +195,44 @@ class Teacher(nn.Module):
         return inputs.flip(1) if self.reverse_channels else inputs
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """(N, K) logits of inputs in the teacher's own normalisation.
+        """(N, K) logits of inputs in the teacher's own normalisation, of the student's size.
 
         Raises:
-            ConfigError: If the network's head puts out anything else.
+            ConfigError: If the network puts out anything else, or a gradient is asked for that it
+                does not give.
         """
-        logits = self.network(inputs.to(next(self.network.parameters()).dtype), mode='tensor')
+        images = inputs
+        if self.input_size is not None:
+            images = resized(images, self.input_size, self.interpolation, self.pixel_bounds)
+        logits = self.ask(self.network, images.to(self._dtype))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
+            head = getattr(self.network, 'head', None)
+            name = type(self.network if head is None else head).__name__
+            raise ConfigError(f"the teacher's {name} puts out no (N, K) logits")
+        if inputs.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
             raise ConfigError(
-                f"the teacher's {type(self.network.head).__name__} puts out no (N, K) logits"
+                "the teacher's logits have no gradient, but the attack needs it: take one that "
+                'asks for logits alone, such as mmbss.SegmentAttack'
             )
         return logits
+
+    @property
+    def identity(self) -> str:
+        """What its logits depend on, as one text, by which stored ones are known."""
+        own = digest(self.source_digest or self.network, self.scale, self.shift)
+        further = () if self.input_size is None else (*self.input_size, self.interpolation)
+        if self.source_digest and self.acceleration:
+            further = (*further, *sorted(map(str, self.acceleration.items())))
+        if not further:
+            return own
+        return hashlib.sha256(' '.join(map(str, (own, *further))).encode()).hexdigest()
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The type of the weights; members of an ensemble each have their own."""
+        if not isinstance(self.network, nn.Module) or isinstance(self.network, Ensemble):
+            return self.scale.dtype
+        return next(self.network.parameters(), self.scale).dtype
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> Tensor:
@@ -160,61 +245,32 @@ class Teacher(nn.Module):
         return self.logits(self.from_student(inputs))
 
 
-def load_weights(model: nn.Module, checkpoint: str) -> Any:
-    """Load a checkpoint whose keys and shapes must all match.
+def load_ensemble(
+    configs: list[dict[str, Any]], student_preprocessor: nn.Module, own: dict[str, Any]
+) -> Source:
+    """Several teachers as one, see :mod:`mmbss.distillers.sources.ensemble`.
 
     Args:
-        model: The model to fill.
-        checkpoint: Path or URL of a file with a state dict, on its own or as ``state_dict``.
-
-    Returns:
-        Names of the classes that the checkpoint was trained on, None where it does not say them.
+        configs: Arguments of each teacher.
+        student_preprocessor: That of the student of all of them.
+        own: What is said of the whole, but belongs to its members.
 
     Raises:
-        MissingFileError: If there is no such file.
-        ConfigError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
-            names them.
+        ConfigError: If there is any of it, or see there.
     """
-    if not isinstance(checkpoint, str):
+    if given := [key for key, value in own.items() if value is not None]:
         raise ConfigError(
-            f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
+            f'teacher.{given[0]}: config is a list of teachers: say it of each of them instead'
         )
-    try:
-        content = read_checkpoint(checkpoint)
-    except FileNotFoundError as error:
-        raise MissingFileError(
-            f'teacher.checkpoint: {error}; train the teacher first or correct the path'
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f'teacher.checkpoint: {error}') from error
-    state = content.get('state_dict', content)
-    load_strictly(model, state, f'teacher.checkpoint: {checkpoint} does not fit teacher.config')
-    if broken := non_finite(model.state_dict()):
-        raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
-    meta = content.get('meta')
-    of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    return of_data.get('classes') if isinstance(of_data, dict) else None
+    for index, each in enumerate(configs):
+        if isinstance(each, dict):
+            check_keys(each, Teacher, f'teacher.config.{index}', supplied=('student_preprocessor',))
+    return load(configs, lambda each: Teacher(**each, student_preprocessor=student_preprocessor))
 
 
-def _normalisation(preprocessor: nn.Module) -> Normalisation:
-    """Mean and standard deviation, (C, 1, 1) or (1, 1, 1) in pixel units [0, 255]."""
-    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
-        return torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
-    return mean.detach().float().cpu(), std.detach().float().cpu()
-
-
-def _channels_differ(
-    preprocessor: nn.Module, student_preprocessor: nn.Module, reverse_channels: bool | None
-) -> bool:
-    if reverse_channels is not None:
-        return reverse_channels
-    to_rgb = getattr(preprocessor, 'to_rgb', False)
-    student_to_rgb = getattr(student_preprocessor, 'to_rgb', False)
-    if to_rgb != student_to_rgb:
-        raise ConfigError(
-            f"the teacher's data preprocessor has to_rgb={to_rgb}, the student's has "
-            f'to_rgb={student_to_rgb}: set teacher.reverse_channels to True if the two networks '
-            'want the colour channels in opposite order, to False if not'
-        )
-    return False
+def _as_tensors(source: Source) -> tuple[Tensor, Tensor] | None:
+    """What a source says of its normalisation, (C, 1, 1) each."""
+    if source.mean is None or source.std is None:
+        return None
+    mean, std = (torch.tensor(each).float().view(-1, 1, 1) for each in (source.mean, source.std))
+    return mean, std

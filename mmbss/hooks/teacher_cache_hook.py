@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmbss.distillers import Distiller
-from mmbss.distillers.logit_cache import LogitCache, digest, fingerprints, sample_rows
+from mmbss.distillers.logit_cache import LogitCache, fingerprints, sample_rows
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
@@ -58,7 +58,7 @@ class TeacherCacheHook(Hook):
                 'time, but train_cfg mixes them (mixup, CutMix): train without augmentation, so '
                 'without train_cfg.augments, or without the cache'
             )
-        teacher = digest(model.teacher.network, model.teacher.scale, model.teacher.shift)
+        teacher = model.teacher.identity
         # training goes on with the random numbers it would have without the cache
         with unchanged_randomness():
             made = is_main_process() and not self.file.is_file()

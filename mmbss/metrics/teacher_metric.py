@@ -122,7 +122,7 @@ def check_same_classes(name: str, student: nn.Module, teacher: Teacher) -> None:
     Raises:
         ConfigError: If they differ.
     """
-    own, others = num_classes(student), num_classes(teacher.network)
+    own, others = num_classes(student), teacher.num_classes
     if own is not None and others is not None and own != others:
         raise ConfigError(
             f'{name} has {own} classes, the teacher {others}: they can be compared only where '

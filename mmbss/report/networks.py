@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from mmbss.attacks.functional import Bounds
 from mmbss.datasets.subsets import RowSubset, spread_rows
 from mmbss.distillers import Teacher
-from mmbss.distillers.classifiers import num_classes
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.teacher_metric import check_same_classes
@@ -68,7 +67,7 @@ def load_networks(
     batch = pseudo_collate([dataset[row] for row in range(len(dataset))])
     data = student.data_preprocessor(batch, False)
     inputs, labels = data['inputs'], class_labels(data['data_samples'])
-    known = num_classes(guide.network) or int(labels.max()) + 1
+    known = guide.num_classes or int(labels.max()) + 1
     return Networks(
         teacher=lambda images: guide.logits(images).float(),
         students=answers,

@@ -76,5 +76,5 @@ def test_a_class_count_is_read_from_head_or_backbone(build_model, resnet_config)
 
 def test_other_models_are_refused(build_model):
     backbone = build_model(dict(type='mmbss.MLP', in_features=64))
-    with pytest.raises(ValueError, match='the teacher must be an ImageClassifier, got MLP'):
-        check_single_label_logits(backbone, 'teacher')
+    with pytest.raises(ValueError, match='the student must be a classifier, got MLP'):
+        check_single_label_logits(backbone, 'student')

@@ -85,9 +85,11 @@ def test_missing_file_is_named(make, make_teacher, tmp_path):
         make(dict(make_teacher(), checkpoint=path))
 
 
-@pytest.mark.parametrize('checkpoint', [None, 3])
-def test_checkpoint_that_is_no_path_is_refused(make, make_teacher, checkpoint):
-    with pytest.raises(ValueError, match=r'teacher\.checkpoint must be the path or URL'):
+@pytest.mark.parametrize(
+    ('checkpoint', 'message'), [(None, 'random weights'), (3, 'must be the path or URL')]
+)
+def test_checkpoint_that_is_no_path_is_refused(make, make_teacher, checkpoint, message):
+    with pytest.raises(ValueError, match=message):
         make(dict(make_teacher(), checkpoint=checkpoint))
 
 

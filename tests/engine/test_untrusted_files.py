@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from mmbss.attacks import SubstituteAttack
 from mmbss.datasets import ArrayDataset
 from mmbss.distillers.logit_cache import LogitCache
-from mmbss.distillers.teacher import load_weights
+from mmbss.distillers.sources.weights import load_weights
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.files import read_arrays, read_checkpoint
 from mmbss.engine.repairs import checkpoint_loading

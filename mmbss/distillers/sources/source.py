@@ -26,7 +26,10 @@ class Source:
         mean: Of the colour channels in pixels of [0, 255], in the order that the network wants.
             None: its images are normalised like the student's.
         std: The same of their deviation.
-        channels: In which order it wants them, ``'rgb'`` or ``'bgr'``; None where nothing says it.
+        channels: In which order it wants them, ``'rgb'`` or ``'bgr'``; None where nothing says it,
+            or they are no colours.
+        to_rgb: Of a network of mmpretrain, whether its data preprocessor turns the order of what
+            it gets; None of others.
         input_size: Height and width of its images; None: any.
         interpolation: How images are resized to it, ``'bilinear'`` or ``'bicubic'``.
         classes: Names of the classes in their order, None where nothing says them.
@@ -43,6 +46,7 @@ class Source:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     channels: str | None = None
+    to_rgb: bool | None = None
     input_size: tuple[int, int] | None = None
     interpolation: str = 'bilinear'
     classes: tuple[str, ...] | None = None

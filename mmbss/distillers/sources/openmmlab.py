@@ -1,0 +1,85 @@
+"""Teachers of mmpretrain's configs and registry."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from mmbss.distillers.classifiers import (
+    check_single_label_logits,
+    load_model_config,
+    normalisation,
+    num_classes,
+)
+from mmbss.distillers.sources.source import Source, call
+from mmbss.distillers.sources.weights import build_filled, load_weights
+from mmbss.engine.errors import ConfigError, one_line
+from mmbss.registry import MODELS
+
+
+def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[str, Any]) -> Source:
+    """Build a model of a config, of a distiller the student, or any registered module.
+
+    Args:
+        config: See :func:`~mmbss.distillers.classifiers.load_model_config`.
+        checkpoint: Its weights. None: the config names them as ``pretrained``, or the class
+            fetches them itself, as mmpretrain's ``TimmClassifier`` and ``HuggingFaceClassifier``
+            do with ``pretrained=True``.
+        arguments: None, since they are those of the config.
+
+    Raises:
+        MissingFileError: If the config or the checkpoint does not exist.
+        ConfigError: If the checkpoint does not fit, the weights would be random, or the model has
+            no logits.
+    """
+    if arguments:
+        raise ConfigError(
+            f'teacher.arguments={arguments}: those of a registered model stand in its config'
+        )
+    model_config = load_model_config(config)
+    if checkpoint is None and isinstance(model_config.get('pretrained'), str):
+        checkpoint = model_config['pretrained']
+
+    def build() -> Any:
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            return MODELS.build(copy.deepcopy(model_config))
+
+    try:
+        network = build() if checkpoint is not None else build_filled(build, _name(model_config))
+    except ConfigError:
+        raise
+    except (ImportError, OSError) as error:  # a library, or what it would download
+        raise ConfigError(f'teacher.config: {_name(model_config)}: {one_line(error)}') from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f'teacher.config: {_name(model_config)} is no module')
+    check_single_label_logits(network, 'teacher')
+    classes = None if checkpoint is None else load_weights(network, checkpoint)
+    source = Source(
+        network,
+        ask=ask if isinstance(network, BaseModel) else call,
+        num_classes=num_classes(network),
+        classes=None if classes is None else tuple(map(str, classes)),
+    )
+    if model_config.get('data_preprocessor') is None or not hasattr(network, 'data_preprocessor'):
+        return source
+    preprocessor: Any = network.data_preprocessor
+    mean, std = normalisation(preprocessor)
+    return replace(
+        source,
+        mean=mean.flatten().tolist(),
+        std=std.flatten().tolist(),
+        to_rgb=getattr(preprocessor, 'to_rgb', False),
+    )
+
+
+def ask(network: Any, images: Tensor) -> Tensor:
+    """The logits of a model of mmengine."""
+    return network(images, mode='tensor')
+
+
+def _name(model_config: dict[str, Any]) -> str:
+    name = model_config.get('model_name')
+    return f'{model_config.get("type")}' + (f' {name}' if name else '')

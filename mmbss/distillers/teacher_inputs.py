@@ -1,0 +1,134 @@
+"""What a teacher wants of its images: their normalisation, order of channels and size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmbss.attacks.functional import Bounds
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_choice
+
+#: Orders of the colour channels.
+ORDERS = ('rgb', 'bgr')
+
+
+def stated_normalisation(
+    mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation as they are given, (C, 1, 1) float32 each; None where they are not.
+
+    Raises:
+        ConfigError: If one is missing, they do not fit, or they are not in pixels of [0, 255].
+
+    Examples:
+        >>> stated_normalisation([0.5], [0.5])
+        Traceback (most recent call last):
+        mmbss.engine.errors.ConfigError: teacher.mean=[0.5] and std=[0.5] must be in pixels of ...
+    """
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None or len(mean) != len(std) or not len(mean):
+        raise ConfigError(
+            f'teacher.mean={mean} and std={std} must have a number for each channel, both of them'
+        )
+    if any(0 < each <= 1 for each in mean) or not all(each >= 1 for each in std):
+        raise ConfigError(
+            f'teacher.mean={[*mean]} and std={[*std]} must be in pixels of [0, 255]: multiply what '
+            'is meant for images in [0, 1] by 255'
+        )
+    values = (torch.tensor([*map(float, each)]).view(-1, 1, 1) for each in (mean, std))
+    return next(values), next(values)
+
+
+def size_of(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width, None where they are not given.
+
+    Raises:
+        ConfigError: If they are not positive.
+
+    Examples:
+        >>> size_of(224), size_of((32, 48))
+        ((224, 224), (32, 48))
+    """
+    if input_size is None:
+        return None
+    height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
+    if min(height, width) < 1:
+        raise ConfigError(f'teacher.input_size={input_size} must be at least 1')
+    return height, width
+
+
+def resized(images: Tensor, size: tuple[int, int], interpolation: str, bounds: Bounds) -> Tensor:
+    """Images of another size, differentiable.
+
+    Smaller ones are smoothed before, as PIL, torchvision and timm do. A bicubic curve may leave
+    the range of the pixels, which images of 8 bits cannot.
+
+    Args:
+        images: (N, C, H, W).
+        size: Height and width.
+        interpolation: ``'bilinear'`` or ``'bicubic'``.
+        bounds: Lowest and highest value of an input, (C, 1, 1) each.
+
+    Returns:
+        (N, C, *size), the images themselves where they have that size.
+    """
+    if images.shape[-2:] == size:
+        return images
+    images = functional.interpolate(images, size, mode=interpolation, antialias=True)
+    if interpolation == 'bicubic':
+        lowest, highest = (torch.as_tensor(each).to(images) for each in bounds)
+        images = images.clamp(lowest, highest)
+    return images
+
+
+def order_of_student(preprocessor: Any) -> str | None:
+    """The order of the channels of what a data preprocessor hands over, None where unknown.
+
+    ``to_rgb`` turns BGR, as images are read from files, into RGB. Without it they stay as they
+    are: RGB in the arrays of CIFAR, BGR from files.
+    """
+    return 'rgb' if getattr(preprocessor, 'to_rgb', False) else None
+
+
+def order_of_channels(
+    reverse_channels: bool | None,
+    channels: str | None,
+    to_rgb: bool | None,
+    student_preprocessor: nn.Module,
+) -> bool:
+    """Whether a teacher wants the channels in the reverse order of the student.
+
+    Args:
+        reverse_channels: What the config says.
+        channels: The order that the teacher wants, None where unknown.
+        to_rgb: What the teacher's own data preprocessor does, None where it has none.
+        student_preprocessor: That of the student.
+
+    Raises:
+        ConfigError: If it is unclear.
+    """
+    check_choice(None, ORDERS, channels=channels)
+    if reverse_channels is not None:
+        return reverse_channels
+    if channels is not None:
+        given = order_of_student(student_preprocessor)
+        if given is None:
+            raise ConfigError(
+                f"the teacher wants {channels.upper()} images, but the student's data preprocessor "
+                'has to_rgb=False, so that nothing says what they are: set '
+                f'teacher.reverse_channels to False if they are {channels.upper()}, such as the '
+                'arrays of CIFAR, to True if not, such as images that are read from files as BGR'
+            )
+        return given != channels
+    student_to_rgb = getattr(student_preprocessor, 'to_rgb', False)
+    if to_rgb is not None and to_rgb != student_to_rgb:
+        raise ConfigError(
+            f"the teacher's data preprocessor has to_rgb={to_rgb}, the student's has "
+            f'to_rgb={student_to_rgb}: set teacher.reverse_channels to True if the two networks '
+            'want the colour channels in opposite order, to False if not'
+        )
+    return False
