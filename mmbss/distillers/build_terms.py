@@ -6,7 +6,7 @@ from mmbss.distillers.gradient_shares import check_share, check_shares
 from mmbss.distillers.term_dict import TermDict
 from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError
-from mmbss.losses import Term
+from mmbss.losses import DistillationLoss, Term
 from mmbss.registry import MODELS
 
 #: Loss names that mmengine or the head uses.
@@ -34,11 +34,12 @@ def build_terms(configs: dict[str, dict[str, Any]], mixes: bool) -> TermDict:
 def build_term(config: dict[str, Any], name: str) -> Term:
     """Build a term from its config; ``name`` is its name in the log.
 
-    Beside the arguments of its class it takes ``share``, see :class:`~mmbss.losses.Term`.
+    Beside the arguments of its class it takes ``share``, see :class:`~mmbss.losses.Term`, and, if
+    it is a loss on logits, ``student_logits``, see :class:`~mmbss.losses.DistillationLoss`.
 
     Raises:
-        ConfigError: If the name is taken, it is no term, a key is unknown, or ``share`` is out of
-            its range or has a weight beside it.
+        ConfigError: If the name is taken, it is no term, a key is unknown, ``share`` is out of
+            its range or has a weight beside it, or ``student_logits`` is no path.
     """
     # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
     if not name.startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
@@ -47,6 +48,7 @@ def build_term(config: dict[str, Any], name: str) -> Term:
         )
     config = dict(config)
     share = config.pop('share', None)
+    student_logits = config.pop('student_logits', None)
     term = build_checked(MODELS, config, name)
     if not isinstance(term, Term):
         raise ConfigError(
@@ -57,6 +59,13 @@ def build_term(config: dict[str, Any], name: str) -> Term:
         check_share(share, config.get('loss_weight', 1), name)
         term.loss_weight = 1.0
     term.share = share
+    if student_logits is not None:
+        if not isinstance(term, DistillationLoss) or not isinstance(student_logits, str):
+            raise ConfigError(
+                f'{name}: student_logits={student_logits!r} must be the path of a layer, or '
+                "'token', and the term a loss on logits, such as mmbss.KDLoss"
+            )
+        term.student_logits = student_logits
     return term
 
 

@@ -9,18 +9,23 @@ from torch import Tensor
 from mmbss.distillers.classifiers import num_classes
 from mmbss.distillers.data_samples import class_labels, has_labels
 from mmbss.distillers.features import deployed_outputs
+from mmbss.distillers.token_heads import class_token_loss
 from mmbss.engine.errors import ConfigError
 
 
 def classify(
-    student: ImageClassifier, features: Any, data_samples: list[DataSample]
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Losses of a student's head, and its (N, K) logits as deployed.
+    student: ImageClassifier,
+    features: Any,
+    data_samples: list[DataSample],
+    by_class_token: bool = False,
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Losses of a student's head, its (N, K) logits as deployed, and those that the losses are of.
 
     Args:
         student: The head is its own.
         features: What its ``extract_feat`` gives.
         data_samples: N samples with their ``gt_label``, or all without.
+        by_class_token: Whether the class token of the head is all that learns from the labels.
 
     Raises:
         ConfigError: If a label lies beyond the classes, labels are missing where the head learns
@@ -28,9 +33,13 @@ def classify(
     """
     if not has_labels(data_samples):
         return _without_labels(student, features)
+    of_class_token = None
     with deployed_outputs(student.head) as outputs:
         try:
-            losses = student.head.loss(features, data_samples)
+            if by_class_token:
+                losses, of_class_token = class_token_loss(student.head, features, data_samples)
+            else:
+                losses = student.head.loss(features, data_samples)
         except IndexError as error:
             count = num_classes(student)
             if count is None or class_labels(data_samples).max() < count:
@@ -42,10 +51,13 @@ def classify(
     # heads with a margin, such as ArcFace, tell their logits from those with labels
     logits = _as_logits(student, outputs[0] if outputs else student.head(features))
     # "loss" is the name under which mmengine logs the sum
-    return {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}, logits
+    losses = {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}
+    return losses, logits, logits if of_class_token is None else of_class_token
 
 
-def _without_labels(student: ImageClassifier, features: Any) -> tuple[dict[str, Tensor], Tensor]:
+def _without_labels(
+    student: ImageClassifier, features: Any
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     loss = getattr(student.head, 'loss_module', None)
     if getattr(loss, 'loss_weight', None) != 0:
         raise ConfigError(
@@ -53,7 +65,7 @@ def _without_labels(student: ImageClassifier, features: Any) -> tuple[dict[str, 
             'them: set model.head.loss.loss_weight=0 to learn from the teacher alone'
         )
     logits = _as_logits(student, student.head(features))
-    return dict(loss_cls=(0 * logits).sum()), logits
+    return dict(loss_cls=(0 * logits).sum()), logits, logits
 
 
 def _as_logits(student: ImageClassifier, output: Any) -> Tensor:

@@ -12,6 +12,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate
+from mmbss.attacks import Attack
+from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers.build_terms import build_terms
 from mmbss.distillers.classification import classify
 from mmbss.distillers.classifiers import check_single_label_logits, num_classes
@@ -35,6 +37,7 @@ from mmbss.distillers.split_batch import (
 )
 from mmbss.distillers.teacher import Teacher
 from mmbss.distillers.term_dict import layers_of, logged
+from mmbss.distillers.token_heads import connect_tokens
 from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.models import evaluation_mode
@@ -65,6 +68,9 @@ class Distiller(ImageClassifier):
             module that does not exist.
     """
 
+    #: Whether the head's distillation token learns from the teacher, its class token from labels.
+    trains_token = False
+
     def __init__(
         self,
         teacher: dict[str, Any],
@@ -84,9 +90,14 @@ class Distiller(ImageClassifier):
         check_known(teacher, accepted_keys(Teacher).keys() - context.keys(), 'teacher')
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
-        self._check_same_classes(num_classes(self), num_classes(self.teacher.network))
+        self._check_same_classes(num_classes(self), self.teacher.num_classes)
         self.batch_augments = take_over_mixing(self.data_preprocessor)
         self.terms = build_terms(losses or {}, mixes=self.batch_augments is not None)
+        for name, term in self.terms.all().items():
+            if isinstance(attack := getattr(term, 'attack', None), Attack):
+                check_gradient(attack, self.teacher.differentiable, name)
+        self.trains_token = connect_tokens(self.terms.all(), self.head)
+        self.head.training &= not self.trains_token  # see train()
         add_own_layers(self.terms.all(), self)
         # whoever stores the weights of the terms for a resume says so, as BSSHook does
         self.stores_term_weights = False
@@ -143,8 +154,9 @@ class Distiller(ImageClassifier):
         if self.batch_augments is not None:
             inputs, data_samples = mix(self.batch_augments, inputs, data_samples)
         if not terms:
-            losses, logits = classify(self, self.extract_feat(inputs), data_samples)
-            return losses | self._shared(losses, dict(loss_cls=[logits]))
+            features = self.extract_feat(inputs)
+            losses, _, of_labels = classify(self, features, data_samples, self.trains_token)
+            return losses | self._shared(losses, dict(loss_cls=[of_labels]))
         asked = self.ask_teacher(inputs, data_samples, terms)
         needs_unmixed = any(term.needs_unmixed for term in terms.values())
         if needs_unmixed and not torch.equal(inputs, unmixed[0]):
@@ -155,7 +167,7 @@ class Distiller(ImageClassifier):
         with self.recorder.recording(layers_of(terms, 'student')) as recorded:
             joined = torch.cat([inputs, *further]) if further else inputs
             features, *others = split_batch(self.extract_feat(joined), sizes)
-            losses, logits = classify(self, features, data_samples)
+            losses, logits, of_labels = classify(self, features, data_samples, self.trains_token)
         self._check_same_classes(logits.shape[1], asked.teacher_logits.shape[1])
         parts = split_features(recorded, sizes)
         batch = Batch(
@@ -167,7 +179,8 @@ class Distiller(ImageClassifier):
         )
         later = iter(zip(others, parts[1:], strict=True))
         # the logits that each loss looks at
-        seen = {name: [logits] for name in ('loss_cls', *terms)}
+        seen = dict(loss_cls=[of_labels])
+        seen |= {name: [term.logits_of(batch)] for name, term in terms.items()}
         for name, term in terms.items():
             own = replace(batch, ask_student=partial(self._answer, term, terms, seen[name]))
             if brought[name] is not None:
@@ -289,6 +302,13 @@ class Distiller(ImageClassifier):
                 "bss=dict(type='mmbss.BSSHook') to default_hooks"
             )
         return super().parse_losses(losses)
+
+    def train(self, mode: bool = True) -> 'Distiller':
+        """Change the mode of all but a head with two tokens, which goes on to give their mean."""
+        super().train(mode)
+        if self.trains_token:
+            self.head.training = False  # its layers train; with True, mmpretrain's head may raise
+        return self
 
     def needs_whole_weights(self) -> list[str]:
         """What of the config needs weights that are not divided among processes (FSDP)."""

@@ -11,6 +11,7 @@ from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.dkd_loss import DKDLoss, dkd_loss
 from mmbss.losses.feature_loss import FeatureLoss
 from mmbss.losses.fsp_loss import FSPLoss, fsp_loss, fsp_matrix
+from mmbss.losses.hard_kd_loss import HardKDLoss, hard_kd_loss
 from mmbss.losses.hint_loss import HintLoss, hint_loss
 from mmbss.losses.kd_loss import KDLoss, kd_loss
 from mmbss.losses.standardisation import standardise_logits
@@ -25,6 +26,7 @@ __all__ = [
     'DistillationLoss',
     'FSPLoss',
     'FeatureLoss',
+    'HardKDLoss',
     'HintLoss',
     'KDLoss',
     'Outputs',
@@ -37,6 +39,7 @@ __all__ = [
     'dkd_loss',
     'fsp_loss',
     'fsp_matrix',
+    'hard_kd_loss',
     'hint_loss',
     'kd_loss',
     'standardise_logits',

@@ -14,7 +14,13 @@ class DistillationLoss(Term):
 
     Args:
         loss_weight: See :class:`Term`.
+
+    Attributes:
+        student_logits: Path of the module of the student whose output it looks at, such as the
+            layer of a distillation token; None stands for what the head says when deployed.
     """
+
+    student_logits: str | None = None
 
     @abstractmethod
     def forward(
@@ -34,7 +40,13 @@ class DistillationLoss(Term):
 
     def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """See :meth:`Term.compute`."""
-        return self(batch.student_logits, batch.teacher_logits, batch.labels), {}
+        return self(self.logits_of(batch), batch.teacher_logits, batch.labels), {}
+
+    def logits_of(self, batch: Batch) -> Tensor:
+        """See :meth:`Term.logits_of`."""
+        if self.student_logits is None:
+            return batch.student_logits
+        return batch.student_features[self.student_logits]
 
     def per_sample(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample as a batch of its own, for samples that have weights.

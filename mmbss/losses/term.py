@@ -77,6 +77,10 @@ class Term(nn.Module, ABC):
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return sum((0 * parameter.sum() for parameter in trained), like.new_zeros(()))
 
+    def logits_of(self, batch: Batch) -> Tensor:
+        """(N, K) logits of the student, on the clean batch, that the term looks at."""
+        return batch.student_logits
+
     @abstractmethod
     def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.

@@ -85,7 +85,7 @@ TAKEN_OUT = dict(
     custom_hooks=('priority',),
     default_hooks=('priority',),
     init_cfg=('override',),
-    losses=('share',),
+    losses=('share', 'student_logits'),
     optim_wrapper=('constructor', 'paramwise_cfg'),
     param_scheduler=('convert_to_iter_based', 'epoch_length'),
 )
