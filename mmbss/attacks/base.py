@@ -86,11 +86,14 @@ class Attack(ABC):
         needs_partners: Whether samples are moved toward other inputs, so that :meth:`run` takes
             ``partners``; their classes then are the target classes.
         needs_student: Whether it asks the student, ``partners.student``, too.
+        needs_gradient: Whether it asks the model for more than logits, so that it has to be one
+            with a gradient.
     """
 
     in_pixels: bool = False
     needs_partners: bool = False
     needs_student: bool = False
+    needs_gradient: bool = True
 
     def __call__(
         self,

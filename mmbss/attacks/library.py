@@ -25,6 +25,12 @@ LIBRARIES: dict[str, tuple[str, str, Callable[..., Search]]] = {
     'autoattack': ('pyautoattack', 'pyautoattack>=0.2', prepare_autoattack),
 }
 
+#: Parts of the names of those that ask for logits or decisions alone.
+WITHOUT_GRADIENT = (
+    *('Binarization', 'Blended', 'Blur', 'BoundaryAttack', 'ContrastReduction', 'DatasetAttack'),
+    *('GenAttack', 'HopSkipJump', 'Inversion', 'Noise', 'Pointwise', 'Spatial', 'square'),
+)
+
 
 @ATTACKS.register_module()
 class LibraryAttack(Attack):
@@ -80,6 +86,7 @@ class LibraryAttack(Attack):
         self.search = prepare(name, options or {}, radius_in_images, targeted)
         self.in_pixels = radius is not None
         self.targeted = targeted
+        self.needs_gradient = not any(part in name for part in WITHOUT_GRADIENT)
 
     def run(
         self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None

@@ -41,6 +41,7 @@ class RandomNoiseAttack(Attack):
         self.in_pixels = self.attack.in_pixels
         self.needs_partners = self.attack.needs_partners
         self.needs_student = self.attack.needs_student
+        self.needs_gradient = self.attack.needs_gradient
 
     def run(
         self,

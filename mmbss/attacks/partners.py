@@ -42,6 +42,7 @@ class PartnerAttack(Attack):
     """
 
     needs_partners = True
+    needs_gradient = False
 
     @torch.no_grad()
     def run(

@@ -10,6 +10,7 @@ from mmbss.boundary.sampling import (
 )
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_choice
+from mmbss.registry import ATTACKS
 
 #: Which of the samples that were attacked are kept.
 TRAIN_ON = ('accepted', 'all')
@@ -62,6 +63,30 @@ def check_search(
         )
     if teacher_says == 'class':
         check_decisions_suffice(attack, base_samples, pairing)
+
+
+def check_gradient(attack: Attack, differentiable: bool, where: str) -> None:
+    """Refuse an attack that asks for a gradient which the teacher does not give.
+
+    Args:
+        attack: On the teacher.
+        differentiable: Whether its logits have a gradient.
+        where: What to call the attack's owner in a message.
+
+    Raises:
+        ConfigError: Naming attacks that ask for none.
+    """
+    if differentiable or not attack.needs_gradient:
+        return
+    others = sorted(
+        name
+        for name, kind in ATTACKS.module_dict.items()
+        if not getattr(kind, 'needs_gradient', True)
+    )
+    raise ConfigError(
+        f'{where}: {type(attack).__name__} needs a gradient, which this teacher does not give: set '
+        f'attack.type to mmbss.SegmentAttack, or another one of {", ".join(others)}'
+    )
 
 
 def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | None) -> None:

@@ -12,6 +12,9 @@ from mmbss.boundary.sampling import correct, target_probabilities
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
 
+#: Finds the closest sample beyond the boundary.
+ATTACK = ClosestAttack(third_class='accept')
+
 
 def boundary_distance(model: ToLogits, samples: Tensor, base: Tensor, bounds: Bounds) -> Tensor:
     """Length of the shortest way that is found from each sample out of its base class.
@@ -28,7 +31,6 @@ def boundary_distance(model: ToLogits, samples: Tensor, base: Tensor, bounds: Bo
         (N,) float32: the L2 length in images of values in [0, 1], that is in pixels / 255;
         ``inf`` where no way is found.
     """
-    attack = ClosestAttack(third_class='accept')
     lowest, highest = bounds
     extent = highest - lowest
 
@@ -38,7 +40,7 @@ def boundary_distance(model: ToLogits, samples: Tensor, base: Tensor, bounds: Bo
 
     images = (samples - lowest) / extent
     target = target_probabilities(model(samples), base).argmax(dim=1)
-    result = attack(scaled_model, images, base, target, (0.0, 1.0))
+    result = ATTACK(scaled_model, images, base, target, (0.0, 1.0))
     lengths = (result.samples - images).flatten(1).norm(dim=1)
     return torch.where(result.success, lengths, torch.inf)
 
@@ -61,6 +63,7 @@ class BoundaryDistance(TeacherMetric):
     """
 
     default_prefix = 'boundary_distance'
+    attack = ATTACK
     fields = ('student', 'teacher')
 
     def measure(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import correct, target_probabilities
+from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.build import check_keys
@@ -39,8 +40,13 @@ class TeacherMetric(ModelMetric):
     Raises:
         MissingFileError: Before training, if the teacher's config or checkpoint does not exist.
         ConfigError: If an argument is unknown, and before training if there is no teacher or it
-            does not fit.
+            does not fit, or gives no gradient where the metric needs it.
+
+    Attributes:
+        attack: What attacks the teacher, None where nothing does.
     """
+
+    attack: Attack | None = None
 
     def __init__(self, teacher: dict[str, Any] | Teacher | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -69,6 +75,8 @@ class TeacherMetric(ModelMetric):
                 'teacher of its own: give teacher=dict(config=..., checkpoint=...)'
             )
         check_same_classes(f'{type(self).__name__}: the student', self.model, self.teacher)
+        if self.attack is not None:
+            check_gradient(self.attack, self.teacher.differentiable, type(self).__name__)
 
     @property
     def bounds(self) -> Bounds:

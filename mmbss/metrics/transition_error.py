@@ -6,9 +6,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmbss.attacks.functional import ToLogits
+from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_choice, check_positive
 from mmbss.metrics.functional import class_probability, other_classes, same_decision
 from mmbss.metrics.teacher_metric import TeacherMetric
@@ -107,6 +108,15 @@ class TransitionError(TeacherMetric):
         self.num_targets = num_targets
         self.num_steps = num_steps
         self.step_size = step_size
+
+    def attach(self, model: nn.Module, dataset_size: int) -> None:
+        """See :meth:`TeacherMetric.attach`."""
+        super().attach(model, dataset_size)
+        if self.walk_on == 'teacher' and not self.teacher.differentiable:
+            raise ConfigError(
+                "TransitionError: walk_on='teacher' needs a gradient, which this teacher does not "
+                "give: set walk_on='student'"
+            )
 
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor

@@ -43,6 +43,8 @@ class GradientEstimationAttack(PGDAttack):
         (tensor([[0.4000, 0.6000]]), tensor([True]))
     """
 
+    needs_gradient = False
+
     def __init__(
         self,
         radius: float = 8.0,

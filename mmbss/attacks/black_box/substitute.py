@@ -64,6 +64,7 @@ class SubstituteAttack(Attack):
     """
 
     in_pixels = True
+    needs_gradient = False
 
     def __init__(
         self,
