@@ -1,7 +1,8 @@
-"""Backbones that mmpretrain does not have."""
+"""Backbones that mmpretrain does not have, and weights for one that it has."""
 
 from mmbss.backbones.cifar_resnet import CIFARResNet
 from mmbss.backbones.conv_net import ConvNet
 from mmbss.backbones.mlp import MLP
+from mmbss.backbones.timm_weights import TimmWeights
 
-__all__ = ['MLP', 'CIFARResNet', 'ConvNet']
+__all__ = ['MLP', 'CIFARResNet', 'ConvNet', 'TimmWeights']
