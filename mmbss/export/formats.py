@@ -1,0 +1,185 @@
+"""The files of an exported student: one function writes each kind, another opens what it wrote."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmbss.engine.errors import ConfigError, one_line
+from mmbss.engine.extras import named_extra
+from mmbss.export.deployed import LOGITS, Deployed, Interface
+from mmbss.version import __version__
+
+#: Answers (N, C, H, W) float32 images with (N, K) logits.
+Ask = Callable[[np.ndarray], np.ndarray]
+#: Kinds of files that can be written, and what each is.
+FORMATS = dict(
+    safetensors='weights alone, for any reader of safetensors',
+    pth='weights alone, for torch.load and mmpretrain.get_model',
+    onnx='the whole network, for onnxruntime and others',
+    pt2='the whole network, for torch.export.load',
+)
+#: Images of the example that is traced; with a single one the batch would be fixed to it.
+TRACED = 2
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Refuse kinds of files that are unknown, or need a package that is not installed.
+
+    Raises:
+        ConfigError: With those that there are, or the extra to install.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ConfigError(f'--formats {" ".join(unknown)}: choose among {", ".join(FORMATS)}')
+    if 'onnx' in formats:
+        with named_extra():
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+
+
+def write_weights(state: dict[str, Tensor], interface: Interface, path: Path) -> None:
+    """Write the weights of a plain classifier alone; the ending says how.
+
+    Args:
+        state: Its state dict.
+        interface: What it takes; its classes are written with it.
+        path: A ``.safetensors`` or a ``.pth`` file. The latter holds ``state_dict`` and ``meta``
+            as mmpretrain reads them, and nothing but tensors, texts, lists and dicts.
+    """
+    state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+    if path.suffix == '.safetensors':
+        from safetensors.torch import save
+
+        state = {name: tensor.contiguous() for name, tensor in state.items()}
+        classes = json.dumps(list(interface.classes))
+        metadata = dict(format='pt', classes=classes, mmbss=__version__)
+        path.write_bytes(save(state, metadata))
+    else:
+        meta = dict(dataset_meta=dict(classes=list(interface.classes)), mmbss=__version__)
+        torch.save(dict(state_dict=state, meta=meta), path)
+
+
+def trace(deployed: Deployed, example: Tensor) -> torch.export.ExportedProgram:
+    """The graph of a network for any number of images.
+
+    Args:
+        deployed: The network.
+        example: (N, C, H, W) float32, N of at least 2.
+
+    Raises:
+        ConfigError: If torch cannot export it, or not for any number of images.
+    """
+    batch = torch.export.Dim('batch', min=1)
+    try:
+        with torch.no_grad(), quiet():
+            return torch.export.export(deployed, (example,), dynamic_shapes=({0: batch},))
+    except Exception as error:  # whatever the network does that cannot be traced
+        raise ConfigError(f'torch.export: {type(error).__name__}: {one_line(error)}') from error
+
+
+def write_pt2(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
+    """Write a graph for ``torch.export.load``, with what it takes and gives in a file beside it."""
+    described = {'interface.json': json.dumps(interface.to_dict())}
+    with quiet():
+        torch.export.save(program, path, extra_files=described)
+
+
+def write_onnx(
+    program: torch.export.ExportedProgram, interface: Interface, opset: int | None, path: Path
+) -> None:
+    """Write a graph as ONNX, with what it takes and gives in its ``metadata_props``.
+
+    Args:
+        program: The graph.
+        interface: What it takes.
+        opset: Version of the operators; None leaves it to torch.
+        path: The file.
+
+    Raises:
+        ConfigError: If it cannot be converted.
+    """
+    import onnx
+
+    try:
+        with quiet():
+            exported: Any = torch.onnx.export(
+                program,
+                input_names=[interface.input_name],
+                output_names=[LOGITS],
+                opset_version=opset,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        model = exported.model_proto
+    except Exception as error:  # an operator that ONNX has not, and much more
+        raise ConfigError(f'torch.onnx: {type(error).__name__}: {one_line(error)}') from error
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = 'batch'
+    described = {**interface.to_dict(), 'mmbss': __version__}
+    for key, said in described.items():
+        text = said if isinstance(said, str) else json.dumps(said)
+        model.metadata_props.add(key=key, value=text)
+    onnx.save(model, path)
+
+
+def open_onnx(path: Path, threads: int | None = None) -> Ask:
+    """The function of an ONNX file, in onnxruntime on the CPU.
+
+    Args:
+        path: The file.
+        threads: Threads that it may use; None for all.
+
+    Raises:
+        ConfigError: If onnxruntime does not take it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or cpu_count()
+    options.log_severity_level = 3
+    providers = ['CPUExecutionProvider']
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its errors have no class in common
+        raise ConfigError(f'onnxruntime: {one_line(error)}') from error
+    name = session.get_inputs()[0].name
+    return lambda images: session.run([LOGITS], {name: images})[0]
+
+
+def open_pt2(path: Path, threads: int | None = None) -> Ask:
+    """The function of a ``.pt2`` file, on the CPU; torch has its threads for the whole process."""
+    return as_ask(torch.export.load(path).module())
+
+
+def as_ask(network: Callable[[Tensor], Tensor]) -> Ask:
+    """A torch function that takes and gives arrays."""
+
+    @torch.no_grad()
+    def ask(images: np.ndarray) -> np.ndarray:
+        return network(torch.from_numpy(images)).float().numpy()
+
+    return ask
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch says of its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)
+        warnings.simplefilter('ignore', DeprecationWarning)
+        yield
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -1,0 +1,261 @@
+"""The model card of an exported student: what is known of it, and ``unknown`` where nothing is."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmbss.export.deployed import Interface
+from mmbss.report.provenance import repeat_commands
+from mmbss.report.run_logs import Experiment, LoggedRun, is_run, read_run
+
+UNKNOWN = 'unknown'
+#: Arguments of a data set that say nothing of what is in it.
+NOT_OF_DATA = ('pipeline', 'metainfo', 'test_mode', 'type', 'dataset')
+#: How orders of channels are called in a text.
+ORDERS = dict(rgb='RGB', bgr='BGR', gray='grey', data='in the order of the data set')
+CODE = """```python
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession('student.onnx')
+logits = session.run(['logits'], {{'{input}': images}})[0]  # (N, {count}, {height}, {width})
+```"""
+
+
+def run_of(checkpoint: Path) -> LoggedRun | None:
+    """The training that has left a checkpoint in its folder, None where no log lies there.
+
+    Raises:
+        ConfigError: If a log is damaged.
+    """
+    return read_run(checkpoint.parent) if is_run(checkpoint.parent) else None
+
+
+def model_card(
+    name: str,
+    config: Config,
+    interface: Interface,
+    figures: Mapping[str, Any],
+    run: LoggedRun | None,
+    notes: Mapping[str, str],
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        name: Of the student.
+        config: What it was trained with.
+        interface: What it takes and gives.
+        figures: What ``export.json`` holds.
+        run: Its training, None where it is not at hand.
+        notes: More that is known, text by its title.
+    """
+    parts = [
+        f'# {name}',
+        sentence_of(config, interface),
+        '## Files',
+        *table_of_files(figures),
+        '## Input and output',
+        *lines_of_interface(interface),
+        '## Accuracy',
+        *lines_of_accuracy(run),
+        '## Training',
+        *lines_of_training(run.config if run else config, run),
+        '## Made with',
+        *(f'- {key}: {value}' for key, value in figures['versions'].items()),
+        f'- weights of: {figures["checkpoint"]}',
+        f'- exported by: `{figures["command"] or UNKNOWN}`',
+        *(line for title, text in notes.items() for line in (f'## {title}', text)),
+    ]
+    return spaced(parts)
+
+
+def spaced(parts: Iterable[str]) -> str:
+    """Lines of Markdown, with an empty one around all but items and rows that follow each other."""
+    lines: list[str] = []
+    for part in parts:
+        together = lines and part[:1] in '-|' and lines[-1][:1] == part[:1]
+        lines += [part] if together or not lines else ['', part]
+    return '\n'.join(lines) + '\n'
+
+
+def sentence_of(config: Config, interface: Interface) -> str:
+    """What the student is."""
+    model = config.model
+    kind = (model.get('backbone') or model).get('type', UNKNOWN)
+    taught = 'distilled from a teacher' if model.get('teacher') else 'trained without a teacher'
+    return (
+        f'An image classifier of {len(interface.classes)} classes ({kind}), {taught}. '
+        'Written by mmbss; what is not known is said to be so.'
+    )
+
+
+def table_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each file: its size, its answers beside the student's, and its time."""
+    yield '| file | KiB | largest difference | equal decisions | ms an image, by threads |'
+    yield '|---|---:|---:|---:|---|'
+    for name, file in figures['files'].items():
+        check, times = file.get('check'), file.get('latency_ms', {})
+        of_check = (
+            (f'{check["largest_difference"]:.2g}', f'{100 * check["equal_decisions"]:.2f} %')
+            if check
+            else ('', '')
+        )
+        said = ', '.join(f'{threads}: {time:.3g}' for threads, time in times.items())
+        yield f'| {name} | {file["bytes"] / 1024:.0f} | {of_check[0]} | {of_check[1]} | {said} |'
+    checks = [file['check'] for file in figures['files'].values() if file.get('check')]
+    if checks:
+        yield (
+            f'Each file was read again and asked about {checks[0]["images"]} test images beside '
+            f'the student in torch, whose largest logit is {checks[0]["largest_logit"]:.3g}. Times '
+            f'are medians of a batch of one on {figures["machine"]}; other work on it slows them.'
+        )
+    for kind, problem in figures['problems'].items():
+        yield f'**No {kind}:** {problem}'
+    needs = figures['needs']
+    yield (
+        '`student.py` with `student.pth` is read by `mmpretrain.get_model('
+        "'student.py', pretrained='student.pth')`"
+        + (f', where {", ".join(needs)} can be imported too.' if needs else ', without mmbss.')
+    )
+
+
+def lines_of_interface(interface: Interface) -> Iterator[str]:
+    """What goes in, what comes out."""
+    order = ORDERS[interface.channels]
+    size = f'{interface.width} x {interface.height} (width x height)'
+    numbers = f'mean {rounded(interface.mean)} and standard deviation {rounded(interface.std)}'
+    if interface.normalises:
+        yield (
+            f'- `{interface.input_name}`: float32 (N, C, H, W), pixels of 0 to 255, {order}, '
+            f'{size}. The files normalise themselves ({numbers}).'
+        )
+    else:
+        yield (
+            f'- `{interface.input_name}`: float32 (N, C, H, W), {order}, {size}, normalised before '
+            f'with {numbers} of pixels of 0 to 255.'
+        )
+    yield f'- `logits`: float32 (N, {len(interface.classes)}); their softmax are probabilities.'
+    yield f'- classes: {", ".join(interface.classes)}'
+    channels = dict(rgb=3, bgr=3, gray=1).get(interface.channels, 'C')
+    yield CODE.format(
+        input=interface.input_name,
+        count=channels,
+        height=interface.height,
+        width=interface.width,
+    )
+
+
+def rounded(values: Iterable[float]) -> str:
+    """Numbers of a normalisation, short.
+
+    Examples:
+        >>> rounded((123.675, 58.395000457763672))
+        '(123.675, 58.395)'
+    """
+    return f'({", ".join(f"{value:.6g}" for value in values)})'
+
+
+def lines_of_accuracy(run: LoggedRun | None) -> Iterator[str]:
+    """What the log of the training says of its last validation."""
+    records = run.val_records if run else []
+    if not records:
+        yield f'Of its validation: {UNKNOWN}, no log lies beside the checkpoint.'
+        return
+    last = {key: value for key, value in records[-1].items() if isinstance(value, int | float)}
+    unit = 'epoch' if run and run.by_epoch else 'iteration'
+    step = last.pop('step', UNKNOWN)
+    yield f'The last validation of its training, after {unit} {step}:'
+    yield '| metric | value |'
+    yield '|---|---:|'
+    for name, value in last.items():
+        if name not in ('time', 'data_time'):
+            yield f'| {name} | {value:.6g} |'
+
+
+def lines_of_training(config: Config, run: LoggedRun | None) -> Iterator[str]:
+    """Data, teacher, method, and how to repeat it."""
+    yield f'- data: {data_of(config.get("train_dataloader"))}'
+    yield f'- tested on: {data_of(config.get("test_dataloader") or config.get("val_dataloader"))}'
+    teacher = config.model.get('teacher')
+    if teacher is not None:
+        for each in teacher.config if isinstance(teacher.get('config'), list) else [teacher]:
+            said = each.get('config')
+            named = said if isinstance(said, str) else 'a model given in the config itself'
+            yield f'- teacher: {named}, weights {each.get("checkpoint") or "of its source"}'
+            yield f'- licence of its weights: {licence_of(said) or UNKNOWN}'
+    losses = {**config.model.get('losses', {})}
+    if config.model.get('boundary'):
+        losses['loss_bss'] = config.model.boundary
+    for name, loss in losses.items():
+        yield f'- {name}: {said_of(loss)}'
+    schedules = (config.get('default_hooks') or {}).get('bss', {}).get('schedules', {})
+    for name, schedule in schedules.items():
+        yield f'- weight of {name}: {said_of(schedule)}'
+    train = config.get('train_cfg') or {}
+    length = [f'{key}={train[key]}' for key in ('max_epochs', 'max_iters') if train.get(key)]
+    yield f'- length: {", ".join(length) or UNKNOWN}'
+    seed = run.seed if run else None
+    yield f'- seed: {UNKNOWN if seed is None else seed}'
+    yield f'- commit of the training: {(run.info.get("commit") if run else None) or UNKNOWN}'
+    if run is None:
+        yield f'- to train it again: {UNKNOWN}'
+        return
+    for command in repeat_commands(run.folder, [Experiment(run.name, [run])], []):
+        yield f'- to train it again: `{command}`'
+
+
+def data_of(loader: Mapping[str, Any] | None) -> str:
+    """Types and places of a loader's data, from the outermost in."""
+    said, dataset = [], (loader or {}).get('dataset')
+    while isinstance(dataset, Mapping):
+        said.append(said_of({k: v for k, v in dataset.items() if k in ('type',) or is_short(k, v)}))
+        dataset = dataset.get('dataset')
+    return ' of '.join(said) or UNKNOWN
+
+
+def is_short(key: str, value: Any) -> bool:
+    """Whether a setting of a data set says what is in it, in a few characters."""
+    return key not in NOT_OF_DATA and value not in (None, '') and len(str(value)) < 80
+
+
+def said_of(settings: Any) -> str:
+    """The type of a part of a config and its arguments.
+
+    Examples:
+        >>> said_of(dict(type='mmbss.KDLoss', temperature=3.0))
+        'KDLoss (temperature=3.0)'
+        >>> said_of(dict(start=4.0, end=1.0))
+        'start=4.0, end=1.0'
+    """
+    if not isinstance(settings, Mapping):
+        return str(settings)
+    kind = str(settings.get('type', '')).rpartition('.')[2]
+    arguments = ', '.join(
+        f'{key}={said_of(value)}' for key, value in settings.items() if key != 'type'
+    )
+    if not kind:
+        return arguments
+    return f'{kind} ({arguments})' if arguments else kind
+
+
+def licence_of(teacher: Any) -> str | None:
+    """Licence of a teacher's weights as its library names it, without loading them.
+
+    Args:
+        teacher: What its config calls it.
+    """
+    if not isinstance(teacher, str):
+        return None
+    scheme, _, name = teacher.partition(':')
+    if scheme == 'timm' and find_spec('timm'):
+        import timm
+
+        known = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        return getattr(known, 'license', None)
+    readme = Path(name, 'README.md')
+    if scheme == 'hf' and readme.is_file():
+        named = re.search(r'^license:\s*(\S+)', readme.read_text(errors='replace'), re.M)
+        return named[1] if named else None
+    return None

@@ -1,0 +1,171 @@
+"""Ask a student about image files: names of classes and their probabilities."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DefaultScope
+from mmpretrain.models import ImageClassifier
+
+from mmbss.distillers.classifiers import num_classes
+from mmbss.engine.cli import load_config
+from mmbss.engine.errors import ConfigError, MissingFileError, lines_of
+from mmbss.export.export import STUDENT, class_names, interface_of, load_student
+from mmbss.export.plain_config import plain_config
+from mmbss.export.real_images import read_real_images, transforms_of
+from mmbss.registry import TRANSFORMS
+
+#: Endings of the files in a folder that are asked about.
+IMAGES = frozenset(
+    ['.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm']
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a student says of an image.
+
+    Attributes:
+        path: The image.
+        ranked: Names of the likeliest classes with their probabilities, the likeliest first.
+        problem: Why there are none, where the file cannot be read.
+    """
+
+    path: Path
+    ranked: tuple[tuple[str, float], ...] = ()
+    problem: str | None = None
+
+
+class Predictor:
+    """A student that reads image files as its test images were read.
+
+    Args:
+        model: The classifier, in eval mode.
+        transforms: Pipeline from ``img_path`` to what the model gets.
+        classes: Names of its classes.
+    """
+
+    def __init__(
+        self, model: ImageClassifier, transforms: list[dict[str, Any]], classes: tuple[str, ...]
+    ) -> None:
+        self.model, self.classes = model, classes
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            self.pipeline = Compose([TRANSFORMS.build(each) for each in transforms])
+
+    def __call__(
+        self, paths: Iterable[Path], top: int = 5, batch_size: int = 32
+    ) -> Iterator[Prediction]:
+        """Predictions in the order of the images; those that cannot be read say why.
+
+        Args:
+            paths: Image files.
+            top: Classes that are named for each.
+            batch_size: Images that are asked about at once.
+        """
+        batch: list[tuple[Path, dict[str, Any] | str]] = []
+        for path in paths:
+            batch.append((path, self._read(path)))
+            if len(batch) == batch_size:
+                yield from self._ask(batch, top)
+                batch = []
+        yield from self._ask(batch, top)
+
+    def _read(self, path: Path) -> dict[str, Any] | str:
+        """An image as the model gets it, or what is wrong with the file."""
+        try:
+            return self.pipeline(dict(img_path=str(path)))
+        except Exception as error:  # whatever a decoder makes of a damaged file
+            return lines_of(error)[0].partition(': restore the file')[0]
+
+    @torch.no_grad()
+    def _ask(
+        self, batch: list[tuple[Path, dict[str, Any] | str]], top: int
+    ) -> Iterator[Prediction]:
+        readable = [read for _, read in batch if not isinstance(read, str)]
+        samples = iter(self.model.test_step(pseudo_collate(readable)) if readable else ())
+        for path, read in batch:
+            if isinstance(read, str):
+                yield Prediction(path, problem=read)
+                continue
+            scores, labels = next(samples).pred_score.topk(min(top, len(self.classes)))
+            named = zip(labels.tolist(), scores.tolist(), strict=True)
+            yield Prediction(path, tuple((self.classes[label], score) for label, score in named))
+
+
+def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> Predictor:
+    """Load an exported student, or one of a training.
+
+    Args:
+        model: Folder of ``tools/export.py``, or a config.
+        checkpoint: Weights, where ``model`` is a config.
+
+    Raises:
+        MissingFileError: If there is no such folder, config or checkpoint.
+        ConfigError: If a checkpoint is missing or one too many, does not fit, or names no classes.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        if checkpoint is not None:
+            raise ConfigError(f'{folder} is an exported folder with weights: no --checkpoint')
+        cfg = load_config(str(folder / f'{STUDENT}.py'))
+        network = load_student(cfg, weights_in(folder))
+        classes = tuple(map(str, cfg.test_dataloader.dataset.metainfo.classes))
+        return Predictor(to_device(network), transforms_of(cfg), classes)
+    if checkpoint is None:
+        raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')
+    cfg = load_config(str(model))
+    network = load_student(cfg, Path(checkpoint))
+    images = read_real_images(cfg, network.data_preprocessor, 1)
+    classes = class_names(None, Path(checkpoint), images, num_classes(network))
+    interface, _ = interface_of(cfg, network, images, classes, None)
+    plain = plain_config(cfg, network, interface)
+    # it reads files as BGR, as its pipeline does
+    network.data_preprocessor.to_rgb = plain.model.data_preprocessor.to_rgb
+    return Predictor(to_device(network), transforms_of(plain), classes)
+
+
+def weights_in(folder: Path) -> Path:
+    """The weights in an exported folder.
+
+    Raises:
+        MissingFileError: If it holds none.
+    """
+    for kind in ('pth', 'safetensors'):
+        if (folder / f'{STUDENT}.{kind}').is_file():
+            return folder / f'{STUDENT}.{kind}'
+    raise MissingFileError(f'{folder} holds no weights: export with --formats pth')
+
+
+def to_device(model: ImageClassifier) -> ImageClassifier:
+    """On a GPU if there is one."""
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Image files by their paths, those in folders by their endings, in the order of their names.
+
+    Hidden files and folders are passed over.
+
+    Raises:
+        MissingFileError: If a path does not exist, or there is no image at all.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(
+                each
+                for each in path.rglob('*')
+                if each.suffix.lower() in IMAGES
+                and each.is_file()
+                and not any(part.startswith('.') for part in each.relative_to(path).parts)
+            )
+        elif path.exists():
+            found.append(path)
+        else:
+            raise MissingFileError(f'no file or folder {str(path)!r}')
+    if not found:
+        raise MissingFileError(f'no image in {", ".join(map(str, paths))}')
+    return [*dict.fromkeys(found)]

@@ -1,0 +1,124 @@
+"""Real images of a config's test data, as pixels, for the check of what is exported."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmbss.engine.errors import ConfigError
+from mmbss.report.networks import loader_of_tests
+
+#: Orders of colour channels that can be told to the export.
+CHANNELS = ('rgb', 'bgr')
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Images as a student gets them before its normalisation.
+
+    Attributes:
+        pixels: (N, C, H, W) float32, channels in the network's own order.
+        classes: Names of the classes that the data set gives, None where it gives none.
+    """
+
+    pixels: Tensor
+    classes: tuple[str, ...] | None
+
+
+def read_real_images(config: Config, preprocessor: nn.Module, count: int) -> RealImages:
+    """Read test images, evenly spread over the data set.
+
+    Args:
+        config: A whole config with a ``test_dataloader`` or a ``val_dataloader``.
+        preprocessor: The student's data preprocessor, which may swap the colour channels.
+        count: How many at most.
+
+    Raises:
+        ConfigError: If there are none, or they have not one size.
+    """
+    loader = dict(loader_of_tests(config, count), num_workers=0, persistent_workers=False)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        batches = Runner.build_dataloader(copy.copy(loader), seed=0)
+    images = [image for batch in batches for image in batch['inputs']]
+    sizes = sorted({tuple(image.shape) for image in images})
+    if len(sizes) > 1:
+        raise ConfigError(
+            f'the test images have {len(sizes)} sizes, such as {sizes[0]} and {sizes[-1]}, but an '
+            'exported student takes one: let the pipeline of test_dataloader resize or crop them'
+        )
+    pixels = torch.stack(images).float()
+    if swaps_channels(preprocessor, pixels.shape[1]):
+        pixels = pixels.flip(1)
+    classes = getattr(batches.dataset, 'metainfo', {}).get('classes')
+    return RealImages(pixels.contiguous(), tuple(map(str, classes)) if classes else None)
+
+
+def swaps_channels(preprocessor: nn.Module, count: int) -> bool:
+    """Whether a data preprocessor turns the order of so many channels."""
+    return count == 3 and bool(getattr(preprocessor, 'to_rgb', False))
+
+
+def transforms_of(config: Config) -> list[dict[str, Any]]:
+    """The pipeline of the test images, also where the data set is wrapped in others; may be empty.
+
+    Examples:
+        >>> inner = dict(type='CustomDataset', pipeline=[dict(type='PackInputs')])
+        >>> loader = dict(dataset=dict(type='RepeatDataset', dataset=inner))
+        >>> transforms_of(Config(dict(test_dataloader=loader)))
+        [{'type': 'PackInputs'}]
+    """
+    loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
+    dataset = loader.get('dataset', {})
+    while 'pipeline' not in dataset:
+        inner = dataset.get('dataset') or next(iter(dataset.get('datasets', [])), None)
+        if inner is None:
+            return []
+        dataset = inner
+    return [dict(each) for each in Config(dict(pipeline=dataset['pipeline'])).to_dict()['pipeline']]
+
+
+def reads_files(transforms: Iterable[dict[str, Any]]) -> bool:
+    """Whether a pipeline begins with files of images, which OpenMMLab reads as BGR."""
+    return any(str(each['type']).endswith('LoadImageFromFile') for each in transforms)
+
+
+def channels_of(
+    transforms: Iterable[dict[str, Any]], preprocessor: nn.Module, count: int, given: str | None
+) -> tuple[str, str | None]:
+    """In which order a network wants its channels.
+
+    Args:
+        transforms: The pipeline of its test images.
+        preprocessor: Its data preprocessor.
+        count: Number of channels.
+        given: What the user says.
+
+    Returns:
+        The order, see :class:`~mmbss.export.deployed.Interface`, and what was assumed, if anything.
+
+    Raises:
+        ConfigError: If what the user says contradicts the config.
+    """
+    known: str | None = None
+    if count != 3:
+        known = 'gray' if count == 1 else 'data'
+    elif swaps_channels(preprocessor, count):
+        known = 'rgb'
+    elif reads_files(transforms):
+        known = 'bgr'
+    if known is not None:
+        if given not in (None, known):
+            raise ConfigError(f'--channels {given}: by the config they are {known}: leave it out')
+        return known, None
+    if given is not None:
+        return given, None
+    return 'rgb', (
+        'the colour channels are taken to be RGB: the data set gives arrays and does not say it; '
+        '--channels bgr says otherwise'
+    )

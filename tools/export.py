@@ -1,0 +1,98 @@
+r"""Hand a trained student over, to whoever has no mmbss.
+
+    python tools/export.py configs/bss/bss_resnet26-to-resnet8_1xb256-80e_cifar10.py \
+        work_dirs/bss/epoch_80.pth --out exported/resnet8
+
+Writes its weights as .safetensors and .pth, its config without teacher and training, its graph for
+onnxruntime (.onnx) and torch.export (.pt2), and a model card. The graphs take pixels of 0 to 255
+and give logits; each is read again and compared with the student on real test images. The config
+of a distiller stands for its student. See docs/export.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmbss.engine.commands import new_parser, this_command
+from mmbss.engine.errors import readable_errors
+
+FORMATS = ('safetensors', 'pth', 'onnx', 'pt2')
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument('config', help='config file of its training')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint file')
+    parser.add_argument('--out', type=Path, required=True, help='folder to write, empty or new')
+    parser.add_argument(
+        '--formats', nargs='+', default=FORMATS, metavar='FORMAT', help=f'of {", ".join(FORMATS)}'
+    )
+    parser.add_argument(
+        '--without-normalisation',
+        action='store_true',
+        help='the graphs take images that are normalised already',
+    )
+    parser.add_argument(
+        '--check-images', type=int, default=256, metavar='N', help='test images to compare with'
+    )
+    parser.add_argument('--opset', type=int, help="version of ONNX's operators")
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        metavar='NAME',
+        help='where neither checkpoint nor data names them; or a file with one a line',
+    )
+    parser.add_argument(
+        '--channels', choices=['rgb', 'bgr'], help='their order, where the data does not say it'
+    )
+    return parser.parse_args()
+
+
+def named_classes(given: list[str] | None) -> list[str] | None:
+    """Names of classes, those in a file where that is what was given."""
+    if given and len(given) == 1 and Path(given[0]).is_file():
+        return Path(given[0]).read_text(encoding='utf-8').splitlines()
+    return given
+
+
+def main() -> None:
+    """Export, and say what was written."""
+    args = parse_args()
+    with readable_errors():
+        from mmbss.export import export_student
+
+        result = export_student(
+            args.config,
+            args.checkpoint,
+            args.out,
+            formats=args.formats,
+            normalise=not args.without_normalisation,
+            check_images=args.check_images,
+            opset=args.opset,
+            classes=named_classes(args.classes),
+            channels=args.channels,
+            command=this_command(*sys.argv[1:]),
+        )
+        for name, figures in result.figures['files'].items():
+            check = figures.get('check')
+            said = f'{figures["bytes"] / 1024:.0f} KiB'
+            if check:
+                said += (
+                    f', largest difference {check["largest_difference"]:.2g}, '
+                    f'{100 * check["equal_decisions"]:.2f} % of {check["images"]} decisions equal'
+                )
+            for threads, time in figures.get('latency_ms', {}).items():
+                said += f', {time:.2f} ms an image with {threads} thread(s)'
+            print(f'{args.out / name}: {said}')
+        print(f'{args.out / "README.md"}: the model card')
+        if result.assumed:
+            print(f'note: {result.assumed}')
+        for kind, problem in result.problems.items():
+            print(f'error: no {kind}: {problem}', file=sys.stderr)
+        if result.problems:
+            sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
