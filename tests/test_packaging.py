@@ -44,8 +44,9 @@ def source(tmp_path_factory, root):
     return folder
 
 
-def build(source, kind, target):
+def build(source, kind, target, before=''):
     code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(target)!r}))'
+    code = before + code
     completed = subprocess.run(
         [sys.executable, '-c', code], cwd=source, capture_output=True, text=True, check=False
     )
@@ -64,7 +65,7 @@ def test_the_wheel_holds_configs_and_tools_for_mim(wheel, root):
         for path in (root / folder).glob('**/*'):
             if path.suffix in ('.py', '.sh'):
                 assert f'mmbss/.mim/{path.relative_to(root)}' in names
-    assert {'mmbss/.mim/model-index.yml', 'mmbss/py.typed'} <= names
+    assert {'mmbss/.mim/model-index.yml', 'mmbss/__main__.py', 'mmbss/py.typed'} <= names
     assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {'mmbss'}
 
 
@@ -89,7 +90,7 @@ def test_the_wheel_requires_no_openmmlab_package_of_its_own(wheel):
     assert headers['License'] == 'Apache-2.0' or 'Apache' in str(headers['License-Expression'])
 
 
-def test_an_installed_wheel_finds_its_configs(wheel, tmp_path, python):
+def test_an_installed_wheel_has_the_command_and_finds_its_configs(wheel, tmp_path, python):
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = (
         'import mmbss\n'
@@ -99,6 +100,41 @@ def test_an_installed_wheel_finds_its_configs(wheel, tmp_path, python):
     )
     completed = python('-c', code, environment=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path)
     assert completed.stdout.split() == [f'{tmp_path}/mmbss/__init__.py', 'mmbss.Distiller']
+    (scripts,) = tmp_path.glob('*.dist-info/entry_points.txt')
+    assert 'mmbss = mmbss.__main__:main' in scripts.read_text()
+    own = dict(environment=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path)
+    assert python('-m', 'mmbss', 'train', '--help', **own).stdout.startswith('usage: ')
+
+
+def test_git_holds_no_links_which_a_checkout_on_windows_breaks(root):
+    listed = subprocess.run(
+        ['git', 'ls-files', '--stage'], cwd=root, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    assert [line for line in listed if line.startswith('120000')] == []
+
+
+@pytest.mark.parametrize('allowed', [True, False])
+def test_an_editable_install_links_to_configs_and_tools_or_copies_them(source, tmp_path, allowed):
+    refuse = 'def refuse(*args, **kwargs): raise OSError\nimport os; os.symlink = refuse\n'
+    build(source, 'editable', tmp_path, before='' if allowed else refuse)
+    carried = source / 'mmbss' / '.mim'
+    for name in ('configs', 'tools'):
+        assert (carried / name).is_symlink() == allowed
+        for path in (source / name).glob('**/*.py'):
+            assert (carried / path.relative_to(source)).read_text() == path.read_text()
+
+
+def test_mim_lists_every_config(wheel, root, tmp_path, monkeypatch):
+    search = pytest.importorskip('mim.commands.search')
+    zipfile.ZipFile(wheel).extract('mmbss/.mim/model-index.yml', tmp_path)
+    # it does not see the editable install that is tested here
+    monkeypatch.setattr(search, 'get_installed_path', lambda name: str(tmp_path / name))
+    found = search.get_model_info('mmbss', to_dict=True)
+    configs = {f'configs/{p.parent.name}/{p.name}' for p in root.glob('configs/[!_]*/*.py')}
+    assert {model['config'] for model in found.values()} == configs
+    resnet8 = found['resnet8_1xb256-80e_cifar10']
+    assert (resnet8['batch_size'], resnet8['epochs']) == (256, 80)
+    assert (resnet8['training_data'], resnet8['model']) == ('cifar10', 'baseline')
 
 
 def test_a_source_distribution_can_be_built_and_installed_from(source, tmp_path, wheel):
@@ -126,7 +162,8 @@ def read_pins(path):
 
 def test_constraints_pin_one_version_of_everything_that_is_required(root):
     pins = read_pins(root / 'constraints.txt')
-    for name in ('runtime', 'openmmlab', 'digits', 'report', 'tensorboard', 'attacks', 'dev'):
+    ours = ('runtime', 'openmmlab', 'digits', 'report', 'tensorboard', 'attacks', 'dev')
+    for name in (*ours, 'timm', 'huggingface', 'onnx'):
         for line in (root / 'requirements' / f'{name}.txt').read_text().split():
             required = Requirement(line)
             version, _ = pins[canonicalize_name(required.name)]

@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
 from mmbss.engine.flags import OptionsAction
@@ -27,9 +28,7 @@ if TYPE_CHECKING:  # nothing heavy before the command line is read
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('files', nargs='+', help='one study, or config files to compare')
     parser.add_argument('--jobs', type=int, default=1, help='runs at the same time')
     parser.add_argument('--arms', nargs='+', help='run these arms alone')

@@ -13,14 +13,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import readable_errors
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('source', type=Path, help='checkpoint of the authors')
     parser.add_argument('config', help='config of the network in mmbss')
     parser.add_argument('target', type=Path, help='checkpoint to write')

@@ -10,14 +10,13 @@ arrays go to OUT/train.npz and OUT/test.npz.
 import argparse
 from pathlib import Path
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, naming, readable_errors
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('type', help='dataset of mmpretrain, such as CIFAR10')
     parser.add_argument('out', type=Path, help='folder of the download and of the .npz files')
     return parser.parse_args()

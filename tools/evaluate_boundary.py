@@ -21,14 +21,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     pair = ('CONFIG', 'CHECKPOINT')
     parser.add_argument(
         '--runs', type=Path, metavar='WORK_DIR', help='of tools/train.py or tools/compare.py'

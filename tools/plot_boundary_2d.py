@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmbss.engine.commands import new_parser
+
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('--out', type=Path, default=Path('docs'), help='folder of the pictures')
     parser.add_argument('--seeds', type=int, default=9, help='how many seeds, from 0')
     return parser.parse_args()

@@ -9,15 +9,14 @@ all without one. Runs of one experiment and one share are seeds of a point.
 import argparse
 from pathlib import Path
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.extras import named_extra
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument(
         'work_dirs', nargs='+', type=Path, help='work dirs of tools/compare.py, one a fraction'
     )

@@ -10,10 +10,10 @@ paths. See docs/report.md.
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 
+from mmbss.engine.commands import new_parser, this_command
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.extras import named_extra
 from mmbss.report.options import ReportOptions
@@ -21,9 +21,7 @@ from mmbss.report.options import ReportOptions
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     defaults = ReportOptions()
     parser.add_argument(
         'work_dir', type=Path, help='work dir of tools/train.py or tools/compare.py'
@@ -77,8 +75,7 @@ def main() -> None:
             resolution=args.resolution,
             metrics=metrics,
         )
-        command = shlex.join(['python', 'tools/report.py', *sys.argv[1:]])
-        report = build_report(args.work_dir, options, command)
+        report = build_report(args.work_dir, options, this_command(*sys.argv[1:]))
         out = args.out or args.work_dir / 'report.html'
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(report.render(), encoding='utf-8')

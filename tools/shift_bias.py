@@ -16,14 +16,13 @@ has the shift of the held-out images.
 import argparse
 from pathlib import Path
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import readable_errors
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('config', help='config file with a held_out_dataloader')
     parser.add_argument(
         'checkpoints', type=Path, nargs='+', help='checkpoints of networks that it trained'

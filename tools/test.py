@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.flags import add_common_arguments
 
@@ -30,9 +31,7 @@ OUT_FORMATS = dict(pred=('.pkl', '.pickle'), metrics=('.json', '.yaml', '.yml', 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
@@ -134,8 +133,8 @@ def test(args: argparse.Namespace) -> None:
 
     from mmbss.engine.cli import load_config
     from mmbss.engine.config_checks import build_runner, named_start
-    from mmbss.engine.launchers import check_launcher
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+    from mmbss.engine.this_process import check_launcher
 
     check_args(args)
     cfg = load_config(args.config)

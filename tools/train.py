@@ -10,11 +10,11 @@ processes of torchrun on a CPU (gloo), and writes TensorBoard files when asked.
 
 import argparse
 import os
-import shlex
 import sys
 
 from mmengine.config import Config
 
+from mmbss.engine.commands import new_parser, this_command
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.flags import add_common_arguments
 from mmbss.engine.interrupts import one_line_at_the_end
@@ -22,9 +22,7 @@ from mmbss.engine.interrupts import one_line_at_the_end
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
     parser.add_argument(
@@ -82,9 +80,9 @@ def train(args: argparse.Namespace) -> None:
     from mmbss.engine.cli import load_config
     from mmbss.engine.config_checks import build_runner, named_start
     from mmbss.engine.default_hooks import add_safety_hooks
-    from mmbss.engine.launchers import check_launcher
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.resume import choose_checkpoint
+    from mmbss.engine.this_process import check_launcher
     from mmbss.engine.trial import try_training
     from mmbss.engine.work_dir import claimed_work_dir
 
@@ -103,13 +101,13 @@ def train(args: argparse.Namespace) -> None:
 
 def how_to_go_on(args: argparse.Namespace) -> str | None:
     """What to do after an interruption, which the first of several processes says."""
-    from mmbss.engine.launchers import is_first_process
+    from mmbss.engine.this_process import is_first_process
 
     if args.launcher != 'none':
         words = 'go on from the last checkpoint with the same command and --resume'
         return words if is_first_process(args.launcher) else None
-    flags = sys.argv if args.resume is not None else [*sys.argv, '--resume']
-    return f'go on from the last checkpoint with: {shlex.join(["python", *flags])}'
+    flags = sys.argv[1:] if args.resume is not None else [*sys.argv[1:], '--resume']
+    return f'go on from the last checkpoint with: {this_command(*flags)}'
 
 
 def main() -> None:

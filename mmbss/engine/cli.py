@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmbss.engine.build import check_known
 from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
-from mmbss.engine.errors import ConfigError, one_line
+from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 
 
 class CircularBaseError(ValueError):
@@ -38,15 +38,38 @@ def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
             check_bases((path.parent / base).resolve(), (*above, path))
 
 
+def find_config(path: str) -> str:
+    """Path of a config that may be named as ``_base_`` names that of a package.
+
+    Args:
+        path: ``folder/name.py`` or ``package::folder/name.py``.
+
+    Raises:
+        MissingFileError: If no package has it.
+    """
+    if '::' not in path:
+        return path
+    try:
+        return Config._get_cfg_path(path, '')[0]
+    except (AssertionError, FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+        raise MissingFileError(
+            f'no config {path!r}: give a path, or package::folder/name.py of an installed package'
+        ) from error
+
+
 def load_config(path: str) -> Config:
     """Read a config file.
+
+    Args:
+        path: See :func:`find_config`.
 
     Raises:
         ConfigError: In one line with the file and what is wrong with it.
     """
+    file = find_config(path)
     try:
-        check_bases(Path(path).expanduser().resolve())
-        cfg = Config.fromfile(path)
+        check_bases(Path(file).expanduser().resolve())
+        cfg = Config.fromfile(file)
     except CircularBaseError as error:
         raise ConfigError(f'config {path}: {error}') from None
     except Exception as error:  # a config file is code, which may raise anything

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mmbss.engine.commands import as_called
+
 
 class ConfigError(ValueError):
     """Mistakes of the user, each in one line: what is wrong, where, and what to do about it.
@@ -35,7 +37,12 @@ class MissingFileError(FileError, FileNotFoundError):
 
 
 #: Whatever these raise speaks of what they were given.
-LIBRARIES = frozenset(('cv2', 'mmcv', 'mmengine', 'mmpretrain', 'torch', 'torchvision'))
+LIBRARIES = frozenset(
+    (
+        *('cv2', 'mmcv', 'mmengine', 'mmpretrain', 'torch', 'torchvision'),
+        *('onnxruntime', 'timm', 'transformers'),
+    )
+)
 #: What others call for their own ends, so that an error in it speaks of its caller.
 SERVANTS = frozenset((*sys.stdlib_module_names, 'numpy', 'PIL')) - {'__main__'}
 
@@ -60,7 +67,7 @@ def readable_errors() -> Iterator[None]:
     except ConfigError as error:
         if any(os.environ.get(name, '0') != '0' for name in RANKS):
             time.sleep(PATIENCE)
-        sys.exit('\n'.join(f'error: {line}' for line in lines_of(error)))
+        sys.exit(as_called('\n'.join(f'error: {line}' for line in lines_of(error))))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -6,7 +6,18 @@ from contextlib import contextmanager
 from mmbss.engine.errors import ConfigError
 
 #: Extra by the package that is imported.
-EXTRAS = dict(jinja2='report', matplotlib='report', scipy='report', sklearn='digits')
+EXTRAS = dict(
+    huggingface_hub='timm',
+    jinja2='report',
+    matplotlib='report',
+    onnx='onnx',
+    onnxruntime='onnx',
+    onnxscript='onnx',
+    scipy='report',
+    sklearn='digits',
+    timm='timm',
+    transformers='huggingface',
+)
 
 
 @contextmanager

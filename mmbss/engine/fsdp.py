@@ -92,7 +92,7 @@ class FSDPRunner(FlexibleRunner):
         if not is_distributed():
             raise ConfigError(
                 "runner_type='mmbss.FSDPRunner' divides a model among several processes: start it "
-                'with tools/dist_train.sh, or remove runner_type'
+                'with tools/launch.py, or remove runner_type'
             )
         # now, not when the training begins, so that it can be tried before
         self.model = self.strategy.build_model(self.model)

@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from mmbss.engine.atomic import PART, remove_parts, whole_file
 from mmbss.engine.errors import ConfigError, FileError
-from mmbss.engine.launchers import is_first_process
 from mmbss.engine.resume import checkpoint_folder, left_by_a_run, templates_of
+from mmbss.engine.this_process import is_first_process
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import mmengine
 import mmpretrain
 import torch
 
+from mmbss.engine.commands import as_called
 from mmbss.report.run_logs import Experiment
 from mmbss.version import __version__
 
@@ -70,4 +71,4 @@ def repeat_commands(
             command += ['--teacher', experiment.runs[0].info.get('config', '')]
         seeds = dict.fromkeys(str(run.seed) for run in runs if run.seed is not None)
         command += ['--seeds', *seeds] if seeds else []
-    return [shlex.join([*command, '--work-dir', again])]
+    return [as_called(shlex.join([*command, '--work-dir', again]))]

@@ -71,11 +71,8 @@ class Run:
         Raises:
             ConfigError: If the config cannot be read, or an option does not fit.
         """
-        if not Path(self.config).is_file():
-            raise MissingFileError(
-                f'{self.arm}: no config file {self.config!r}'
-                + (': give its path, :: is for _base_ and teachers' if '::' in self.config else '')
-            )
+        if '::' not in self.config and not Path(self.config).is_file():
+            raise MissingFileError(f'{self.arm}: no config file {self.config!r}')
         parser = argparse.ArgumentParser()
         add_common_arguments(parser)
         args = parser.parse_args(self.flags)
@@ -95,7 +92,9 @@ class Run:
     @property
     def teacher(self) -> str | None:
         """Fingerprint of the teacher's checkpoint, None where there is none."""
-        path = Path(self.merged.get('model', {}).get('teacher', {}).get('checkpoint', ''))
+        teacher = self.merged.get('model', {}).get('teacher', {})
+        # an ONNX file is network and weights in one
+        path = Path(teacher.get('checkpoint') or str(teacher.get('config')).removeprefix('onnx:'))
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
 
     @property

@@ -4,7 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmbss.engine.cli import check_scaled_rate, merge_common_arguments, merge_options
+from mmbss.engine.cli import (
+    check_scaled_rate,
+    load_config,
+    merge_common_arguments,
+    merge_options,
+)
+from mmbss.engine.errors import ConfigError
 from mmbss.engine.flags import add_common_arguments
 
 
@@ -89,3 +95,19 @@ def test_a_rate_is_not_scaled_where_an_update_takes_several_batches(counts, enab
         return
     with pytest.raises(ValueError, match=r'accumulative_counts=4'):
         check_scaled_rate(config)
+
+
+def test_configs_of_packages_are_read_by_name_from_any_folder(tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    config = load_config('mmbss::baseline/resnet8_1xb256-80e_cifar10.py')
+    path = root / 'configs' / 'baseline' / 'resnet8_1xb256-80e_cifar10.py'
+    assert config.to_dict() == load_config(str(path)).to_dict()
+    (tmp_path / 'mine.py').write_text(f"_base_ = 'mmbss::baseline/{path.name}'")
+    assert load_config('mine.py').model.backbone.type == config.model.backbone.type
+    assert load_config('mmpretrain::resnet/resnet18_8xb16_cifar10.py').model.backbone.depth == 18
+
+
+@pytest.mark.parametrize('name', ['mmbss::kd/no_such.py', 'nothing::kd/no_such.py', 'mmbss::x'])
+def test_a_config_that_a_package_lacks_is_refused_by_its_name(name):
+    with pytest.raises(ConfigError, match=name):
+        load_config(name)

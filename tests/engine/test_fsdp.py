@@ -140,5 +140,5 @@ def test_what_needs_undivided_weights_is_refused(alone, config, tmp_path, change
 def test_one_process_has_nobody_to_share_with(config, tmp_path):
     config = divided(config, tmp_path / 'two')
     config.launcher = 'none'
-    with pytest.raises(ValueError, match=r'tools/dist_train\.sh'):
+    with pytest.raises(ValueError, match=r'tools/launch\.py'):
         build_runner(config)

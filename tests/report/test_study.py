@@ -157,7 +157,7 @@ ALONE = "_one = dict(config='plain.py')\ncontrast = None\n"
         ),
         (f'{ALONE}arms = {{3: _one}}', '3'),
         ("teacher = 'folder/a.py'", 'an arm and the teacher are both called a'),
-        ("arms = dict(a=dict(config='mmbss::kd.py'), b=dict(config='plain.py'))", ':: is for'),
+        ("arms = dict(a=dict(config='mmbss::kd.py'), b=dict(config='plain.py'))", 'a: no config'),
         ("metric = 'accuracy/top5'", r'accuracy/top5.*accuracy/top1'),
         ("metric = 'top1'", 'set it to one of accuracy/top1'),
         ("metric = 'loss'", 'set it to one of accuracy/top1'),

@@ -1,6 +1,6 @@
 import pytest
 
-from mmbss.engine.launchers import VARIABLES, check_launcher, is_first_process
+from mmbss.engine.this_process import VARIABLES, check_launcher, is_first_process
 
 ENVIRONMENT = dict(
     RANK='1',

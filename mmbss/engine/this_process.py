@@ -8,7 +8,7 @@ from mmbss.engine.errors import ConfigError
 VARIABLES = dict(
     pytorch=(
         ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'),
-        'start the tool with tools/dist_train.sh or torchrun',
+        'start the tool with tools/launch.py or torchrun',
     ),
     slurm=(
         ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
