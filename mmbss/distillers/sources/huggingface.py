@@ -99,14 +99,18 @@ def _filled(kind: Any, config: Any, state: Mapping[str, Any], where: Path | str)
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are in ``found``, and no error that hides them
         )
+    shapes = [
+        f'{key} is {tuple(of_file)} instead of {tuple(own)}'
+        for key, of_file, own in found['mismatched_keys']
+    ]
     wrong = [
-        f'{len(names)} {said} ({", ".join(sorted(map(str, names))[:3])})'
-        for said, key in (
-            ('missing', 'missing_keys'),
-            ('left over', 'unexpected_keys'),
-            ('of another shape', 'mismatched_keys'),
+        f'{len(names)} {said} ({", ".join(sorted(names)[:3])})'
+        for said, names in (
+            ('missing', found['missing_keys']),
+            ('left over', found['unexpected_keys']),
+            ('of another shape', shapes),
         )
-        if (names := found[key])
+        if names
     ]
     if wrong:
         raise ConfigError(f'teacher.checkpoint: {where} does not fit: {"; ".join(wrong)}')
