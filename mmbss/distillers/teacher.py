@@ -25,6 +25,8 @@ from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import weights_digest
 
+Normalisation = tuple[Tensor, Tensor]
+
 
 class Teacher(nn.Module):
     """A frozen classifier that answers inputs normalised for the student.
@@ -70,6 +72,7 @@ class Teacher(nn.Module):
     shift: Tensor
     lowest: Tensor
     highest: Tensor
+    network: Any
 
     def __init__(
         self,
@@ -90,60 +93,65 @@ class Teacher(nn.Module):
         self.cache: LogitCache | None = None  # TeacherCacheHook sets it
         stated = stated_normalisation(mean, std)
         size = size_of(input_size)
-        own = dict(
-            checkpoint=checkpoint,
-            reverse_channels=reverse_channels,
-            acceleration=acceleration,
-            arguments=arguments,
-            mean=mean,
-            channels=channels,
-            input_size=input_size,
-        )
         if isinstance(config, list):
-            source = load_ensemble(config, student_preprocessor, own)
+            of_members = dict(
+                checkpoint=checkpoint,
+                reverse_channels=reverse_channels,
+                acceleration=acceleration,
+                arguments=arguments,
+                mean=mean,
+                channels=channels,
+                input_size=input_size,
+            )
+            source = load_ensemble(config, student_preprocessor, of_members)
         else:
             source = load_source(config, checkpoint, arguments)
-        self.network: Any = source.network
-        self.ask = source.ask
-        self.classes = source.classes if classes is None else tuple(map(str, classes))
+        self.ask, self.source_digest = source.ask, source.digest
+        self.differentiable = source.differentiable
+        self.licence, self.url = source.licence, source.url
         self.num_classes = source.num_classes
+        self.classes = source.classes if classes is None else tuple(map(str, classes))
         if classes is not None and source.num_classes not in (None, len(classes)):
             raise ConfigError(
                 f'teacher.classes names {len(classes)}, but the teacher has {source.num_classes}'
             )
-        self.differentiable = source.differentiable
-        self.licence, self.url = source.licence, source.url
-        self.source_digest = source.digest
-        # before it is accelerated
-        self.digest = source.digest or weights_digest(self.network.state_dict())
-        self.requires_grad_(False)
-        super().train(False)
-        self.acceleration = acceleration or {}
-        check_keys(self.acceleration, accelerate, 'teacher.acceleration', supplied=('network',))
-        if isinstance(self.network, nn.Module):
-            self.network = accelerate(self.network, **self.acceleration)
-        elif self.acceleration:
-            raise ConfigError('teacher.acceleration is for a module: leave it out')
-        self.recorder = FeatureRecorder(
-            self.network if isinstance(self.network, nn.Module) else nn.Module(), 'teacher'
-        )
         self.input_size = size or source.input_size
         self.interpolation = source.interpolation
-
-        student_mean, student_std = normalisation(student_preprocessor)
-        own_mean, own_std = stated or _as_tensors(source) or (student_mean, student_std)
+        self._freeze(source.network, acceleration or {})
         self.reverse_channels = order_of_channels(
             reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
         )
+        of_student = normalisation(student_preprocessor)
+        self._map(stated or _as_tensors(source) or of_student, of_student)
+
+    def _freeze(self, network: Any, acceleration: dict[str, Any]) -> None:
+        """Take a network, put it into eval mode and give it a faster form."""
+        self.network = network
+        # before it is accelerated
+        self.digest = self.source_digest or weights_digest(network.state_dict())
+        self.requires_grad_(False)
+        super().train(False)
+        self.acceleration = acceleration
+        check_keys(acceleration, accelerate, 'teacher.acceleration', supplied=('network',))
+        is_module = isinstance(network, nn.Module)
+        if is_module:
+            self.network = accelerate(network, **acceleration)
+        elif acceleration:
+            raise ConfigError('teacher.acceleration: the teacher is no module: leave it out')
+        self.recorder = FeatureRecorder(self.network if is_module else nn.Module(), 'teacher')
+
+    def _map(self, own: Normalisation, of_student: Normalisation) -> None:
+        """Map the student's normalisation to its own."""
+        (mean, std), (student_mean, student_std) = own, of_student
         if self.reverse_channels:
             student_mean, student_std = student_mean.flip(0), student_std.flip(0)
         # x_teacher = (x_student * student_std + student_mean - mean) / std
-        self.register_buffer('scale', student_std / own_std)
-        self.register_buffer('shift', (student_mean - own_mean) / own_std)
-        self.register_buffer('lowest', (0.0 - own_mean) / own_std)
-        self.register_buffer('highest', (255.0 - own_mean) / own_std)
+        self.register_buffer('scale', student_std / std)
+        self.register_buffer('shift', (student_mean - mean) / std)
+        self.register_buffer('lowest', (0.0 - mean) / std)
+        self.register_buffer('highest', (255.0 - mean) / std)
         self.same_normalisation = not self.reverse_channels and bool(
-            torch.equal(own_mean, student_mean) and torch.equal(own_std, student_std)
+            torch.equal(mean, student_mean) and torch.equal(std, student_std)
         )
 
     def train(self, mode: bool = True) -> 'Teacher':
@@ -268,7 +276,7 @@ def load_ensemble(
     return load(configs, lambda each: Teacher(**each, student_preprocessor=student_preprocessor))
 
 
-def _as_tensors(source: Source) -> tuple[Tensor, Tensor] | None:
+def _as_tensors(source: Source) -> Normalisation | None:
     """What a source says of its normalisation, (C, 1, 1) each."""
     if source.mean is None or source.std is None:
         return None

@@ -1,5 +1,6 @@
 """What is asked of any model: the module in its wrapper, its size, its weights, its mode."""
 
+import itertools
 import re
 import textwrap
 from collections import Counter
@@ -32,6 +33,12 @@ def count_parameters(model: nn.Module) -> int:
         8
     """
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the first tensor of a model; the CPU where it has none."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return next((each.device for each in tensors), torch.device('cpu'))
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Any], where: str) -> None:

@@ -9,7 +9,7 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, TestLoop, ValLoop
-from mmpretrain.models import ImageClassifier
+from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 
 from mmbss.distillers.classifiers import check_single_label_logits
@@ -53,7 +53,7 @@ class ModelMetric(BaseMetric):
         check_at_least(self, 1, num_samples=num_samples)
         self.num_samples = num_samples
         self.seed = seed
-        self.model: ImageClassifier | None = None
+        self.model: BaseClassifier | None = None
         self.num_seen = 0
 
     def attach(self, model: nn.Module, dataset_size: int) -> None:

@@ -12,6 +12,7 @@ from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import device_of
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
@@ -66,7 +67,7 @@ class TeacherMetric(ModelMetric):
                     **self.given, student_preprocessor=self.model.data_preprocessor
                 )
         if self.given is not None:
-            self.teacher = self.given.to(next(self.model.parameters()).device)
+            self.teacher = self.given.to(device_of(self.model))
         elif isinstance(self.model, Distiller):
             self.teacher = self.model.teacher
         else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import DefaultScope
-from mmpretrain.models import ImageClassifier
+from mmpretrain.models import BaseClassifier
 
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import MissingFileError
@@ -18,7 +18,7 @@ from mmbss.registry import MODELS
 Network = dict[str, Any]
 
 
-def build_classifier(config: str | dict[str, Any]) -> ImageClassifier:
+def build_classifier(config: str | dict[str, Any]) -> BaseClassifier:
     """Build the plain classifier of a config, of a distiller the student, with fresh weights.
 
     Args:
@@ -31,7 +31,7 @@ def build_classifier(config: str | dict[str, Any]) -> ImageClassifier:
         return MODELS.build(copy.deepcopy(load_model_config(config)))
 
 
-def load_classifier(network: Network, name: str) -> ImageClassifier:
+def load_classifier(network: Network, name: str) -> BaseClassifier:
     """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
 
     Args:

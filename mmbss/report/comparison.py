@@ -9,7 +9,10 @@ from mmbss.report.classifiers import Network
 from mmbss.report.run_logs import Experiment, LoggedRun, read_experiments
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
-TEACHER_KEYS = ('config', 'checkpoint', 'reverse_channels')
+TEACHER_KEYS = (
+    *('config', 'checkpoint', 'reverse_channels', 'arguments', 'mean', 'std', 'channels'),
+    *('input_size', 'classes'),
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Comparison:
         """
         teachers = self.teachers
         if len(teachers) != 1:
-            listed = ', '.join(str(each['checkpoint']) for each in teachers)
+            listed = ', '.join(str(each.get('checkpoint') or each['config']) for each in teachers)
             raise ConfigError(
                 f'the boundaries of students are compared with that of one teacher, but the '
                 f'experiments have {f"several ({listed})" if teachers else "none"}'
@@ -98,6 +101,8 @@ def read_comparison(work_dir: Path) -> Comparison:
 
 def is_of(experiment: Experiment, teacher: Network) -> bool:
     """Whether the teacher's checkpoint comes from a run of the experiment."""
+    if teacher.get('checkpoint') is None:
+        return False
     folder = Path(teacher['checkpoint']).parent.resolve()
     return any(run.folder.resolve() == folder for run in experiment.runs)
 

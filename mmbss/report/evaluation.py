@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.evaluation import Accuracy
-from mmpretrain.models import ImageClassifier
+from mmpretrain.models import BaseClassifier
 from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Teacher
@@ -24,10 +24,13 @@ from mmbss.metrics.corruption_accuracy import CorruptionAccuracy
 from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
 from mmbss.metrics.transition_error import TransitionError
+from mmbss.report.asked_teacher import load_teacher
 from mmbss.report.classifiers import Network, load_classifier
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.
 BOUNDARY_ATTACK = dict(type='mmbss.BSSAttack', num_steps=10, step_size=0.3)
+#: The same on a teacher that gives no gradient.
+ATTACK_BY_DECISIONS = dict(type='mmbss.SegmentAttack')
 #: Attacks of the robust accuracy, unless others are asked for; radii in pixels.
 ROBUSTNESS_ATTACKS: dict[str, dict[str, Any]] = dict(
     fgsm_1=dict(type='mmbss.FGSMAttack', radius=1.0),
@@ -54,16 +57,18 @@ def evaluate_networks(
     """Measure accuracy, agreement, calibration, boundaries and robustness of networks.
 
     Args:
-        teacher: ``config`` (path, ``'package::...'`` or model dict) and ``checkpoint``.
-        students: The same for each student, by name; none is called ``teacher``. Those that
-            have the same ``experiment`` are runs of one config, which tables average.
+        teacher: ``config``, ``checkpoint`` and further arguments of a
+            :class:`~mmbss.distillers.Teacher`.
+        students: ``config`` (path, ``'package::...'`` or model dict) and ``checkpoint`` of each
+            student, by name; at least one, and none is called ``teacher``. Those that have the
+            same ``experiment`` are runs of one config, which tables average.
         dataloader: Config of the loader of the test samples.
         num_samples: How many of them, drawn from the seed, are attacked, walked from and
             corrupted; None for all. Accuracy, agreement and calibration are always those of the
             whole test set.
         seed: Of all that is drawn.
         attack: Attack that finds the boundary samples that are compared, by default
-            ``BOUNDARY_ATTACK``.
+            ``BOUNDARY_ATTACK``, and ``ATTACK_BY_DECISIONS`` on a teacher without gradient.
         attacks: Attacks of the robust accuracy by name, by default ``ROBUSTNESS_ATTACKS``.
         autoattack_samples: How many samples AutoAttack gets, which takes minutes for a hundred;
             0 leaves it out.
@@ -72,7 +77,8 @@ def evaluate_networks(
         ``settings``: the arguments; ``networks``: for each network, the teacher first as a
         student of its own, what it was given as, its ``name`` and its ``metrics``, numbers by the
         name they have in the log of a validation. What cannot be measured is left out, such as
-        the similarity of boundaries where student and teacher classify no sample correctly both.
+        the similarity of boundaries where student and teacher classify no sample correctly both,
+        and all that needs a gradient which the teacher does not give.
 
     Raises:
         MissingFileError: If a config or a checkpoint does not exist.
@@ -81,7 +87,9 @@ def evaluate_networks(
     """
     if 'teacher' in students:
         raise ConfigError('students: "teacher" is the name of the teacher itself, give another one')
-    attack, attacks = attack or BOUNDARY_ATTACK, attacks or ROBUSTNESS_ATTACKS
+    if not students:
+        raise ConfigError('students: there is none to compare with the teacher')
+    attacks = attacks or ROBUSTNESS_ATTACKS
     drawn: dict[str, Any] = dict(num_samples=num_samples, seed=seed)
     slow: list[BaseMetric] = []
     if autoattack_samples:
@@ -90,11 +98,16 @@ def evaluate_networks(
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(copy.deepcopy(dataloader), seed=seed)
         dataset_size = len(loader.dataset)
-        runs: list[tuple[dict[str, Any], ImageClassifier, list[BaseMetric]]] = []
+        runs: list[tuple[dict[str, Any], BaseClassifier, list[BaseMetric]]] = []
+        models = {name: load_classifier(network, name) for name, network in students.items()}
+        preprocessor = next(iter(models.values())).data_preprocessor
+        models = {'teacher': load_teacher(teacher, preprocessor), **models}
         for name, network in {'teacher': teacher, **students}.items():
-            model = load_classifier(network, name)
+            model = models[name]
             guide = Teacher(**teacher, student_preprocessor=model.data_preprocessor)
-            metrics = [
+            if attack is None:
+                attack = BOUNDARY_ATTACK if guide.differentiable else ATTACK_BY_DECISIONS
+            metrics: list[BaseMetric] = [
                 Accuracy(topk=(1,)),
                 Agreement(teacher=guide),
                 CalibrationError(),
@@ -106,12 +119,14 @@ def evaluate_networks(
                 CorruptionAccuracy(**drawn),
                 RobustAccuracy(attacks=attacks, **drawn),
             ]
+            if not guide.differentiable:
+                metrics = [each for each in metrics if not needs_gradient(each, name == 'teacher')]
             attach_metrics(metrics, model, dataset_size)
             runs.append((dict(name=name, **network), model, metrics))
     rows = []
     for row, model, metrics in runs:
         values = evaluate_model(model, metrics, loader)
-        if slow:
+        if slow and (row['name'] != 'teacher' or guide.differentiable):
             values |= evaluate_model(model, slow, few_samples(loader, autoattack_samples, seed))
         rows.append(dict(row, metrics=values))
         print_log(f'measured {row["name"]}, {len(rows)} of {len(runs)}', logger='current')
@@ -125,6 +140,17 @@ def evaluate_networks(
     return dict(settings=settings, networks=rows)
 
 
+def needs_gradient(metric: BaseMetric, of_teacher: bool) -> bool:
+    """Whether a metric asks a teacher for a gradient, here or where it is measured itself."""
+    if isinstance(metric, RobustAccuracy):
+        return of_teacher and any(each.needs_gradient for each in metric.attacks.values())
+    if isinstance(metric, BoundarySimilarity):
+        # samples toward partners of its own say nothing of a network beside another one
+        return metric.attack.needs_gradient or metric.attack.needs_partners
+    attack = getattr(metric, 'attack', None)
+    return getattr(attack, 'needs_gradient', isinstance(metric, TransitionError) and of_teacher)
+
+
 def few_samples(loader: DataLoader, count: int, seed: int) -> DataLoader:
     """Loader of so many samples in one batch, which is faster for attacks of many steps."""
     dataset: Any = loader.dataset
@@ -134,7 +160,7 @@ def few_samples(loader: DataLoader, count: int, seed: int) -> DataLoader:
 
 
 def evaluate_model(
-    model: ImageClassifier, metrics: list[BaseMetric], loader: DataLoader
+    model: BaseClassifier, metrics: list[BaseMetric], loader: DataLoader
 ) -> dict[str, float]:
     """Evaluate a model outside of a runner, with metrics of mmengine's kind.
 

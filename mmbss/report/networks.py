@@ -14,6 +14,7 @@ from mmbss.datasets.subsets import RowSubset, spread_rows
 from mmbss.distillers import Teacher
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import device_of
 from mmbss.metrics.teacher_metric import check_same_classes
 from mmbss.report.classifiers import Network, load_classifier
 from mmbss.visualization.boundary_pairs import ToLogits
@@ -59,7 +60,7 @@ def load_networks(
     for name, network in students.items():
         student = load_classifier(network, name)
         guide = Teacher(**teacher, student_preprocessor=student.data_preprocessor)
-        guide.to(next(student.parameters()).device)
+        guide.to(device_of(student))
         check_same_classes(name, student, guide)
         answers[name] = _in_teachers_space(student, guide)
     dataset = loader_of_tests(data_config, num_samples)['dataset']
