@@ -23,6 +23,7 @@ REPAIRS = {
     'mmengine.runner.runner': ('failed_resume',),
     'mmcv': ('negative_hue',),
     'mmcv.transforms.loading': ('unreadable_images',),
+    'mmpretrain.datasets': ('missing_archives',),
 }
 
 

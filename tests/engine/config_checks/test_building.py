@@ -216,6 +216,7 @@ def test_a_missing_folder_is_said_with_the_setting_that_names_it(config, dataset
     ('kind', 'archive'),
     [
         ('CIFAR10', 'cifar-10-python.tar.gz of https://www'),
+        ('CIFAR100', 'cifar-100-python.tar.gz of https://www'),
         ('MNIST', 'train-images-idx3-ubyte.gz, .* of http'),
     ],
 )
@@ -225,9 +226,38 @@ def test_a_download_that_fails_says_what_to_put_where(config, kind, archive, mon
         monkeypatch.setenv(name, 'http://127.0.0.1:9')  # where nobody answers
     dataset = dict(type=kind, data_root=str(tmp_path / 'none'), split='train', pipeline=[])
     config.train_dataloader.dataset = dataset
-    message = f'{archive}.* into train_dataloader.dataset.data_root=.*mmbss.Digits'
+    message = f'train_dataloader.dataset: {kind} is not whole in .*none.*{archive}.*mmbss.Digits'
     with pytest.raises(ConfigError, match=message):
         build_runner(config)
+
+
+@pytest.mark.parametrize('content', [None, b'half'])
+def test_a_dataset_that_is_not_to_be_downloaded_or_damaged_names_its_archive(
+    config, content, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
+    if content:
+        (tmp_path / 'cifar-10-python.tar.gz').write_bytes(content)
+    config.train_dataloader.dataset = dict(
+        type='CIFAR10', data_root=str(tmp_path), split='train', pipeline=[], download=bool(content)
+    )
+    with pytest.raises(ConfigError, match='put cifar-10-python.tar.gz of https') as error:
+        build_runner(config)
+    assert len(error.value.args) == 1
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [('train.txt', 'a.png 0\nb.png\n'), ('train.txt', 'a.png cat\n'), ('train.json', '{"a": 1')],
+)
+def test_a_mistake_in_annotations_names_their_file(config, name, text, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+    kind = 'CustomDataset' if name.endswith('txt') else 'BaseDataset'
+    config.train_dataloader.dataset = dict(type=kind, ann_file=str(path), pipeline=PIPELINE)
+    with pytest.raises(ConfigError, match=f'train_dataloader.dataset.ann_file=.*{name}') as error:
+        build_runner(config)
+    assert len(error.value.args) == 1
 
 
 # ---------------------------------------------------------------- the start of a run

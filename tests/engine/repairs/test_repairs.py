@@ -43,6 +43,10 @@ assert load_state_dict.__wrapped__
 from mmengine.logging import MessageHub
 assert MessageHub.state_dict.__wrapped__ and MessageHub.load_state_dict.__wrapped__
 """,
+    'missing_archives': """
+from mmpretrain.datasets import CIFAR100, FashionMNIST
+assert CIFAR100.load_data_list.__wrapped__ and FashionMNIST.load_data_list.__wrapped__
+""",
     'negative_hue': """
 import mmcv, numpy
 from mmcv.image.photometric import adjust_hue
@@ -83,7 +87,11 @@ def test_every_module_of_the_folder_is_in_the_table_or_is_called_by_name():
     assert files - by_name == set(CHANGED)
 
 
-@pytest.mark.parametrize('before', ['', f'import {", ".join(REPAIRS)}'], ids=['first', 'last'])
+#: Without mmbss, mmpretrain's datasets may not be imported, see torchvision_operators.
+BEFORE = ', '.join(library for library in REPAIRS if library != 'mmpretrain.datasets')
+
+
+@pytest.mark.parametrize('before', ['', f'import {BEFORE}'], ids=['first', 'last'])
 def test_all_are_in_force_whether_mmbss_is_imported_first_or_last(python, before):
     python('-c', '\n'.join([before, 'import mmbss', *CHANGED.values()]))
 
