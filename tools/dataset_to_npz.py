@@ -4,10 +4,12 @@
 
 TYPE is a dataset of mmpretrain that takes a ``split`` and holds its images in memory, such as
 CIFAR10, CIFAR100, MNIST or FashionMNIST. It is downloaded into OUT if it is not there yet; the
-arrays go to OUT/train.npz and OUT/test.npz.
+arrays go to OUT/train.npz and OUT/test.npz. mmbss.TinyImageNet and mmbss.DownsampledImageNet read
+the published files, unpacked into OUT; their arrays go to OUT/train.npz and OUT/val.npz.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmbss.engine.commands import new_parser
@@ -17,13 +19,15 @@ from mmbss.engine.errors import ConfigError, naming, readable_errors
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument('type', help='dataset of mmpretrain, such as CIFAR10')
+    parser.add_argument(
+        'type', help='dataset of mmpretrain, such as CIFAR10, or mmbss.TinyImageNet'
+    )
     parser.add_argument('out', type=Path, help='folder of the download and of the .npz files')
     return parser.parse_args()
 
 
-def write_split(dataset_type: str, folder: Path, split: str) -> str:
-    """Write one split; returns a line about it.
+def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
+    """Write each split; gives a line about it.
 
     Raises:
         ConfigError: If there is no such dataset, or it reads its images from files one by one.
@@ -32,28 +36,33 @@ def write_split(dataset_type: str, folder: Path, split: str) -> str:
 
     from mmbss.registry import DATASETS
 
-    settings = dict(data_root=str(folder), split=split, test_mode=split == 'test', pipeline=[])
-    with naming(dataset_type):
-        dataset = DATASETS.build(dict(type=f'mmpretrain.{dataset_type}', **settings))
-    samples = [dataset.get_data_info(index) for index in range(len(dataset))]
-    if 'img' not in samples[0]:
-        raise ConfigError(
-            f'{dataset_type} does not hold its images in memory: use it in the config as it is'
-        )
-    images = np.stack([sample['img'] for sample in samples])
-    labels = np.array([sample['gt_label'] for sample in samples], np.int64)
-    classes = np.array(dataset.metainfo.get('classes', ()), dtype=np.str_)
-    target = folder / f'{split}.npz'
-    np.savez(target, images=images, labels=labels, classes=classes)
-    return f'{target}: images {images.shape} {images.dtype}, {len(np.unique(labels))} classes'
+    name = dataset_type if '.' in dataset_type else f'mmpretrain.{dataset_type}'
+    for split in getattr(DATASETS.get(name), 'SPLITS', ('train', 'test')):
+        settings = dict(data_root=str(folder), split=split, test_mode=split != 'train', pipeline=[])
+        with naming(dataset_type):
+            dataset = DATASETS.build(dict(type=name, **settings))
+        # what is serialized is read sample by sample, what is not without a copy
+        samples = dataset.data_list or [dataset.get_data_info(row) for row in range(len(dataset))]
+        if 'img' not in samples[0]:
+            raise ConfigError(
+                f'{dataset_type} does not hold its images in memory: use it in the config as it is'
+            )
+        images = np.stack([sample['img'] for sample in samples])
+        labels = np.array([sample['gt_label'] for sample in samples], np.int64)
+        arrays = dict(images=images, labels=labels)
+        if classes := dataset.metainfo.get('classes'):
+            arrays['classes'] = np.array(classes, dtype=np.str_)
+        target = folder / f'{split}.npz'
+        np.savez(target, **arrays)
+        yield f'{target}: images {images.shape} {images.dtype}, {len(np.unique(labels))} classes'
 
 
 def main() -> None:
     """Read the command line and write both splits."""
     args = parse_args()
     with readable_errors():
-        for split in ('train', 'test'):
-            print(write_split(args.type, args.out, split))
+        for line in write_splits(args.type, args.out):
+            print(line)
 
 
 if __name__ == '__main__':

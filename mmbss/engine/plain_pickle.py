@@ -87,6 +87,8 @@ class Reader:
                 pass
             case 'BININT' | 'BININT1' | 'BININT2' | 'LONG1' | 'BINFLOAT' | 'BINUNICODE':
                 stack.append(argument)
+            case 'BINBYTES' | 'SHORT_BINBYTES':  # of protocol 3, in which torch does not write
+                stack.append(argument)
             case 'SHORT_BINSTRING':  # the text of Python 2
                 stack.append(argument.encode('latin1').decode())
             case 'NONE' | 'NEWTRUE' | 'NEWFALSE':

@@ -241,7 +241,7 @@ def test_a_dataset_that_is_not_to_be_downloaded_or_damaged_names_its_archive(
     config.train_dataloader.dataset = dict(
         type='CIFAR10', data_root=str(tmp_path), split='train', pipeline=[], download=bool(content)
     )
-    with pytest.raises(ConfigError, match='put cifar-10-python.tar.gz of https') as error:
+    with pytest.raises(ConfigError, match=r'put cifar-10-python\.tar\.gz of https') as error:
         build_runner(config)
     assert len(error.value.args) == 1
 
