@@ -13,6 +13,12 @@ from mmbss.engine.ranges import check_choice
 
 #: Orders of the colour channels.
 ORDERS = ('rgb', 'bgr')
+#: Means of the pixels of ImageNet, CIFAR-10 and CIFAR-100: red, green and blue.
+RGB_MEANS = (
+    (123.675, 116.28, 103.53),
+    (125.307, 122.961, 113.8575),
+    (129.304, 124.070, 112.434),
+)
 
 
 def stated_normalisation(
@@ -88,9 +94,15 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: str, bounds: B
 def order_of_student(preprocessor: Any) -> str | None:
     """The order of the channels of what a data preprocessor hands over, None where unknown.
 
-    ``to_rgb`` turns BGR, as images are read from files, into RGB. Without it they stay as they
-    are: RGB in the arrays of CIFAR, BGR from files.
+    The mean of photographs tells it, such as those of CIFAR or ImageNet. ``to_rgb`` turns BGR, as
+    images are read from files, into RGB. Without it they stay as they are: RGB in the arrays of
+    CIFAR, BGR from files.
     """
+    mean = getattr(preprocessor, 'mean', None)
+    if mean is not None and mean.numel() == 3:
+        for order, values in zip(ORDERS, (mean.flatten(), mean.flatten().flip(0)), strict=True):
+            if any((values.cpu() - torch.tensor(known)).abs().max() <= 3 for known in RGB_MEANS):
+                return order
     return 'rgb' if getattr(preprocessor, 'to_rgb', False) else None
 
 
@@ -118,10 +130,10 @@ def order_of_channels(
         given = order_of_student(student_preprocessor)
         if given is None:
             raise ConfigError(
-                f"the teacher wants {channels.upper()} images, but the student's data preprocessor "
-                'has to_rgb=False, so that nothing says what they are: set '
-                f'teacher.reverse_channels to False if they are {channels.upper()}, such as the '
-                'arrays of CIFAR, to True if not, such as images that are read from files as BGR'
+                f'the teacher wants {channels.upper()} images, but neither mean nor to_rgb of the '
+                "student's data preprocessor say what they are: set teacher.reverse_channels to "
+                f'False if they are {channels.upper()}, to True if not; arrays of CIFAR are RGB, '
+                'images from files BGR'
             )
         return given != channels
     student_to_rgb = getattr(student_preprocessor, 'to_rgb', False)

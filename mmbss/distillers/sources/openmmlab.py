@@ -63,8 +63,10 @@ def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[s
         num_classes=num_classes(network),
         classes=None if classes is None else tuple(map(str, classes)),
     )
-    if model_config.get('data_preprocessor') is None or not hasattr(network, 'data_preprocessor'):
+    if not hasattr(network, 'data_preprocessor'):
         return source
+    if model_config.get('data_preprocessor') is None:
+        return replace(source, **_wants(network))
     preprocessor: Any = network.data_preprocessor
     mean, std = normalisation(preprocessor)
     return replace(
@@ -72,6 +74,30 @@ def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[s
         mean=mean.flatten().tolist(),
         std=std.flatten().tolist(),
         to_rgb=getattr(preprocessor, 'to_rgb', False),
+    )
+
+
+def _wants(network: nn.Module) -> dict[str, Any]:
+    """What a model of another library that mmpretrain wraps says of its images.
+
+    Raises:
+        ConfigError: If that library would normalise them, and nothing says how.
+    """
+    wrapped: Any = getattr(network, 'model', None)
+    if type(network).__name__ == 'HuggingFaceClassifier':
+        raise ConfigError(
+            'teacher.config: a HuggingFaceClassifier needs its data_preprocessor=dict(mean=..., '
+            "std=..., to_rgb=True), or write 'hf:NAME', which reads them"
+        )
+    if type(network).__name__ != 'TimmClassifier':
+        return {}
+    from timm.data import resolve_model_data_config
+
+    wants = resolve_model_data_config(wrapped)
+    return dict(
+        mean=[255 * value for value in wants['mean']],
+        std=[255 * value for value in wants['std']],
+        channels='rgb' if len(wants['mean']) == 3 else None,
     )
 
 

@@ -17,8 +17,8 @@ from mmbss.engine.errors import ConfigError, one_line
 def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source:
     """Take an object as the teacher, or call it where it is a class or a factory.
 
-    A factory is a function that can be called with ``arguments`` alone; one that needs one more,
-    the images, is the teacher itself.
+    A function that can be called without images, with ``arguments`` alone, is a factory; any other
+    is the teacher itself.
 
     Args:
         name: ``'package.module:name'``, or the object.
@@ -31,16 +31,13 @@ def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source
     """
     thing = find(name) if isinstance(name, str) else name
     said = name if isinstance(name, str) else name_of(thing)
-    is_factory = isinstance(thing, type) or (
-        not isinstance(thing, nn.Module) and fits(thing, arguments)
-    )
-    if not is_factory:
-        if arguments:
-            raise ConfigError(
-                f'teacher.arguments: {said} is not called with them alone: give it as a class, or '
-                'as a function that needs nothing else'
-            )
-        network = copy.deepcopy(thing) if isinstance(thing, nn.Module) else thing
+    is_module = isinstance(thing, nn.Module)
+    if is_module and arguments:
+        raise ConfigError(f'teacher.arguments: {said} is built already: leave them out')
+    if is_module:
+        network = copy.deepcopy(thing)
+    elif not (isinstance(thing, type) or arguments or needs_nothing(thing)):
+        network = thing
     else:
         check_keys(arguments, thing, f'teacher.arguments of {said}')
 
@@ -97,15 +94,15 @@ def find(name: str) -> Any:
     return thing
 
 
-def fits(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
-    """Whether a function can be called with these keyword arguments, and nothing else.
+def needs_nothing(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called without an argument.
 
     Examples:
-        >>> fits(lambda images: images, {}), fits(lambda depth=8: None, dict(depth=20))
+        >>> needs_nothing(lambda images: images), needs_nothing(lambda depth=8: None)
         (False, True)
     """
     try:
-        inspect.signature(function).bind(**arguments)
+        inspect.signature(function).bind()
     except (TypeError, ValueError):
         return False
     return True

@@ -159,8 +159,8 @@ def _entries_in(
             if known or callable(kind):
                 yield Entry(path, key, of, config)
         for name, item in value.items():
-            # the keys of paramwise_cfg are names of modules
-            if name == 'paramwise_cfg' or may_be_plain(kind, name, item):
+            # names of modules, and what another library's builder of a teacher takes
+            if name in ('paramwise_cfg', 'arguments') or may_be_plain(kind, name, item):
                 continue
             below, registry = key, of if is_group else None
             if name in NESTED:
