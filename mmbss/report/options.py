@@ -1,5 +1,6 @@
 """What a report contains."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ class ReportOptions:
         num_planes: Decision planes.
         num_pictured: Boundary samples that are drawn.
         resolution: Grid points on a side of a decision plane.
+        students: Names of those whose networks are asked; None: all.
         metrics: What ``tools/evaluate_boundary.py`` has written; None computes it.
     """
 
@@ -26,4 +28,5 @@ class ReportOptions:
     num_planes: int = 2
     num_pictured: int = 4
     resolution: int = 60
+    students: Collection[str] | None = None
     metrics: dict[str, Any] | None = None

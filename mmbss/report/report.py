@@ -135,7 +135,8 @@ def ask_networks(
         ConfigError: If a config, a checkpoint or the data is missing, there are several teachers,
             or the networks do not fit together.
     """
-    teacher, students = comparison.teacher, comparison.students
+    teacher, asked = comparison.teacher, options.students
+    students = [each for each in comparison.students if asked is None or each.name in asked]
     first = {each.name: as_network(each.runs[0]) for each in students}
     config = students[0].runs[0].config
     networks = load_networks(teacher, first, config, options.num_samples)

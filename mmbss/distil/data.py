@@ -1,0 +1,230 @@
+"""The data of a distillation: looked at, divided, and written down as annotation files."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmbss.distil.images import ImageFile, read_images
+from mmbss.distil.layout import Layout, read_layout
+from mmbss.distil.splits import (
+    HELD_OUT,
+    ORDER,
+    Splits,
+    conflicting,
+    divide,
+    leaking,
+    strange_classes,
+    too_few,
+)
+from mmbss.engine.atomic import whole_file
+from mmbss.engine.errors import refuse
+from mmbss.report.runs import digest_of
+
+#: How many names are shown of what is many.
+SHOWN = 3
+#: Images whose shorter side has at most so many pixels are shifted and not cropped and scaled.
+SMALL = 64
+#: Pixels on a side of the images of a training, at most.
+LARGEST = 224
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images that are divided.
+
+    Attributes:
+        root: Their folder.
+        classes: Names of the classes in their order.
+        splits: Files by split.
+        size: Pixels on a side of what networks see.
+        same_size: Whether all images have this size already.
+        is_grey: Whether all images are.
+        notes: Findings, a line each.
+        digest: Fingerprint of which picture lies in which split.
+    """
+
+    root: Path
+    classes: list[str]
+    splits: Splits
+    size: int
+    same_size: bool
+    is_grey: bool
+    notes: list[str] = field(default_factory=list)
+    digest: str = ''
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the images are of the kind of CIFAR or MNIST, whose networks stride less."""
+        return self.size <= SMALL
+
+    def write(self, folder: Path) -> None:
+        """Write ``train.txt``, ``val.txt`` and ``test.txt``: path and number of the class."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        for split, images in self.splits.items():
+            lines = [f'{each.path} {numbers[each.label]}\n' for each in images]
+            with whole_file(folder / f'{split}.txt') as part:
+                part.write_text(''.join(lines), encoding='utf-8')
+
+
+def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Data:
+    """Read all images of a folder, find what is wrong with them, and divide them.
+
+    Args:
+        root: ``root/CLASS/...`` or ``root/{train,val,test}/CLASS/...``.
+        seed: Of the draw of what is held out.
+        threads: Images that are read at the same time.
+        size: Pixels on a side of what networks see; None: by the images.
+
+    Raises:
+        ConfigError: With a line for each thing that must be put right first.
+    """
+    layout = read_layout(root)
+    found = read_images(root, layout.files, threads)
+    images = [each for each in found if not each.error]
+    doubtful = {each.path for group in conflicting(images) for each in group}
+    believed = [each for each in images if each.path not in doubtful]
+    leaks = leaking(believed)
+    left_out = {each.path for group in leaks for each in group if each.split != group[0].split}
+    kept = [each for each in believed if each.path not in left_out]
+    missing = [name for name in ('val', 'test') if name not in layout.splits]
+    refuse(_mistakes(root, kept, missing))
+    splits = divide(kept, missing, seed)
+    refuse(
+        f'{root}: {split} holds no image that can be used: add some, or remove the folder'
+        for split in ORDER
+        if not splits[split]
+    )
+    classes = sorted({each.label for each in splits['train']})
+    own_size = size or size_of(kept)
+    return Data(
+        root=root,
+        classes=classes,
+        splits=splits,
+        size=own_size,
+        same_size={(each.width, each.height) for each in kept} == {(own_size, own_size)},
+        is_grey=all(each.is_grey for each in kept),
+        notes=[
+            *_counts(splits, classes, missing),
+            *_looks(kept, own_size),
+            *_left_out(layout, found, conflicting(images), leaks),
+        ],
+        digest=digest_of(
+            {name: [(each.path, each.digest) for each in own] for name, own in splits.items()}
+        ),
+    )
+
+
+def size_of(images: Sequence[ImageFile]) -> int:
+    """Pixels on a side for a training: as the images, in steps of networks, at most 224.
+
+    Args:
+        images: At least one.
+
+    Examples:
+        >>> [size_of([ImageFile('', '', width=w, height=500)]) for w in (8, 28, 100, 400)]
+        [8, 28, 96, 224]
+    """
+    side = round(statistics.median(min(each.width, each.height) for each in images))
+    if side <= SMALL:
+        return max(side + -side % 4, 8)
+    return min(side - side % 32, LARGEST)
+
+
+def _mistakes(root: Path, images: Sequence[ImageFile], missing: Sequence[str]) -> Iterator[str]:
+    """What must be put right before anything is trained."""
+    labels = {each.label for each in images}
+    if len(labels) < 2:
+        yield (
+            f'{root}: {len(labels)} class with readable images, and a classifier needs two: put '
+            'the images into a folder for each class, root/CLASS/... or root/train/CLASS/...'
+        )
+        return
+    for split, strange in strange_classes(images).items():
+        yield (
+            f'{root}: {split} has classes that train has not ({some(strange)}): rename or move '
+            'their folders'
+        )
+    for label, count in too_few(images, missing).items():
+        yield (
+            f'{root}: class {label} has {count} different images to train on and to hold out '
+            f'{" and ".join(missing) or "nothing"}: it needs at least {len(missing) + 1}'
+        )
+
+
+def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> Iterator[str]:
+    counts = Counter(each.label for each in splits['train'])
+    ordered = sorted(classes, key=lambda label: counts[label])
+    least, most = ordered[0], ordered[-1]
+    yield (
+        f'{len(classes)} classes; train {len(splits["train"])}, val {len(splits["val"])}, test '
+        f'{len(splits["test"])} images; in train {counts[least]} of {least} to {counts[most]} of '
+        f'{most}'
+    )
+    if missing:
+        yield (
+            f'held out from the training images, {HELD_OUT:.0%} of each class: '
+            f'{" and ".join(missing)}'
+        )
+    if counts[most] > 10 * counts[least]:
+        yield f'few images of some classes: {some([f"{c} ({counts[c]})" for c in ordered])}'
+    for split in ('val', 'test'):
+        absent = sorted({*classes} - {each.label for each in splits[split]})
+        if absent:
+            yield f'{split} has no image of {some(absent)}'
+        if len(splits[split]) < 100:
+            size = len(splits[split])
+            yield f'{split} is small: one image is {100 / size:.1f} points of accuracy'
+
+
+def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
+    sides = sorted(images, key=lambda each: min(each.width, each.height))
+    first, middle = sides[0], sides[len(sides) // 2]
+    yield (
+        f'{middle.width} x {middle.height} pixels in the middle, {first.width} x {first.height} '
+        f'the smallest ({first.path}); networks see {size} x {size}'
+    )
+    grey = sum(each.is_grey for each in images)
+    if grey:
+        which = 'all' if grey == len(images) else f'{grey} of {len(images)}'
+        yield f'{which} images are grey: read as three equal channels, and not mirrored if all are'
+    for words, flagged in (
+        ('have 16 bits a channel, of which the upper 8 are read', [e for e in images if e.is_deep]),
+        ('have transparency, which is not seen', [e for e in images if e.has_alpha]),
+    ):
+        if flagged:
+            yield f'{len(flagged)} images {words}: {some([each.path for each in flagged])}'
+
+
+def _left_out(
+    layout: Layout,
+    found: Sequence[ImageFile],
+    conflicts: Sequence[Sequence[ImageFile]],
+    leaks: Sequence[Sequence[ImageFile]],
+) -> Iterator[str]:
+    """What is passed over, and why."""
+    unreadable = [f'{each.path} ({each.error})' for each in found if each.error]
+    two_classes = [' = '.join(each.path for each in group) for group in conflicts]
+    two_splits = [' = '.join(each.path for each in group) for group in leaks]
+    for names, words in (
+        (unreadable, 'cannot be read and are left out'),
+        (two_classes, 'pictures lie in two classes and are left out'),
+        (two_splits, 'pictures lie in two splits; the first of these stay'),
+        (layout.empty, 'folders of classes hold no image and are left out'),
+        (layout.hidden, 'hidden files and folders are passed over'),
+        (layout.others, 'other files and folders are passed over'),
+    ):
+        if names:
+            yield f'{len(names)} {words}: {some(names)}'
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, and that there are more.
+
+    Examples:
+        >>> some(['a', 'b']), some(['a', 'b', 'c', 'd', 'e'])
+        ('a, b', 'a, b, c and 2 more')
+    """
+    more = len(names) - SHOWN
+    return ', '.join(names[:SHOWN]) + (f' and {more} more' if more > 0 else '')

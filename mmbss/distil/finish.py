@@ -1,0 +1,158 @@
+"""Choose a student, look at the test images, and hand over: report, export, summary."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmbss.distil.answers import ask
+from mmbss.distil.choose import LABELS, RULE, Choice, choose, difference_p, interval
+from mmbss.distil.configs import Place
+from mmbss.distil.running import Outcome
+from mmbss.engine.atomic import whole_file
+from mmbss.engine.errors import ConfigError, lines_of
+from mmbss.export import export_student
+from mmbss.export.formats import FORMATS
+from mmbss.report.classifiers import Network
+from mmbss.report.comparison import as_network
+from mmbss.report.evaluation import evaluate_networks
+from mmbss.report.networks import loader_of_tests
+from mmbss.report.options import ReportOptions
+from mmbss.report.report import build_report
+from mmbss.report.run_logs import read_json, read_run
+from mmbss.report.runs import Run
+
+#: Test images that the report attacks and draws, and boundary samples that it shows.
+ATTACKED, TESTED = 50, 1000
+CHOICE = 'choice.json'
+
+
+def networks_of(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Network]:
+    """Config and last checkpoint of the runs with these names."""
+    return {run.arm: as_network(read_run(run.folder)) for run in runs if run.arm in names}
+
+
+def choose_student(runs: Sequence[Run], outcome: Outcome, teacher: dict[str, Any]) -> Choice:
+    """Ask all finished students and the teacher about the validation images, and choose.
+
+    Raises:
+        ConfigError: If no run is finished.
+    """
+    if not outcome.finished:
+        raise ConfigError(*(f'{name}: {reason}' for name, reason in outcome.failed.items()))
+    networks = networks_of(runs, outcome.finished)
+    config = read_run(runs[0].folder).config
+    students, guide = ask(config, 'val', networks, teacher)
+    return choose(students, guide)
+
+
+def look_at_tests(
+    place: Place, choice: Choice, runs: Sequence[Run], teacher: dict[str, Any]
+) -> dict[str, Any]:
+    """Figures of the chosen student, of the labels alone and of the teacher on the test images.
+
+    They are asked once: what they have said is kept, and read where the choice is the same again.
+
+    Returns:
+        ``looks``: how often the images were looked at; ``images``; ``figures``: by network
+        ``accuracy``, ``low``, ``high`` (95 % interval) and ``agreement``; ``p`` of equal
+        accuracies of the chosen student and the labels alone.
+    """
+    path = place.folder / CHOICE
+    before = read_json(path) or {}
+    if before.get('chosen') == choice.name and 'test' in before:
+        return before['test']
+    names = list(dict.fromkeys([choice.name, LABELS]))
+    config = read_run(runs[0].folder).config
+    students, guide = ask(config, 'test', networks_of(runs, names), teacher)
+    figures = {}
+    for name, own in {**students, 'teacher': guide}.items():
+        low, high = interval(int(own.right.sum()), len(own.labels))
+        figures[name] = dict(
+            accuracy=own.accuracy, low=low, high=high, agreement=own.agreement(guide)
+        )
+    found = dict(
+        looks=before.get('test', {}).get('looks', 0) + 1,
+        images=len(guide.labels),
+        figures=figures,
+        p=difference_p(students[choice.name], students[LABELS]),
+    )
+    stored = dict(
+        chosen=choice.name,
+        level=choice.level,
+        rule=RULE,
+        validation={
+            name: dict(accuracy=own.accuracy, agreement=own.agreement(choice.teacher))
+            for name, own in choice.students.items()
+        },
+        test=found,
+    )
+    with whole_file(path) as part:
+        part.write_text(json.dumps(stored, indent=1) + '\n')
+    return found
+
+
+def write_report(
+    place: Place, choice: Choice, runs: Sequence[Run], teacher: dict[str, Any], command: str
+) -> Path:
+    """Write ``report.html``: curves of all runs; networks and metrics of the two that count.
+
+    Raises:
+        ConfigError: If something cannot be drawn.
+    """
+    config = read_run(runs[0].folder).config
+    names = list(dict.fromkeys([LABELS, choice.name]))
+    students = {
+        name: dict(network, experiment=name) for name, network in networks_of(runs, names).items()
+    }
+    measured = evaluate_networks(
+        teacher, students, loader_of_tests(config, TESTED), num_samples=ATTACKED
+    )
+    options = ReportOptions(
+        num_samples=ATTACKED, num_tested=TESTED, num_planes=1, students=names, metrics=measured
+    )
+    out = place.folder / 'report.html'
+    page = build_report(place.runs, options, command).render()
+    with whole_file(out) as part:
+        part.write_text(page, encoding='utf-8')
+    return out
+
+
+def export(
+    place: Place, choice: Choice, runs: Sequence[Run], command: str, notes: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write the chosen student into a folder ``student`` of its own, anew if the choice is another.
+
+    Returns:
+        ``folder``, ``chosen`` and the figures of the export.
+    """
+    folder = place.folder / 'student'
+    figures = read_json(folder / 'export.json')
+    network = networks_of(runs, [choice.name])[choice.name]
+    if figures and figures.get('checkpoint') == network['checkpoint']:
+        return dict(folder=folder, figures=figures)
+    number = 2
+    while folder.exists():  # of an earlier choice
+        folder = place.folder / f'student_{number}'
+        number += 1
+    missing = [name for name in ('onnx', 'onnxscript') if find_spec(name) is None]
+    formats = [name for name in FORMATS if not (missing and name == 'onnx')]
+    result = export_student(
+        network['config'],
+        network['checkpoint'],
+        folder,
+        formats=formats,
+        command=command,
+        notes=notes,
+    )
+    return dict(folder=result.folder, figures=result.figures, problems=result.problems)
+
+
+def attempt(what: str, function: Any, *args: Any) -> Any:
+    """Do what comes after the choice; a mistake in it is told and does not lose the rest."""
+    try:
+        return function(*args)
+    except ConfigError as error:
+        print(f'{what} could not be written: {lines_of(error)[0]}', flush=True)
+        return None

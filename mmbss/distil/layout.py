@@ -1,0 +1,96 @@
+"""Where the images of a folder lie: splits, classes, files, and what is passed over."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmbss.distil.images import ENDINGS
+from mmbss.engine.errors import ConfigError, MissingFileError
+
+#: Names that the folder of a split may have.
+SPLITS = dict(train=('train', 'training'), val=('val', 'valid', 'validation'), test=('test',))
+
+
+@dataclass
+class Layout:
+    """Files of images by split and class.
+
+    Attributes:
+        files: Path below the folder, with slashes, class and split ('' without one) of each.
+        splits: Those that the folder has, in the order of :data:`SPLITS`.
+        empty: Folders of classes without an image.
+        hidden: Files and folders whose names begin with a dot.
+        others: Further files and folders that are passed over.
+    """
+
+    files: list[tuple[str, str, str]] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def read_layout(root: Path) -> Layout:
+    """Find the images of ``root/[train|val|test/]CLASS/...``.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        MissingFileError: If there is no such folder.
+        ConfigError: If there are splits and no images to train on, or a split twice.
+    """
+    if not root.is_dir():
+        raise MissingFileError(f'no folder {root}: give the folder of your images')
+    layout = Layout()
+    entries = sorted(each.name for each in root.iterdir())
+    found: dict[str, str] = {}
+    for split, names in SPLITS.items():
+        own = [each for each in entries if each.lower() in names and (root / each).is_dir()]
+        if len(own) > 1:
+            raise ConfigError(f'{root}: {" and ".join(own)} are the same split: keep one')
+        if own:
+            found[split] = own[0]
+    if found and 'train' not in found:
+        raise ConfigError(
+            f'{root} has {" and ".join(found.values())}, but no train: put the images to learn '
+            'from into train/CLASS/, or all of them into CLASS/'
+        )
+    layout.splits = [*found]
+    for split, folder in found.items() or {'': ''}.items():
+        _read_classes(root, folder, split, layout)
+    if found:
+        _set_aside(layout, '', [each for each in entries if each not in found.values()])
+    return layout
+
+
+def _read_classes(root: Path, folder: str, split: str, layout: Layout) -> None:
+    """Add the files of all classes of a split."""
+    entries = sorted(each.name for each in (root / folder).iterdir())
+    classes = [each for each in entries if (root / folder / each).is_dir() and each[0] != '.']
+    _set_aside(layout, folder, [each for each in entries if each not in classes])
+    for label in classes:
+        begin = f'{folder}/{label}'.lstrip('/')
+        paths = list(_walk(root, begin, layout))
+        layout.files += [(path, label, split) for path in paths]
+        if not paths:
+            layout.empty.append(begin)
+
+
+def _walk(root: Path, begin: str, layout: Layout) -> Iterator[str]:
+    """Paths of the images below a class, also in folders of its own."""
+    for folder, folders, files in os.walk(root / begin):
+        place = Path(folder).relative_to(root).as_posix()
+        _set_aside(layout, place, [each for each in folders if each[0] == '.'])
+        folders[:] = sorted(each for each in folders if each[0] != '.')
+        images = [each for each in sorted(files) if each.lower().endswith(ENDINGS)]
+        images = [each for each in images if each[0] != '.']
+        _set_aside(layout, place, [each for each in sorted(files) if each not in images])
+        yield from (f'{place}/{each}' for each in images)
+
+
+def _set_aside(layout: Layout, folder: str, names: list[str]) -> None:
+    for name in names:
+        place = layout.hidden if name[0] == '.' else layout.others
+        place.append(f'{folder}/{name}'.lstrip('/'))

@@ -1,0 +1,188 @@
+"""Networks by name: students, and teachers that are trained or fine-tuned on the images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmbss.distil.data import SMALL
+from mmbss.distillers.classifiers import load_model_config
+from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.extras import named_extra
+
+#: Config of a model by name, for large images and, where there is another one, for small ones.
+LARGE = dict(
+    mobilenet_v2='mmpretrain::_base_/models/mobilenet_v2_1x.py',
+    mobilenet_v3_small='mmpretrain::_base_/models/mobilenet_v3/mobilenet_v3_small_imagenet.py',
+    shufflenet_v2='mmpretrain::_base_/models/shufflenet_v2_1x.py',
+    efficientnet_b0='mmpretrain::_base_/models/efficientnet_b0.py',
+    resnet18='mmpretrain::_base_/models/resnet18.py',
+    resnet34='mmpretrain::_base_/models/resnet34.py',
+    resnet50='mmpretrain::_base_/models/resnet50.py',
+)
+SMALL_ONES = dict(
+    mobilenet_v3_small='mmpretrain::_base_/models/mobilenet_v3/mobilenet_v3_small_cifar.py',
+    resnet18='mmpretrain::_base_/models/resnet18_cifar.py',
+    resnet34='mmpretrain::_base_/models/resnet34_cifar.py',
+    resnet50='mmpretrain::_base_/models/resnet50_cifar.py',
+)
+#: The CIFAR ResNets of the paper, by depth, for small images alone.
+CIFAR = {f'resnet{depth}': depth for depth in (8, 14, 20, 26)}
+NAMES = (*CIFAR, *LARGE)
+#: Of the labels; methods change its weight.
+LOSS = dict(type='CrossEntropyLoss', loss_weight=1.0)
+#: What stands for no weights, and for those that timm brings.
+NO_WEIGHTS, OWN_WEIGHTS = 'none', 'pretrained'
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a config makes a classifier of the images.
+
+    Attributes:
+        about: What it is, for a comment.
+        base: Config of its model to inherit from, None where ``model`` is all of it.
+        model: What is changed in it, or all of it.
+        preprocessor: Mean and deviation that its weights want, None where ImageNet's do.
+        is_pretrained: Whether it starts from weights, and so learns with small steps.
+    """
+
+    about: str
+    base: str | None
+    model: dict[str, Any]
+    preprocessor: dict[str, Any] | None = None
+    is_pretrained: bool = False
+
+
+def network_of(name: str, weights: str, num_classes: int, size: int) -> Network:
+    """A classifier by name, with a head for so many classes.
+
+    Args:
+        name: One of :data:`NAMES`, ``timm:NAME``, or a config of mmpretrain's kind.
+        weights: File or URL of a checkpoint whose backbone it starts from, :data:`NO_WEIGHTS`, or
+            for timm :data:`OWN_WEIGHTS`.
+        num_classes: K.
+        size: Pixels on a side of the images.
+
+    Raises:
+        MissingFileError: If there is no such config or file.
+        ConfigError: If there is no such network, or it is none for images of this size.
+    """
+    is_path = weights not in (NO_WEIGHTS, OWN_WEIGHTS) and '://' not in weights
+    if is_path and not Path(weights).is_file():
+        raise MissingFileError(f'{name}: no file {weights!r} of weights: correct the path')
+    if name.startswith('timm:'):
+        return _timm_network(name.removeprefix('timm:'), weights, num_classes, size)
+    if weights == OWN_WEIGHTS:
+        raise ConfigError(
+            f'{name}: {OWN_WEIGHTS!r} is for timm:NAME alone: give the file or the URL of weights'
+        )
+    found = _by_name(name, num_classes, size) or _by_config(name, num_classes)
+    if weights == NO_WEIGHTS:
+        return found
+    start = dict(type='Pretrained', checkpoint=weights, prefix='backbone')
+    backbone = dict(found.model.get('backbone', {}), init_cfg=start)
+    return Network(
+        f'{found.about}, from the backbone of {weights}',
+        found.base,
+        dict(found.model, backbone=backbone),
+        found.preprocessor,
+        is_pretrained=True,
+    )
+
+
+def _by_name(name: str, num_classes: int, size: int) -> Network | None:
+    short = name.replace('-', '_').lower()
+    head = dict(num_classes=num_classes, topk=(1,), loss=LOSS)
+    if short in CIFAR:
+        if size > SMALL:
+            raise ConfigError(
+                f'{short} is for images up to {SMALL} pixels, and these are seen at {size}: give '
+                f'--size {SMALL}, or another of {", ".join(LARGE)}'
+            )
+        model = dict(backbone=dict(depth=CIFAR[short]), head=head)
+        base = 'mmbss::_base_/models/cifar_resnet8.py'
+        return Network(f'{short} of CIFAR, from random weights', base, model)
+    if short not in LARGE:
+        return None
+    base = SMALL_ONES.get(short, LARGE[short]) if size <= SMALL else LARGE[short]
+    return Network(f'{short}, from random weights', base, dict(head=head))
+
+
+def _by_config(name: str, num_classes: int) -> Network:
+    """The network of a config, whose model is written out, since the rest is not wanted."""
+    if '::' not in name and not Path(name).is_file():
+        raise MissingFileError(
+            f'no network {name!r}: give the path of a config, timm:NAME, or one of '
+            f'{", ".join(NAMES)}'
+        )
+    model = load_model_config(name)
+    preprocessor = model.pop('data_preprocessor', None)
+    head = model.get('head')
+    if not isinstance(head, dict) or 'num_classes' not in head:
+        raise ConfigError(f'{name}: its head has no num_classes that could be set to {num_classes}')
+    model['head'] = dict(head, num_classes=num_classes, topk=(1,), loss=LOSS)
+    for key in ('pretrained', 'train_cfg'):
+        model.pop(key, None)
+    kept = (
+        {key: preprocessor[key] for key in ('mean', 'std', 'to_rgb') if key in preprocessor}
+        if (preprocessor)
+        else None
+    )
+    return Network(f'the model of {name}, from random weights', None, model, kept)
+
+
+def _timm_network(name: str, weights: str, num_classes: int, size: int) -> Network:
+    import torch
+
+    with named_extra():
+        import timm
+    if not timm.is_model(name):
+        raise ConfigError(f'timm has no model {name!r}: timm.list_models() has the names')
+    bare = timm.create_model(name, pretrained=False, num_classes=0, global_pool='').eval()
+    try:
+        with torch.no_grad():
+            features = bare(torch.zeros(1, 3, size, size))
+    except Exception as error:  # whatever a network says of a size that it does not take
+        raise ConfigError(
+            f'timm:{name} does not take images of {size} pixels ({error}): set --size'
+        ) from error
+    if features.ndim != 4:
+        raise ConfigError(
+            f'timm:{name} puts out no map of features that a plain head could learn from: choose '
+            'a convolutional one'
+        )
+    known: Any = bare.pretrained_cfg
+    preprocessor = dict(
+        mean=[round(255 * each, 3) for each in known['mean']],
+        std=[round(255 * each, 3) for each in known['std']],
+        to_rgb=True,
+    )
+    start: dict[str, Any] = {}
+    if weights == OWN_WEIGHTS:
+        start = dict(pretrained=True)
+    elif weights != NO_WEIGHTS:
+        start = dict(checkpoint_path=weights)
+    words = {NO_WEIGHTS: 'random weights', OWN_WEIGHTS: "timm's own weights"}.get(weights, weights)
+    model = dict(
+        type='ImageClassifier',
+        backbone=dict(type='TIMMBackbone', model_name=name, **start),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='LinearClsHead',
+            num_classes=num_classes,
+            in_channels=features.shape[1],
+            loss=LOSS,
+            topk=(1,),
+        ),
+    )
+    return Network(f'{name} of timm, from {words}', None, model, preprocessor, bool(start))
+
+
+def default_student(size: int) -> str:
+    """The student where none is named."""
+    return 'resnet8' if size <= SMALL else 'mobilenet_v2'
+
+
+def default_teacher(size: int) -> str:
+    """The teacher where none is named, which is trained on the images from random weights."""
+    return 'resnet26' if size <= SMALL else 'resnet34'

@@ -1,0 +1,153 @@
+"""Which runs fit into the time that is given, and for how many epochs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from mmbss.distil.configs import VALIDATIONS
+from mmbss.distil.methods import METHODS
+from mmbss.distil.timing import Cost
+from mmbss.engine.errors import ConfigError
+
+#: Share of the time that is kept for choosing, report and export, and for what was not foreseen.
+RESERVE = 0.2
+#: Epochs below which nothing can be said of a method.
+LEAST = 3
+#: Steps that a network should make before other temperatures and weights are tried, and those
+#: above which it is not expected to learn much more.
+ENOUGH, MOST = 600, 6000
+#: The same in epochs, for few images and for many.
+ENOUGH_EPOCHS, MOST_EPOCHS = (20, 100), (30, 200)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried.
+
+    Attributes:
+        epochs: Of each training.
+        methods: Names of the methods.
+        rounds: Settings of each, as far as it has so many.
+        seconds: What all of it will take.
+        notes: What was left out for want of time, a line each.
+    """
+
+    epochs: int
+    methods: tuple[str, ...]
+    rounds: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What trainings cost.
+
+    Attributes:
+        methods: By method.
+        teacher: Of the teacher, None where it is taken as it is.
+        settings: How many settings each method has.
+    """
+
+    methods: Mapping[str, Cost]
+    teacher: Cost | None
+    settings: Mapping[str, int]
+
+    def runs(self, names: Sequence[str], rounds: int) -> list[Cost]:
+        """Costs of all runs, the teacher's first."""
+        own = [[self.methods[name]] * min(rounds, self.settings[name]) for name in names]
+        return [*([self.teacher] if self.teacher else []), *chain.from_iterable(own)]
+
+    def seconds(self, names: Sequence[str], rounds: int, epochs: int) -> float:
+        """What all runs take."""
+        times = validations(epochs)
+        return sum(each.of(epochs, times) for each in self.runs(names, rounds))
+
+    def epochs(self, names: Sequence[str], rounds: int, seconds: float) -> int:
+        """The most epochs that fit, perhaps none."""
+        low, high = 0, MOST_EPOCHS[1]
+        while low < high:  # the time grows with the epochs
+            middle = (low + high + 1) // 2
+            fits = self.seconds(names, rounds, middle) <= seconds
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+
+def validations(epochs: int) -> int:
+    """How often a training is validated.
+
+    Examples:
+        >>> validations(3), validations(47)
+        (3, 12)
+    """
+    return math.ceil(epochs / max(epochs // VALIDATIONS, 1))
+
+
+def within(steps: int, steps_an_epoch: int, bounds: tuple[int, int]) -> int:
+    """Epochs that make so many steps, within bounds.
+
+    Examples:
+        >>> within(600, 6, (20, 100)), within(600, 1000, (20, 100))
+        (100, 20)
+    """
+    return min(max(math.ceil(steps / steps_an_epoch), bounds[0]), bounds[1])
+
+
+def make_plan(
+    costs: Costs,
+    methods: Sequence[str],
+    minutes: float,
+    steps: int,
+    epochs: int | None = None,
+    rounds: int | None = None,
+) -> Plan:
+    """Choose epochs, methods and settings for a time.
+
+    Each method gets as many settings as the others, and further ones only where a training is long
+    enough to tell them apart. Where not even the first ones fit, the dearest of the last methods
+    are left out, but not labels, nor the first method beside them.
+
+    Args:
+        costs: What trainings cost.
+        methods: Names of methods in their order, ``labels`` first.
+        minutes: For all of it.
+        steps: Of an epoch.
+        epochs: Of each training; None: as many as fit and are of use.
+        rounds: Settings of each method at most; None: as many as fit.
+
+    Raises:
+        ConfigError: If the time is too short; says how much would do.
+    """
+    seconds = 60 * minutes * (1 - RESERVE)
+    least = epochs or LEAST
+    enough = epochs or within(ENOUGH, steps, ENOUGH_EPOCHS)
+    most = epochs or within(MOST, steps, MOST_EPOCHS)
+    chosen, notes = [*methods], []
+    while costs.epochs(chosen, 1, seconds) < least and len(chosen) > min(2, len(methods)):
+        notes.append(f'left out, since {minutes:g} minutes do not suffice for it: {chosen.pop()}')
+    if costs.epochs(chosen, 1, seconds) < least:
+        needed = costs.seconds(chosen, 1, least) / (1 - RESERVE) / 60
+        raise ConfigError(
+            f'--minutes {minutes:g} do not suffice for {least} epochs of {" and ".join(chosen)}: '
+            f'give about {math.ceil(needed)}, a smaller --size, or a smaller --teacher'
+        )
+    possible = rounds or max(costs.settings[name] for name in chosen)
+    fitting = [
+        each for each in range(1, possible + 1) if costs.epochs(chosen, each, seconds) >= enough
+    ]
+    tried = max(fitting, default=1)
+    if tried < possible:
+        notes.append(f'for want of time, {tried} of {possible} temperatures and weights are tried')
+    own = epochs or min(costs.epochs(chosen, tried, seconds), most)
+    if own < enough:
+        notes.append(
+            f'{own} epochs are few, {enough} would be better: more --minutes, fewer --methods or a '
+            'smaller --size'
+        )
+    return Plan(own, tuple(chosen), tried, costs.seconds(chosen, tried, own), tuple(notes))
+
+
+def settings_by_method(batch_size: int) -> dict[str, int]:
+    """How many settings each method has."""
+    return {name: len(make(batch_size)) for name, make in METHODS.items()}

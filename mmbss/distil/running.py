@@ -1,0 +1,117 @@
+"""The runs of a distillation, one after the other, as long as there is time."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mmbss.engine.errors import ConfigError, lines_of
+from mmbss.report.run_logs import is_run, logged_seconds, read_run
+from mmbss.report.runs import Run
+from mmbss.report.study_runner import StudyRunner, in_words
+
+#: Seconds between two lines about a run that goes on.
+PATIENCE = 30.0
+
+
+@dataclass
+class Outcome:
+    """What has become of the runs.
+
+    Attributes:
+        finished: Names of the settings that are trained.
+        skipped: Those that there was no time for.
+        failed: Those that failed, and why.
+    """
+
+    finished: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def seconds_of(run: Run) -> float:
+    """How long a run has taken so far, interrupted calls included."""
+    return float(run.info.get('seconds', logged_seconds(run.folder)))
+
+
+def run_all(
+    runner: StudyRunner,
+    runs: Sequence[Run],
+    estimates: Sequence[float],
+    seconds: float,
+    epochs: int,
+    spent: float = 0.0,
+) -> Outcome:
+    """Finish runs in their order; those that would end too late are not begun.
+
+    The first one is always run. One that fails is told and does not hold up the others.
+
+    Args:
+        runner: Of the study that they belong to.
+        runs: The runs.
+        estimates: Seconds that each will take, which are corrected by those that are finished.
+        seconds: For all of them.
+        epochs: Of each, for what is shown.
+        spent: Seconds that are gone already.
+    """
+    outcome, taken, foreseen = Outcome(), 0.0, 0.0
+    for number, (run, estimate) in enumerate(zip(runs, estimates, strict=True)):
+        pace = taken / foreseen if foreseen else 1.0
+        left = [pace * each for each in estimates[number:]]
+        done = run.is_done()
+        needed = 0.0 if done else max(left[0] - seconds_of(run), 0.0)
+        if number and not done and spent + taken + seconds_of(run) + needed > seconds:
+            outcome.skipped.append(run.arm)
+            continue
+        if not done:
+            total = in_words(sum(left))
+            print(
+                f'[{number + 1}/{len(runs)}] {run.arm}: about {in_words(needed)}; all that is '
+                f'left about {total}',
+                flush=True,
+            )
+        try:
+            with told(run, epochs):
+                runner.finish(run)
+        except ConfigError as error:
+            outcome.failed[run.arm] = lines_of(error)[-1]
+            print(f'{run.arm} failed: {outcome.failed[run.arm]}', flush=True)
+            continue
+        outcome.finished.append(run.arm)
+        taken += seconds_of(run)
+        foreseen += estimate
+    return outcome
+
+
+@contextmanager
+def told(run: Run, epochs: int) -> Iterator[None]:
+    """Say now and then how far a run is, while it goes on."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(PATIENCE):
+            if line := how_far(run, epochs):
+                print(f'  {time.strftime("%H:%M:%S")} {line}', flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def how_far(run: Run, epochs: int) -> str:
+    """The last epoch and accuracy that a run has logged; empty before the first."""
+    if not is_run(run.folder):
+        return ''
+    try:
+        logged = read_run(run.folder)
+    except (ConfigError, OSError, ValueError):  # its last line is being written
+        return ''
+    done = max((record['epoch'] for record in logged.train_records), default=0)
+    series = logged.val_series('accuracy/top1')
+    seen = f', {series[max(series)]:.1f} % of the validation images' if series else ''
+    return f'{run.arm}: epoch {done} of {epochs}{seen}'

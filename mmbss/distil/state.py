@@ -1,0 +1,75 @@
+"""What a distillation was asked for and has planned, so that the same command goes on with it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmbss.engine.atomic import whole_file
+from mmbss.engine.errors import ConfigError, refuse
+from mmbss.report.run_logs import read_json
+
+FILE = 'distil.json'
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What was stored; empty where nothing was.
+
+    Raises:
+        ConfigError: If the file is damaged, or the folder holds something else.
+    """
+    state = read_json(folder / FILE)
+    if state is None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(
+                f'--work-dir {folder} is not empty and holds no distillation: choose another one'
+            )
+        return {}
+    if not isinstance(state, dict) or not isinstance(state.get('arguments'), dict):
+        raise ConfigError(f'{folder / FILE} is damaged: --rerun puts the work dir aside')
+    return state
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Store what was asked for and planned."""
+    with whole_file(folder / FILE) as part:
+        part.write_text(json.dumps(state, indent=1) + '\n')
+
+
+def check_same(folder: Path, state: Mapping[str, Any], part: str, asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with what was begun otherwise.
+
+    Args:
+        folder: The work dir.
+        state: What is stored; empty at the first call.
+        part: Which part of it is compared.
+        asked: What is asked for now.
+
+    Raises:
+        ConfigError: With a line for each difference.
+    """
+    before = state.get(part)
+    if before is None:
+        return
+    asked = json.loads(json.dumps(asked))
+    refuse(
+        f'{folder} was begun with {key} {before.get(key)!r}, now it is {asked.get(key)!r}: give '
+        'the same, another --work-dir, or --rerun, which puts the old one aside'
+        for key in dict.fromkeys([*before, *asked])
+        if before.get(key) != asked.get(key)
+    )
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Rename a work dir, so that one can begin anew and nothing is lost.
+
+    Returns:
+        Its new name, None where there was nothing.
+    """
+    if not folder.exists():
+        return None
+    number = 0
+    while (new := folder.with_name(f'{folder.name}_replaced_{number}')).exists():
+        number += 1
+    folder.rename(new)
+    return new

@@ -1,0 +1,97 @@
+"""How long trainings will take, from steps that are measured on this machine."""
+
+import time
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmbss.engine.cli import load_config
+from mmbss.engine.errors import naming
+from mmbss.registry import DATASETS, MODELS
+from mmbss.report.classifiers import build_classifier
+
+#: Steps that are measured, after one that warms up.
+STEPS = 2
+#: Share of the time of a training step that an image takes in a validation.
+FORWARD = 0.4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training costs, in seconds.
+
+    Attributes:
+        start: Until the first step: imports, building, the trial before a training.
+        epoch: Of one epoch.
+        validation: Of one validation.
+    """
+
+    start: float
+    epoch: float
+    validation: float
+
+    def of(self, epochs: int, validations: int) -> float:
+        """Seconds of a training."""
+        return self.start + epochs * self.epoch + validations * self.validation
+
+
+def stand_in_teacher(config: str, folder: Path) -> Path:
+    """Random weights in place of those that a teacher is yet to learn.
+
+    Args:
+        config: The teacher's config.
+        folder: Where they are written.
+    """
+    path = folder / 'stand_in.pth'
+    torch.save(dict(state_dict=build_classifier(config).state_dict()), path)
+    return path
+
+
+def measure(config: Path, import_seconds: float, checkpoint: Path | None = None) -> Cost:
+    """Measure a few steps of a training in this process.
+
+    Args:
+        config: Its config.
+        import_seconds: How long a new process takes to import everything.
+        checkpoint: Weights in the place of those of the teacher, which are not there yet.
+
+    Raises:
+        ConfigError: If the config, a file or a network is at fault.
+    """
+    cfg = load_config(str(config))
+    if checkpoint and cfg.model.get('teacher', {}).get('checkpoint'):
+        cfg.model.teacher.checkpoint = str(checkpoint)
+    begin = time.perf_counter()
+    with naming(config.name), DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        model.to('cuda' if torch.cuda.is_available() else 'cpu').train()
+        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        loader = Runner.build_dataloader(dict(cfg.train_dataloader, num_workers=0), seed=0)
+        validated = DATASETS.build(cfg.val_dataloader.dataset)
+        built = time.perf_counter() - begin
+        seconds = _seconds_of_a_step(model, wrapper, loader)
+    per_image = seconds / cfg.train_dataloader.batch_size
+    return Cost(
+        # the trial before a training builds nothing anew, and takes a few steps
+        start=import_seconds + built + 4 * seconds,
+        epoch=len(loader) * seconds,
+        validation=FORWARD * per_image * len(validated),
+    )
+
+
+def _seconds_of_a_step(model: Any, wrapper: Any, loader: DataLoader) -> float:
+    """Mean of a few steps, with the time that their images take."""
+    taken = []
+    for batch in islice(cycle(loader), STEPS + 1):
+        model.train_step(batch, wrapper)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter())
+    return (taken[-1] - taken[0]) / STEPS

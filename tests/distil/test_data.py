@@ -1,0 +1,83 @@
+import shutil
+
+import pytest
+
+from mmbss.distil.data import look_at, size_of
+from mmbss.engine.errors import ConfigError
+
+
+def said(data):
+    return '\n'.join(data.notes)
+
+
+def test_what_is_written(write_images, tmp_path):
+    data = look_at(write_images({'cat': 10, 'a dog': 10}), seed=0, threads=1)
+    data.write(tmp_path / 'out')
+    lines = {
+        split: (tmp_path / 'out' / f'{split}.txt').read_text().splitlines()
+        for split in ('train', 'val', 'test')
+    }
+    assert data.classes == ['a dog', 'cat']
+    assert [len(own) for own in lines.values()] == [12, 4, 4]
+    assert all(
+        line.endswith(' 0' if 'dog' in line else ' 1') for own in lines.values() for line in own
+    )
+    assert (data.size, data.same_size, data.is_grey, data.is_small) == (8, True, False, True)
+
+
+def test_order_of_files_and_place_do_not_matter(write_images, tmp_path):
+    root = write_images({'a': 5, 'b': 5})
+    shutil.copytree(root, tmp_path / 'moved')
+    first, second = (look_at(path, 0, 1) for path in (root, tmp_path / 'moved'))
+    assert first.digest == second.digest
+    (root / 'a' / '000.png').unlink()
+    assert look_at(root, 0, 1).digest != first.digest
+
+
+def test_leaks_stay_out_of_the_training(write_images):
+    root = write_images({'train/a': 6, 'train/b': 6, 'val/a': 3, 'val/b': 3})
+    shutil.copy(root / 'val/a/000.png', root / 'train/a/copy.png')
+    data = look_at(root, 0, 1)
+    paths = [each.path for each in data.splits['train']]
+    assert 'train/a/copy.png' not in paths
+    assert 'val/a/000.png' in [each.path for each in data.splits['val']]
+    assert 'two splits' in said(data)
+    assert 'val/a/000.png = train/a/copy.png' in said(data)
+
+
+def test_what_is_left_out_is_named(write_images):
+    root = write_images({'a': 6, 'b': 6, 'empty': 0, '.hidden': 1})
+    (root / 'a' / 'broken.png').write_bytes(b'')
+    shutil.copy(root / 'a/000.png', root / 'b/copy.png')
+    data = look_at(root, 0, 1)
+    for words in ('a/broken.png', 'a/000.png = b/copy.png', 'empty', '.hidden'):
+        assert words in said(data)
+    used = [each.path for own in data.splits.values() for each in own]
+    assert not {'a/broken.png', 'a/000.png', 'b/copy.png'} & {*used}
+    assert data.classes == ['a', 'b']
+
+
+def test_grey(write_images):
+    data = look_at(write_images({'a': 4, 'b': 4}, mode='L'), 0, 1)
+    assert data.is_grey
+    assert 'all images are grey' in said(data)
+
+
+@pytest.mark.parametrize(
+    ('folders', 'words'),
+    [
+        ({'a': 5}, '1 class'),
+        ({}, '0 class'),
+        ({'a': 5, 'b': 2}, 'class b has 2'),
+        ({'train/a': 5, 'train/b': 5, 'val/c': 1}, 'val has classes that train has not'),
+        ({'train/a': 5, 'train/b': 5, 'val/a': 0}, 'val holds no image'),
+    ],
+)
+def test_refused(write_images, tmp_path, folders, words):
+    (tmp_path / 'images').mkdir()
+    with pytest.raises(ConfigError, match=words):
+        look_at(write_images(folders), 0, 1)
+
+
+def test_size_follows_the_shorter_sides(image_file):
+    assert size_of([image_file('a', 'a')] * 3) == 8

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmbss.distil.images import read_image, read_images
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(image, name='a.png', **options):
+        image.save(tmp_path / name, **options)
+        return read_image(tmp_path, name, 'a', 'train')
+
+    return read
+
+
+def test_size_and_colour(read, make_picture):
+    found = read(make_picture(0))
+    assert (found.width, found.height, found.error) == (8, 8, '')
+    assert not any((found.is_grey, found.is_deep, found.has_alpha))
+
+
+def test_grey_is_what_looks_grey(read, make_picture):
+    grey = make_picture(0, mode='L')
+    stored_in_colour = read(grey.convert('RGB'), 'b.png')
+    assert read(grey).is_grey
+    assert stored_in_colour.is_grey
+    assert stored_in_colour.digest == read(grey).digest
+
+
+def test_sixteen_bits(read):
+    found = read(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000))
+    assert found.is_deep
+    assert found.is_grey
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_transparency(read, make_picture, mode):
+    assert read(make_picture(0).convert(mode)).has_alpha
+
+
+def test_digest_is_of_pixels_not_of_files(read, make_picture):
+    first = read(make_picture(0), 'a.png')
+    assert read(make_picture(0), 'b.bmp').digest == first.digest
+    assert read(make_picture(1), 'c.png').digest != first.digest
+
+
+def test_shape_counts_too(read):
+    flat = read(Image.new('RGB', (4, 16)), 'a.png')
+    assert read(Image.new('RGB', (16, 4)), 'b.png').digest != flat.digest
+
+
+@pytest.mark.parametrize('content', [b'', b'no image', b'\x89PNG\r\n\x1a\n broken'])
+def test_unreadable(tmp_path, content):
+    (tmp_path / 'a.png').write_bytes(content)
+    assert read_image(tmp_path, 'a.png', 'a', '').error
+
+
+def test_cut_off(tmp_path, make_picture):
+    make_picture(0, size=32).save(tmp_path / 'a.png')
+    (tmp_path / 'a.png').write_bytes((tmp_path / 'a.png').read_bytes()[:-200])
+    assert read_image(tmp_path, 'a.png', 'a', '').error
+
+
+def test_in_their_order(write_images):
+    root = write_images({'a': 5})
+    files = [(f'a/{row:03}.png', 'a', '') for row in (3, 0, 4)]
+    found = read_images(root, files, threads=2)
+    assert [each.path for each in found] == [path for path, _, _ in files]

@@ -1,0 +1,42 @@
+import pytest
+
+from mmbss.distil.layout import read_layout
+from mmbss.engine.errors import ConfigError, MissingFileError
+
+
+def test_folders_of_classes(write_images):
+    layout = read_layout(write_images({'a': 2, 'b/deep': 1}))
+    assert layout.files == [
+        ('a/000.png', 'a', ''),
+        ('a/001.png', 'a', ''),
+        ('b/deep/000.png', 'b', ''),
+    ]
+    assert layout.splits == []
+
+
+def test_splits_by_any_of_their_names(write_images):
+    layout = read_layout(write_images({'Train/a': 1, 'valid/a': 1, 'test/a': 1}))
+    assert layout.splits == ['train', 'val', 'test']
+    assert [split for _, _, split in layout.files] == ['train', 'val', 'test']
+
+
+def test_what_is_passed_over(write_images):
+    root = write_images({'train/a': 1, 'train/.hidden': 1, 'train/empty': 0, 'other/a': 1})
+    (root / 'train' / 'a' / 'notes.txt').write_text('')
+    (root / 'train' / 'a' / '._000.png').write_text('')
+    layout = read_layout(root)
+    assert [path for path, _, _ in layout.files] == ['train/a/000.png']
+    assert sorted(layout.hidden) == ['train/.hidden', 'train/a/._000.png']
+    assert layout.empty == ['train/empty']
+    assert sorted(layout.others) == ['other', 'train/a/notes.txt']
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(MissingFileError, match='nowhere'):
+        read_layout(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('folders', [{'val/a': 1, 'test/a': 1}, {'train/a': 1, 'training/a': 1}])
+def test_splits_that_are_none(write_images, folders):
+    with pytest.raises(ConfigError, match='train'):
+        read_layout(write_images(folders))

@@ -1,0 +1,58 @@
+import pytest
+
+from mmbss.distil.plan import LEAST, RESERVE, Costs, make_plan
+from mmbss.distil.timing import Cost
+from mmbss.engine.errors import ConfigError
+
+SETTINGS = dict(labels=1, kd=3, bss=3)
+
+
+@pytest.fixture
+def costs():
+    cheap, dear = Cost(10.0, 1.0, 0.5), Cost(10.0, 6.0, 0.5)
+    return Costs(dict(labels=cheap, kd=cheap, bss=dear), cheap, SETTINGS)
+
+
+def plan_of(costs, minutes, steps=100, **changes):
+    return make_plan(costs, [*SETTINGS], minutes, steps, **changes)
+
+
+@pytest.mark.parametrize('minutes', [3, 10, 30, 100, 1000])
+def test_the_time_suffices(costs, minutes):
+    plan = plan_of(costs, minutes)
+    assert plan.seconds == costs.seconds(plan.methods, plan.rounds, plan.epochs)
+    assert plan.seconds <= 60 * minutes * (1 - RESERVE)
+
+
+def test_more_time_for_epochs_first_then_for_settings(costs):
+    plans = [plan_of(costs, minutes) for minutes in (4, 10, 20, 40, 100)]
+    assert [plan.rounds for plan in plans] == sorted(plan.rounds for plan in plans)
+    assert plans[0].rounds == 1
+    assert plans[-1].rounds == 3
+    assert all(plan.epochs >= 20 for plan in plans if plan.rounds > 1)
+
+
+def test_no_endless_training(costs):
+    assert plan_of(costs, 10**5, steps=6).epochs == 200
+    assert plan_of(costs, 10**5, steps=6000).epochs == 30
+
+
+def test_dear_methods_go_first(costs):
+    plan = plan_of(costs, 1.2)
+    assert plan.methods == ('labels', 'kd')
+    assert any('bss' in note for note in plan.notes)
+    assert plan.epochs >= LEAST
+
+
+def test_too_little_time_names_enough(costs):
+    with pytest.raises(ConfigError, match='give about') as refused:
+        plan_of(costs, 0.1)
+    enough = int(str(refused.value).partition('give about ')[2].split(',')[0])
+    assert plan_of(costs, enough)
+
+
+def test_what_was_asked_for_is_kept(costs):
+    plan = plan_of(costs, 60, epochs=7, rounds=2)
+    assert (plan.epochs, plan.rounds) == (7, 2)
+    with pytest.raises(ConfigError, match='7 epochs'):
+        plan_of(costs, 0.5, epochs=7)

@@ -1,0 +1,119 @@
+r"""Distil a student from a folder of images: data, teacher, methods, choice, report and export.
+
+    python tools/distil.py data/images --work-dir work_dirs/mine
+    python tools/distil.py data/images --teacher timm:resnet50 --student mobilenet_v2 \
+        --minutes 120 --work-dir work_dirs/mine
+
+The folder holds CLASS/... or {train,val,test}/CLASS/...; what is missing of val and test is held
+out. A teacher of other classes is fine-tuned first. Students are compared on the validation images,
+the test images are looked at when the choice is made. The same command goes on where it was
+interrupted. See docs/distil.md.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from mmbss.engine.commands import new_parser, this_command
+from mmbss.engine.errors import readable_errors
+from mmbss.engine.extras import named_extra
+from mmbss.engine.flags import OptionsAction
+from mmbss.engine.interrupts import one_line_at_the_end
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument('images', type=Path, help='folder of the images')
+    parser.add_argument('--work-dir', type=Path, required=True, help='folder of all results')
+    parser.add_argument(
+        '--teacher',
+        help='resnet50 and the like, a config of mmpretrain, or timm:, torchvision:, hf:, python:, '
+        'onnx:NAME; by default one for the size of the images, trained on them',
+    )
+    parser.add_argument(
+        '--teacher-checkpoint',
+        metavar='FILE',
+        help='its weights; "none": random ones; by default those of its library',
+    )
+    parser.add_argument(
+        '--teacher-options',
+        nargs='+',
+        action=OptionsAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='more about a teacher of these classes, such as input_size=224 or '
+        'arguments.num_classes=3',
+    )
+    parser.add_argument(
+        '--student', help='mobilenet_v2, resnet18, resnet8 and the like, timm:NAME, or a config'
+    )
+    parser.add_argument(
+        '--student-checkpoint',
+        default='none',
+        metavar='FILE',
+        help='weights that its backbone starts from; for timm also "pretrained"; by default none',
+    )
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        default=['labels', 'kd', 'dkd', 'dist', 'segment', 'bss'],
+        metavar='METHOD',
+        help='by default all: labels kd dkd dist segment bss',
+    )
+    parser.add_argument(
+        '--minutes', type=float, default=60.0, help='time for all of it, by default 60'
+    )
+    parser.add_argument('--size', type=int, help='pixels on a side; by default as the images')
+    parser.add_argument('--epochs', type=int, help='of each training; by default as many as fit')
+    parser.add_argument(
+        '--settings', type=int, help='temperatures and weights of each method, at most'
+    )
+    parser.add_argument('--batch-size', type=int, help='images of a step')
+    parser.add_argument('--seed', type=int, default=0, help='of the split and of each training')
+    parser.add_argument('--plan', action='store_true', help='say what would be done, and stop')
+    parser.add_argument(
+        '--rerun', action='store_true', help='put aside what the work dir holds, and begin anew'
+    )
+    return parser.parse_args()
+
+
+def distil(args: argparse.Namespace) -> None:
+    """Distil.
+
+    Raises:
+        ConfigError: If something that was given is at fault.
+    """
+    begin = time.perf_counter()
+    from mmbss.distil.distil import Request
+    from mmbss.distil.distil import distil as carry_out
+
+    wanted = {name: value for name, value in vars(args).items() if name not in ('plan', 'rerun')}
+    summary = carry_out(
+        Request(**dict(wanted, methods=tuple(args.methods))),
+        tools=Path(__file__).resolve().parent,
+        command=this_command(*sys.argv[1:]),
+        import_seconds=time.perf_counter() - begin,
+        rerun=args.rerun,
+        plan_only=args.plan,
+    )
+    if summary is not None:
+        print(f'\n{summary}\nwritten to {args.work_dir / "summary.md"}')
+
+
+def how_to_go_on() -> str:
+    """What to do after an interruption."""
+    flags = [flag for flag in sys.argv[1:] if flag != '--rerun']
+    return f'go on with: {this_command(*flags)}'
+
+
+def main() -> None:
+    """Read the command line and distil."""
+    args = parse_args()
+    with readable_errors(), one_line_at_the_end(how_to_go_on), named_extra():
+        distil(args)
+
+
+if __name__ == '__main__':
+    main()
