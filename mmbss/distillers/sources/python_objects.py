@@ -18,7 +18,8 @@ def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source
     """Take an object as the teacher, or call it where it is a class or a factory.
 
     A function that can be called without images, with ``arguments`` alone, is a factory; any other
-    is the teacher itself.
+    is the teacher itself. One whose logits have no gradient may say so by an attribute
+    ``differentiable = False``; otherwise it is seen when an attack asks for it.
 
     Args:
         name: ``'package.module:name'``, or the object.
@@ -55,6 +56,7 @@ def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         count = getattr(network, 'num_classes', None)
         return Source(
             network,
+            differentiable=getattr(network, 'differentiable', True),
             num_classes=count if isinstance(count, int) and count > 0 else None,
             classes=None if classes is None else tuple(map(str, classes)),
         )
@@ -62,7 +64,11 @@ def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         raise ConfigError(
             f'teacher.checkpoint: {said} is no module, so it has no weights to load: leave it out'
         )
-    return Source(network, digest=name_of(network))
+    return Source(
+        network,
+        differentiable=getattr(network, 'differentiable', True),
+        digest=name_of(network),
+    )
 
 
 def find(name: str) -> Any:
