@@ -93,6 +93,8 @@ class OnnxNetwork:
                 import onnxruntime
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
+            # between two calls the student has the cores
+            options.add_session_config_entry('session.intra_op.allow_spinning', '0')
             options.log_severity_level = 3  # errors alone
             try:
                 self._session = onnxruntime.InferenceSession(
