@@ -11,6 +11,7 @@ the published files, unpacked into OUT; their arrays go to OUT/train.npz and OUT
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, naming, readable_errors
@@ -38,7 +39,9 @@ def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
 
     name = dataset_type if '.' in dataset_type else f'mmpretrain.{dataset_type}'
     for split in getattr(DATASETS.get(name), 'SPLITS', ('train', 'test')):
-        settings = dict(data_root=str(folder), split=split, test_mode=split != 'train', pipeline=[])
+        settings: dict[str, Any] = dict(
+            data_root=str(folder), split=split, test_mode=split != 'train', pipeline=[]
+        )
         with naming(dataset_type):
             dataset = DATASETS.build(dict(type=name, **settings))
         # what is serialized is read sample by sample, what is not without a copy
@@ -49,7 +52,7 @@ def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
             )
         images = np.stack([sample['img'] for sample in samples])
         labels = np.array([sample['gt_label'] for sample in samples], np.int64)
-        arrays = dict(images=images, labels=labels)
+        arrays: dict[str, Any] = dict(images=images, labels=labels)
         if classes := dataset.metainfo.get('classes'):
             arrays['classes'] = np.array(classes, dtype=np.str_)
         target = folder / f'{split}.npz'

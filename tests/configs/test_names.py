@@ -18,6 +18,9 @@ GRAMMAR = re.compile(
 )
 
 
+DATA = ('cifar10', 'cifar100', 'digits', 'image', 'imagenet32', 'in1k', 'mnist', 'tiny')
+
+
 def parse(path):
     matched = GRAMMAR.fullmatch(path.stem)
     assert matched, f'{path.stem} does not follow the grammar'
@@ -31,7 +34,7 @@ def test_the_name_tells_the_training(path):
     assert config.auto_scale_lr.base_batch_size == samples
     assert config.train_dataloader.batch_size == int(name['batch'])
     assert config.train_cfg.max_epochs == int(name['epochs'])
-    assert name['data'].split('-')[0] in ('cifar10', 'digits', 'image', 'mnist')
+    assert name['data'].split('-')[0] in DATA
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
@@ -51,8 +54,10 @@ def test_the_name_tells_the_networks(path):
     networks = [(name['student'], model.backbone)]
     if name['teacher']:
         own = model.teacher.config
-        assert Path(own).stem.startswith(name['teacher'])
-        networks.append((name['teacher'], load_model_config(own)['backbone']))
+        called = Path(own.split(':')[-1]).stem
+        assert called.replace('_', '-').startswith(name['teacher'])
+        if '::' in own:  # a name of timm or torchvision tells all
+            networks.append((name['teacher'], load_model_config(own)['backbone']))
     for network, backbone in networks:
         if depth := re.match(r'resnet(\d+)', network):
             assert backbone['depth'] == int(depth[1])

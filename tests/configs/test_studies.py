@@ -12,30 +12,35 @@ ROOT = Path(mmbss.__file__).resolve().parents[1]
 FILES = sorted((ROOT / 'studies').glob('*.py'))
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
-def study(request, monkeypatch, tmp_path):
-    monkeypatch.chdir(ROOT)
-    return read_study(str(request.param), tmp_path)
+@pytest.fixture(scope='module', params=FILES, ids=lambda path: path.stem)
+def study(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        yield read_study(str(request.param), tmp_path_factory.mktemp('results'))
 
 
-def test_a_study_has_no_mistakes_and_its_arms_can_be_built(study, build):
+@pytest.fixture(scope='module')
+def runs(study):
+    """A run of each arm; each puts its config together once."""
+    return [study.run(name, 5) for name in study.arms]
+
+
+def test_a_study_has_no_mistakes_and_its_arms_can_be_built(study, runs, build):
     study.check()
     built = []
-    for name in study.arms:
-        model = study.run(name, study.seeds[0]).merged
-        if model.model not in built:
-            built.append(model.model)
-            build(model)
+    for run in runs:
+        if run.merged.model not in built:
+            built.append(run.merged.model)
+            build(run.merged)
 
 
-def test_the_arms_of_a_study_differ(study):
-    settings = [study.run(name, 0) for name in study.arms]
-    assert len({run.digest for run in settings}) == len(study.arms)
+def test_the_arms_of_a_study_differ(study, runs):
+    assert len({run.digest for run in runs}) == len(study.arms)
 
 
-def test_the_subset_follows_the_seed_and_the_test_set_is_looked_at_once(study):
-    for name in study.arms:
-        cfg = study.run(name, 5).merged
+def test_the_subset_follows_the_seed_and_the_test_set_is_looked_at_once(runs):
+    for run in runs:
+        cfg = run.merged
         assert cfg.train_dataloader.dataset.seed == cfg.randomness.seed == 5
         assert cfg.train_cfg.val_interval == cfg.train_cfg.max_epochs
 

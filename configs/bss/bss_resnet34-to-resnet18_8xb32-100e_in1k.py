@@ -1,0 +1,20 @@
+# beside KD, boundary samples with the weight of Heo et al.: beta from 2 to 0 at 75 %
+_base_ = [
+    '../kd/kd-t1_resnet34-to-resnet18_8xb32-100e_in1k.py',
+    '../_base_/schedules/published_weights.py',
+]
+
+model = dict(
+    losses=dict(
+        loss_bss=dict(
+            type='mmbss.BoundaryLoss',
+            attack=dict(type='mmbss.BSSAttack'),
+            num_base_samples=8,  # a quarter of the batch of a GPU
+            loss=dict(type='mmbss.KDLoss', temperature=3.0),
+        ),
+    ),
+)
+
+default_hooks = dict(
+    bss=dict(type='mmbss.BSSHook', schedules=dict(loss_bss=_base_.published_weights.loss_bss)),
+)
