@@ -45,8 +45,9 @@ class Interface:
         return PIXELS if self.normalises else NORMALISED
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, and the names of input and output."""
-        return dict(asdict(self), input=self.input_name, output=LOGITS)
+        """All of it, and the names of input and output, for JSON."""
+        own = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return dict(own, input=self.input_name, output=LOGITS)
 
 
 class Deployed(nn.Module):

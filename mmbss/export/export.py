@@ -113,7 +113,8 @@ def export_student(
     cfg = config if isinstance(config, Config) else load_config(str(config))
     model = load_student(cfg, checkpoint)
     images = read_real_images(cfg, model.data_preprocessor, check_images)
-    names = class_names(classes, checkpoint, images, num_classes(model))
+    meta = meta_of(checkpoint)
+    names = class_names(classes, meta, images, num_classes(model))
     interface, assumed = interface_of(cfg, model, images, names, channels)
     interface = replace(interface, normalises=normalise)
     deployed, run = Deployed(model, normalise).eval(), run_of(checkpoint)
@@ -141,6 +142,7 @@ def export_student(
         needs=sorted(needed_packages(model, transforms)),
         machine=machine(),
         checkpoint=str(checkpoint),
+        trained={key: meta[key] for key in ('epoch', 'iter', 'seed') if meta.get(key) is not None},
         command=command,
         versions=versions(),
     )
@@ -178,22 +180,27 @@ def load_student(cfg: Config, checkpoint: Path) -> ImageClassifier:
     return model.cpu()
 
 
+def meta_of(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says beside its weights; empty where it says nothing."""
+    meta = read_checkpoint(checkpoint).get('meta')
+    return meta if isinstance(meta, dict) else {}
+
+
 def class_names(
-    given: Sequence[str] | None, checkpoint: Path, images: RealImages, count: int | None
+    given: Sequence[str] | None, meta: Mapping[str, Any], images: RealImages, count: int | None
 ) -> tuple[str, ...]:
     """Names of the classes: those that the user gives, or those of checkpoint and data.
 
     Args:
         given: By the user.
-        checkpoint: May name those that it was trained on.
+        meta: Of the checkpoint, see :func:`meta_of`; may name those that it was trained on.
         images: May name them, too.
         count: How many the network knows, None where it does not say it.
 
     Raises:
         ConfigError: If nobody names them, they contradict each other, or are too few or too many.
     """
-    meta = read_checkpoint(checkpoint).get('meta')
-    of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    of_data = meta.get('dataset_meta')
     named = of_data.get('classes') if isinstance(of_data, dict) else None
     trained = tuple(map(str, named)) if named else None
     if given is None and None not in (trained, images.classes) and trained != images.classes:

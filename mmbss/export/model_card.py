@@ -59,9 +59,9 @@ def model_card(
         '## Input and output',
         *lines_of_interface(interface),
         '## Accuracy',
-        *lines_of_accuracy(run),
+        *lines_of_accuracy(run, figures['trained']),
         '## Training',
-        *lines_of_training(run.config if run else config, run),
+        *lines_of_training(run.config if run else config, run, figures['trained']),
         '## Made with',
         *(f'- {key}: {value}' for key, value in figures['versions'].items()),
         f'- weights of: {figures["checkpoint"]}',
@@ -157,24 +157,26 @@ def rounded(values: Iterable[float]) -> str:
     return f'({", ".join(f"{value:.6g}" for value in values)})'
 
 
-def lines_of_accuracy(run: LoggedRun | None) -> Iterator[str]:
-    """What the log of the training says of its last validation."""
-    records = run.val_records if run else []
-    if not records:
-        yield f'Of its validation: {UNKNOWN}, no log lies beside the checkpoint.'
-        return
-    last = {key: value for key, value in records[-1].items() if isinstance(value, int | float)}
+def lines_of_accuracy(run: LoggedRun | None, trained: Mapping[str, Any]) -> Iterator[str]:
+    """What the log of the training says of the validation of these weights."""
     unit = 'epoch' if run and run.by_epoch else 'iteration'
-    step = last.pop('step', UNKNOWN)
-    yield f'The last validation of its training, after {unit} {step}:'
+    step = trained.get('epoch' if unit == 'epoch' else 'iter')
+    records = run.val_records if run else []
+    found = [record for record in records if record.get('step') == step]
+    if not found:
+        yield f'Of its validation: {UNKNOWN}, no log beside the checkpoint says it.'
+        return
+    yield f'The validation of its training after {unit} {step}:'
     yield '| metric | value |'
     yield '|---|---:|'
-    for name, value in last.items():
-        if name not in ('time', 'data_time'):
+    for name, value in found[-1].items():
+        if isinstance(value, int | float) and name not in ('step', 'time', 'data_time'):
             yield f'| {name} | {value:.6g} |'
 
 
-def lines_of_training(config: Config, run: LoggedRun | None) -> Iterator[str]:
+def lines_of_training(
+    config: Config, run: LoggedRun | None, trained: Mapping[str, Any]
+) -> Iterator[str]:
     """Data, teacher, method, and how to repeat it."""
     yield f'- data: {data_of(config.get("train_dataloader"))}'
     yield f'- tested on: {data_of(config.get("test_dataloader") or config.get("val_dataloader"))}'
@@ -196,8 +198,7 @@ def lines_of_training(config: Config, run: LoggedRun | None) -> Iterator[str]:
     train = config.get('train_cfg') or {}
     length = [f'{key}={train[key]}' for key in ('max_epochs', 'max_iters') if train.get(key)]
     yield f'- length: {", ".join(length) or UNKNOWN}'
-    seed = run.seed if run else None
-    yield f'- seed: {UNKNOWN if seed is None else seed}'
+    yield f'- seed: {trained.get("seed", UNKNOWN)}'
     yield f'- commit of the training: {(run.info.get("commit") if run else None) or UNKNOWN}'
     if run is None:
         yield f'- to train it again: {UNKNOWN}'

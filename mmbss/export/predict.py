@@ -13,7 +13,7 @@ from mmpretrain.models import ImageClassifier
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, lines_of
-from mmbss.export.export import STUDENT, class_names, interface_of, load_student
+from mmbss.export.export import STUDENT, class_names, interface_of, load_student, meta_of
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
 from mmbss.registry import TRANSFORMS
@@ -119,7 +119,7 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
     cfg = load_config(str(model))
     network = load_student(cfg, Path(checkpoint))
     images = read_real_images(cfg, network.data_preprocessor, 1)
-    classes = class_names(None, Path(checkpoint), images, num_classes(network))
+    classes = class_names(None, meta_of(Path(checkpoint)), images, num_classes(network))
     interface, _ = interface_of(cfg, network, images, classes, None)
     plain = plain_config(cfg, network, interface)
     # it reads files as BGR, as its pipeline does

@@ -1,0 +1,225 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain import ImageClassificationInferencer, get_model
+from PIL import Image
+from safetensors import safe_open
+
+from mmbss.engine.errors import ConfigError
+from mmbss.export import export, export_student, load_predictor
+from mmbss.report.classifiers import load_classifier
+
+MEAN, STD = 77.9, 95.9  # of the digits
+
+
+@pytest.fixture(scope='module')
+def student(digits_teacher):
+    return load_classifier(digits_teacher, 'student').cpu()
+
+
+@pytest.fixture(scope='module')
+def logits(student, digit_files):
+    with torch.no_grad():
+        return student((torch.from_numpy(digit_files.pixels) - MEAN) / STD, mode='tensor').numpy()
+
+
+def softmax(logits):
+    return torch.from_numpy(logits).softmax(1).numpy()
+
+
+@pytest.mark.parametrize('count', [1, 2, 12])
+def test_onnx_takes_pixels_of_any_number_of_images(exported, digit_files, logits, count):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported.files['onnx'])
+    assert session.get_inputs()[0].shape[0] == 'batch'
+    answers = session.run(['logits'], dict(pixels=digit_files.pixels[:count]))[0]
+    np.testing.assert_allclose(answers, logits[:count], atol=1e-4)
+    said = session.get_modelmeta().custom_metadata_map
+    assert said['channels'] == 'gray'
+    assert said['height'] == said['width'] == '8'
+    assert json.loads(said['classes'])[9] == 'digit 9'
+    assert json.loads(said['mean']) == [MEAN]
+
+
+def test_pt2_gives_the_same(exported, digit_files, logits):
+    network = torch.export.load(exported.files['pt2']).module()
+    for count in (1, 12):
+        answers = network(torch.from_numpy(digit_files.pixels[:count]))
+        np.testing.assert_allclose(answers.detach().numpy(), logits[:count], atol=1e-5)
+
+
+def test_weights_are_plain(exported, student):
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(exported.files['pth']) == []
+    content = torch.load(exported.files['pth'], weights_only=True)
+    assert content['meta']['dataset_meta']['classes'][3] == 'digit 3'
+    state = student.state_dict()
+    with safe_open(exported.files['safetensors'], 'pt') as file:
+        assert set(file.keys()) == set(content['state_dict']) == set(state)
+        assert json.loads(file.metadata()['classes'])[3] == 'digit 3'
+        for name, value in state.items():
+            assert torch.equal(file.get_tensor(name), value)
+            assert torch.equal(content['state_dict'][name], value)
+
+
+def test_mmpretrain_reads_config_and_weights(exported, digit_files, logits):
+    files = str(exported.files['config']), str(exported.files['pth'])
+    model = get_model(files[0], pretrained=files[1])
+    assert model._dataset_meta['classes'][1] == 'digit 1'
+    results = ImageClassificationInferencer(*files)([str(file) for file in digit_files.files])
+    scores = np.stack([result['pred_scores'] for result in results])
+    np.testing.assert_allclose(scores, softmax(logits), atol=1e-5)
+    assert results[0]['pred_class'].startswith('digit')
+    assert 'mmbss' in Config.fromfile(files[0]).custom_imports.imports
+    assert exported.figures['needs'] == ['mmbss']
+
+
+def test_what_was_found_is_written_down(exported):
+    figures = json.loads((exported.folder / 'export.json').read_text())
+    assert figures == exported.figures
+    for name in ('student.onnx', 'student.pt2'):
+        file = figures['files'][name]
+        assert file['bytes'] == (exported.folder / name).stat().st_size
+        assert file['check']['images'] == 103
+        assert file['check']['equal_decisions'] == 1
+        assert file['check']['largest_difference'] < 1e-4 * file['check']['largest_logit']
+        assert all(time > 0 for time in file['latency_ms'].values())
+    assert exported.problems == {}
+    assert exported.assumed is None
+
+
+def test_the_card_says_what_is_known(exported):
+    card = exported.files['card'].read_text()
+    assert 'digit 0, digit 1' in card
+    assert '| accuracy/top1 |' in card
+    assert '- seed: 0\n' in card
+    assert '`how it was`' in card
+    assert 'Digits (split=train)' in card
+    assert 'commit of the training: unknown' in card
+    assert 'teacher:' not in card
+
+
+def test_without_normalisation(digits_teacher, digit_files, logits, tmp_path):
+    result = export_student(
+        *digits_teacher.values(), tmp_path / 'out', formats=['pt2'], normalise=False, check_images=1
+    )
+    network = torch.export.load(result.files['pt2']).module()
+    answers = network((torch.from_numpy(digit_files.pixels) - MEAN) / STD)
+    np.testing.assert_allclose(answers.detach().numpy(), logits, atol=1e-5)
+    assert result.figures['interface']['input'] == 'normalised'
+    assert sorted(result.files) == ['card', 'config', 'pt2']
+
+
+@pytest.mark.parametrize('wrong', ['answers', 'graph'])
+def test_a_graph_that_is_not_the_student_is_taken_back(
+    wrong, digits_teacher, tmp_path, monkeypatch
+):
+    opened = export.open_pt2
+
+    def other(path, threads):
+        ask = opened(path, threads)
+        return lambda images: ask(images)[:, ::-1]
+
+    def fail(*args, **kwargs):
+        raise RuntimeError('no such operator')
+
+    if wrong == 'answers':
+        monkeypatch.setattr(export, 'open_pt2', other)
+    else:
+        monkeypatch.setattr(torch.export, 'export', fail)
+    result = export_student(
+        *digits_teacher.values(), tmp_path / 'out', formats=['pth', 'pt2'], check_images=20
+    )
+    assert ('differ' if wrong == 'answers' else 'no such operator') in result.problems['pt2']
+    assert not (tmp_path / 'out' / 'student.pt2').exists()
+    assert (tmp_path / 'out' / 'student.pth').exists()
+    assert '**No pt2:**' in result.files['card'].read_text()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(formats=['tflite']), 'tflite'),
+        (dict(formats=[]), 'choose among'),
+        (dict(check_images=0), 'check_images'),
+        (dict(classes=['one', 'two']), 'for 10 logits'),
+        (dict(channels='bgr'), 'gray'),
+        (dict(checkpoint='none.pth'), 'none.pth'),
+        (dict(config='none.py'), 'none.py'),
+        (dict(folder='.'), 'not empty'),
+        (dict(formats=['onnx']), r'mmbss\[onnx\]'),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(
+    changes, message, digits_teacher, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
+    arguments = dict(digits_teacher, folder=tmp_path / 'out', formats=['pth'])
+    with pytest.raises(ConfigError, match=message):
+        export_student(**dict(arguments, **changes))
+    assert not (tmp_path / 'out').exists()
+
+
+def test_classes_must_be_known_and_the_same(digits_teacher, tmp_path):
+    content = torch.load(digits_teacher['checkpoint'])
+    content['meta']['dataset_meta'] = dict(classes=list('abcdefghij'))
+    torch.save(content, tmp_path / 'others.pth')
+    arguments = dict(config=digits_teacher['config'], folder=tmp_path / 'out', formats=['pth'])
+    with pytest.raises(ConfigError, match='trained on the classes a, b, c'):
+        export_student(checkpoint=tmp_path / 'others.pth', **arguments)
+    images = export.RealImages(torch.zeros(1, 1, 8, 8), None)
+    with pytest.raises(ConfigError, match='--classes'):
+        export.class_names(None, {}, images, 10)
+
+
+@pytest.fixture(scope='module')
+def folder_student(tmp_path_factory, write_config, build_model):
+    """A student of mmpretrain's own parts on image files of several sizes, untrained."""
+    folder = tmp_path_factory.mktemp('folder_student')
+    generator = np.random.default_rng(0)
+    for number, (name, size) in enumerate(
+        [('ant', (40, 30)), ('bee', (33, 50)), ('bee', (20, 20))]
+    ):
+        (folder / 'images' / name).mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / 'images' / name / f'{number}.png')
+    model = dict(
+        type='ImageClassifier',
+        backbone=dict(type='MobileNetV2', widen_factor=0.1),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=2, in_channels=1280),
+        data_preprocessor=dict(mean=[120, 110, 100], std=[60, 50, 40], to_rgb=True),
+    )
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeEdge', scale=36, edge='short'),
+        dict(type='CenterCrop', crop_size=32),
+        dict(type='PackInputs'),
+    ]
+    data = dict(type='CustomDataset', data_root=str(folder / 'images'), pipeline=pipeline)
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    loader = dict(batch_size=2, num_workers=0, dataset=data, sampler=sampler)
+    network = build_model(model).train()
+    for _ in range(5):  # without statistics of its layers it would say the same of all images
+        network(10 * torch.randn(8, 3, 32, 32), mode='tensor')
+    torch.save(dict(state_dict=network.state_dict()), folder / 'student.pth')
+    config = write_config(folder / 'config.py', dict(model=model, test_dataloader=loader))
+    return dict(config=config, checkpoint=folder / 'student.pth')
+
+
+def test_a_student_of_mmpretrain_alone_needs_no_mmbss(folder_student, tmp_path):
+    result = export_student(**folder_student, folder=tmp_path / 'out', formats=['safetensors'])
+    config = Config.fromfile(result.files['config'])
+    assert 'custom_imports' not in config
+    assert 'mmbss' not in result.files['config'].read_text()
+    assert result.figures['needs'] == []
+    assert result.figures['interface']['channels'] == 'rgb'
+    assert result.figures['interface']['classes'] == ['ant', 'bee']
+    paths = sorted((folder_student['config'].parent / 'images').rglob('*.png'))
+    exported = list(load_predictor(tmp_path / 'out')(paths))
+    assert exported == list(load_predictor(*folder_student.values())(paths))
+    assert len({each.ranked[0][1] for each in exported}) == 3

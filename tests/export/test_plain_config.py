@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from mmbss.export.deployed import Interface
+from mmbss.export.plain_config import (
+    file_pipeline,
+    imports_of,
+    needed_packages,
+    plain_config,
+    without_pretrained,
+)
+
+GREY = Interface(('a', 'b'), 'gray', 8, 6, (0.0,), (1.0,))
+COLOUR = replace(GREY, channels='bgr')
+LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+
+
+def kinds(transforms):
+    return [each['type'] for each in transforms]
+
+
+def test_arrays_become_files():
+    assert kinds(file_pipeline([], COLOUR)) == ['LoadImageFromFile', 'Resize', 'PackInputs']
+    assert file_pipeline([], COLOUR)[1]['scale'] == (6, 8), 'width, then height'
+    flip = dict(type='RandomFlip', prob=0.0)
+    assert file_pipeline([flip, PACK], COLOUR)[2:] == [flip, PACK]
+
+
+def test_files_stay_as_they_are():
+    crop = [LOAD, dict(type='CenterCrop', crop_size=4), PACK]
+    assert file_pipeline(crop, COLOUR) == crop
+
+
+def test_grey_is_made_of_colour():
+    load = dict(type='LoadImageFromFile', color_type='grayscale')
+    pipeline = file_pipeline([load, PACK], GREY)
+    assert pipeline[0] == LOAD
+    assert kinds(pipeline[1:]) == [
+        'NumpyToPIL',
+        'torchvision/Grayscale',
+        'PILToNumpy',
+        'PackInputs',
+    ]
+
+
+def test_only_what_lasts_is_left():
+    model = dict(
+        type='mmbss.Distiller',
+        teacher=dict(config='gone.py', checkpoint='gone.pth'),
+        losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
+        acceleration=dict(channels_last=True),
+        train_cfg=dict(augments=dict(type='Mixup', alpha=0.2)),
+        backbone=dict(type='X', init_cfg=dict(type='Pretrained', checkpoint='imagenet.pth')),
+    )
+    preprocessor = dict(type='mmbss.AugmentingDataPreprocessor', mean=[1.0], crop_padding=4)
+    config = Config(dict(model=model, data_preprocessor=preprocessor))
+    plain = plain_config(config, nn.Identity(), replace(COLOUR, channels='rgb'))
+    assert plain.model.to_dict() == dict(
+        type='ImageClassifier',
+        backbone=dict(type='X'),
+        data_preprocessor=dict(type='ClsDataPreprocessor', mean=[1.0], to_rgb=True),
+    )
+    assert plain.test_dataloader.dataset.metainfo.classes == ['a', 'b']
+    bgr = plain_config(config, nn.Identity(), COLOUR)
+    assert bgr.model.data_preprocessor.to_rgb is False
+
+
+def test_nothing_is_downloaded_for_a_student_with_weights():
+    cases = [
+        (dict(type='TIMMBackbone', pretrained=True), dict(type='TIMMBackbone', pretrained=False)),
+        (dict(pretrained='weights.pth'), dict(pretrained=None)),
+        (dict(pretrained=False), dict(pretrained=False)),
+        (
+            [dict(init_cfg=[dict(type='Kaiming'), dict(type='Pretrained', checkpoint='a.pth')])],
+            [dict(init_cfg=[dict(type='Kaiming')])],
+        ),
+    ]
+    for given, right in cases:
+        assert without_pretrained(given) == right
+
+
+@pytest.mark.parametrize('imports', [['mmbss', 'mine.nets', 'other'], 'mine.nets', []])
+def test_packages_that_must_be_there(imports):
+    class Own(nn.Module):
+        pass
+
+    Own.__module__ = 'mine.nets'
+    network = nn.Sequential(nn.Linear(2, 2), Own())
+    network.data_preprocessor = Own()
+    assert needed_packages(network, [PACK]) == {'mine'}
+    network[1] = nn.ReLU()
+    assert needed_packages(network, [PACK, dict(type='NoSuchTransform')]) == set()
+    config = Config(dict(custom_imports=dict(imports=imports)))
+    assert imports_of(config, ['mine']) == (['mine.nets'] if imports else ['mine'])

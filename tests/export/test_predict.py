@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.export import find_images, load_predictor
+from mmbss.export.export import student_of
+
+
+@pytest.fixture(scope='module')
+def predictor(exported):
+    return load_predictor(exported.folder)
+
+
+def test_an_exported_student_and_that_of_the_training_say_the_same(
+    predictor, digits_teacher, digit_files
+):
+    right = student_of(predictor.model.cpu())(digit_files.pixels).argmax(1)
+    exported = list(predictor(digit_files.files, top=2, batch_size=5))
+    assert [each.ranked[0][0] for each in exported] == [f'digit {number}' for number in right]
+    trained = list(load_predictor(*digits_teacher.values())(digit_files.files, top=2))
+    assert [each.ranked[0][0] for each in trained] == [str(number) for number in right]
+    for one, other in zip(exported, trained, strict=True):
+        assert one.path == other.path
+        scores = [[score for _, score in each.ranked] for each in (one, other)]
+        np.testing.assert_allclose(*scores, atol=1e-6)
+        assert scores[0][0] > scores[0][1]
+
+
+def test_all_probabilities_sum_to_one(predictor, digit_files):
+    (only,) = predictor(digit_files.files[:1], top=99)
+    assert len(only.ranked) == 10
+    assert sum(score for _, score in only.ranked) == pytest.approx(1)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(predictor, digit_files, tmp_path):
+    (tmp_path / 'empty.png').write_bytes(b'')
+    (tmp_path / 'text.png').write_text('no image')
+    paths = [tmp_path / 'empty.png', digit_files.files[0], tmp_path / 'text.png']
+    empty, good, text = predictor(paths)
+    assert good.problem is None
+    for each in (empty, text):
+        assert each.ranked == ()
+        assert each.path.name in each.problem
+        assert '--resume' not in each.problem
+    assert [each.problem is None for each in predictor(paths[:1])] == [False]
+    assert list(predictor([])) == []
+
+
+def test_images_are_found_in_folders_of_folders(tmp_path):
+    for name in ('b/2.JPG', 'b/c/1.png', '.git/x.png', 'b/.y.png', 'note.txt', 'a.webp'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = ['a.webp', 'b/2.JPG', 'b/c/1.png']
+    found = find_images([tmp_path, tmp_path / 'b' / '2.JPG', tmp_path / 'note.txt'])
+    assert found == [tmp_path / name for name in [*names, 'note.txt']]
+    with pytest.raises(MissingFileError, match='none'):
+        find_images([tmp_path / 'none'])
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(MissingFileError, match='no image'):
+        find_images([tmp_path / 'empty'])
+
+
+def test_a_model_that_is_not_whole_is_refused(exported, digits_teacher, tmp_path):
+    with pytest.raises(ConfigError, match='--checkpoint'):
+        load_predictor(exported.folder, 'a.pth')
+    with pytest.raises(ConfigError, match='--checkpoint'):
+        load_predictor(digits_teacher['config'])
+    (tmp_path / 'student.py').write_text(exported.files['config'].read_text())
+    with pytest.raises(MissingFileError, match='no weights'):
+        load_predictor(tmp_path)
+    with pytest.raises(ConfigError, match=r'student\.py'):
+        load_predictor(tmp_path.parent)

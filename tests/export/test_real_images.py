@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.models.utils import ClsDataPreprocessor
+
+from mmbss.engine.errors import ConfigError
+from mmbss.export.real_images import channels_of, read_real_images, transforms_of
+
+FILES = [dict(type='mmpretrain.LoadImageFromFile')]
+
+
+@pytest.mark.parametrize(
+    ('transforms', 'to_rgb', 'count', 'given', 'order'),
+    [
+        (FILES, True, 3, None, 'rgb'),
+        (FILES, False, 3, None, 'bgr'),
+        ([], True, 3, None, 'rgb'),
+        ([], False, 3, 'bgr', 'bgr'),
+        ([], False, 3, 'rgb', 'rgb'),
+        ([], True, 1, None, 'gray'),
+        ([], False, 4, None, 'data'),
+        (FILES, False, 3, 'bgr', 'bgr'),
+    ],
+)
+def test_the_order_of_channels_that_is_known(transforms, to_rgb, count, given, order):
+    preprocessor = ClsDataPreprocessor(to_rgb=to_rgb)
+    assert channels_of(transforms, preprocessor, count, given) == (order, None)
+
+
+def test_the_order_of_channels_that_is_not():
+    order, assumed = channels_of([], ClsDataPreprocessor(), 3, None)
+    assert order == 'rgb'
+    assert '--channels' in assumed
+    with pytest.raises(ConfigError, match='bgr'):
+        channels_of(FILES, ClsDataPreprocessor(), 3, 'rgb')
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """Config of six colour images, and their pixels, (N, H, W, C)."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / 'test.npz', images=images, labels=np.arange(6) % 2, classes=['a', 'b'])
+    data = dict(type='mmbss.ArrayDataset', data_file=str(tmp_path / 'test.npz'))
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    loader = dict(batch_size=4, num_workers=2, persistent_workers=True, sampler=sampler)
+    return Config(dict(test_dataloader=dict(loader, dataset=data))), images
+
+
+@pytest.mark.parametrize('to_rgb', [False, True])
+def test_pixels_come_in_the_order_of_the_network(arrays, to_rgb):
+    config, images = arrays
+    read = read_real_images(config, ClsDataPreprocessor(to_rgb=to_rgb), 3)
+    right = torch.from_numpy(images[[0, 2, 5]]).permute(0, 3, 1, 2).float()
+    assert torch.equal(read.pixels, right.flip(1) if to_rgb else right)
+    assert read.classes == ('a', 'b')
+
+
+def test_images_of_several_sizes_are_refused(arrays):
+    config, _ = arrays
+    config.test_dataloader.dataset.pipeline = [
+        dict(type='RandomResize', scale=(8, 8), ratio_range=(0.5, 3)),
+        dict(type='PackInputs'),
+    ]
+    config.test_dataloader.collate_fn = dict(type='pseudo_collate')
+    with pytest.raises(ConfigError, match='sizes'):
+        read_real_images(config, ClsDataPreprocessor(), 6)
+
+
+def test_the_pipeline_of_a_wrapped_data_set():
+    inner = dict(type='A', pipeline=FILES)
+    for dataset in (inner, dict(type='B', dataset=inner), dict(type='C', datasets=[inner, inner])):
+        assert transforms_of(Config(dict(val_dataloader=dict(dataset=dataset)))) == FILES
+    assert transforms_of(Config(dict(val_dataloader=dict(dataset=dict(type='A'))))) == []

@@ -1,0 +1,50 @@
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+from mmbss.datasets import Digits
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """Three digits and a file that is none, in folders of folders."""
+    folder = tmp_path / 'digits' / 'deeper'
+    folder.mkdir(parents=True)
+    for row in range(3):
+        Image.fromarray(Digits('test').get_data_info(row)['img']).save(folder / f'{row}.png')
+    (folder / 'broken.png').write_text('no image')
+    return tmp_path / 'digits'
+
+
+def test_images_in_folders_are_named(call_tool, digits_teacher, digits, tmp_path, capsys):
+    config, checkpoint = digits_teacher.values()
+    outputs = ['--json', tmp_path / 'out.json', '--csv', tmp_path / 'out.csv']
+    call_tool('predict', config, digits, '--checkpoint', checkpoint, '--top', '2', *outputs)
+    printed = capsys.readouterr()
+    assert 'broken.png: not read' in printed.err
+    rows = json.loads((tmp_path / 'out.json').read_text())
+    assert [row['problem'] is None for row in rows] == [True, True, True, False]
+    first = rows[0]['predictions']
+    assert f'0.png: {first[0]["label"]} {first[0]["probability"]:.4f}, ' in printed.out
+    with (tmp_path / 'out.csv').open() as file:
+        table = list(csv.DictReader(file))
+    assert [row['rank'] for row in table] == ['1', '2'] * 3 + ['']
+    assert [row['label'] for row in table[:2]] == [each['label'] for each in first]
+    assert 'broken.png' in table[-1]['problem']
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--top', '0'], 'top'),
+        (['none.png'], 'none.png'),
+        ([], 'none of 1 images'),
+    ],
+)
+def test_mistakes_end_in_one_line(flags, message, call_tool, digits_teacher, digits):
+    config, checkpoint = digits_teacher.values()
+    broken = digits / 'deeper' / 'broken.png'
+    with pytest.raises(SystemExit, match=rf'^error: .*{message}'):
+        call_tool('predict', config, broken, *flags, '--checkpoint', checkpoint)
