@@ -9,6 +9,9 @@ r"""Compare students with their teacher: agreement, boundaries, calibration, rob
 
     python tools/evaluate_boundary.py --runs work_dirs/cifar10-5000 --out work_dirs/boundary.json
 
+    python tools/evaluate_boundary.py --teacher teacher.onnx --teacher-options input_size=32 \
+        --students configs/baseline/resnet8_1xb256-80e_cifar10.py work_dirs/kd/epoch_80.pth
+
 Prints a table and writes all figures, also those of each class, to the JSON file. The second form
 takes the teacher and all students of a comparison, and the table gives mean and standard deviation
 over the seeds. Distances are L2 lengths in images of values in [0, 1], medians over the samples
@@ -23,6 +26,7 @@ from typing import Any
 
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
+from mmbss.engine.flags import OptionsAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,12 +36,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--runs', type=Path, metavar='WORK_DIR', help='of tools/train.py or tools/compare.py'
     )
-    parser.add_argument('--teacher', nargs=2, metavar=pair)
+    parser.add_argument(
+        '--teacher',
+        nargs='+',
+        metavar=pair,
+        help='no checkpoint where it brings its weights, such as timm:resnet50 or teacher.onnx',
+    )
+    parser.add_argument(
+        '--teacher-options',
+        nargs='+',
+        action=OptionsAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='of model.teacher in a config, such as input_size=224 reverse_channels=False',
+    )
     parser.add_argument('--students', nargs='+', metavar=pair, help='one or more')
     parser.add_argument('--names', nargs='+', help='of the students; by default the checkpoints')
     parser.add_argument(
         '--data-config',
-        help="config whose test_dataloader is used, by default the teacher's, or the runs'",
+        help="config whose test_dataloader is used, by default the teacher's, the first student's "
+        "where the teacher is none of mmpretrain, or the runs'",
     )
     parser.add_argument(
         '--num-samples', type=int, default=1000, help='test samples that are attacked or corrupted'
@@ -96,19 +114,29 @@ def choose_networks(
         MissingFileError: If the work dir holds no run, or a run no checkpoint.
         ConfigError: If flags are missing or exclude each other, or the runs have not one teacher.
     """
+    from mmengine.config import Config
+
+    from mmbss.distillers.sources.load import kind_of
     from mmbss.report.comparison import read_comparison
 
     if args.runs:
-        if args.teacher or args.students or args.names:
-            raise ConfigError('--runs takes the place of --teacher, --students and --names')
+        if args.teacher or args.students or args.names or args.teacher_options:
+            raise ConfigError('--runs takes the place of --students, --names and all of --teacher')
         comparison = read_comparison(args.runs)
         students = comparison.student_networks
         return comparison.teacher, students, next(iter(students.values()))['config']
     if not (args.teacher and args.students):
         raise ConfigError('give --runs, or both --teacher and --students')
-    config, checkpoint = args.teacher
-    teacher = dict(config=config, checkpoint=checkpoint)
-    return teacher, named_students(args.students, args.names), config
+    config, *checkpoint = args.teacher
+    if len(checkpoint) > 1:
+        raise ConfigError(f'--teacher takes a config and a checkpoint, got {args.teacher}')
+    teacher = dict(zip(('config', 'checkpoint'), args.teacher, strict=False))
+    students = named_students(args.students, args.names)
+    if kind_of(config)[0] != 'openmmlab':  # a teacher from elsewhere has no test samples
+        config = args.students[0]
+    options = Config()
+    options.merge_from_dict(args.teacher_options)  # KEY.SUBKEY
+    return {**options.to_dict(), **teacher}, students, config
 
 
 def main() -> None:

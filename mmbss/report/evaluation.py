@@ -13,6 +13,7 @@ from mmpretrain.models import BaseClassifier
 from torch.utils.data import DataLoader, Subset
 
 from mmbss.distillers import Teacher
+from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode
 from mmbss.metrics.agreement import Agreement
@@ -89,6 +90,7 @@ def evaluate_networks(
         raise ConfigError('students: "teacher" is the name of the teacher itself, give another one')
     if not students:
         raise ConfigError('students: there is none to compare with the teacher')
+    check_keys(teacher, Teacher, 'teacher', supplied=('student_preprocessor',))
     attacks = attacks or ROBUSTNESS_ATTACKS
     drawn: dict[str, Any] = dict(num_samples=num_samples, seed=seed)
     slow: list[BaseMetric] = []

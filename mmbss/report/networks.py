@@ -31,6 +31,7 @@ class Networks:
         samples: (N, C, H, W) float32 test images.
         labels: (N,) int64.
         classes: Names of the classes.
+        differentiable: Whether the teacher's logits have a gradient.
     """
 
     teacher: ToLogits
@@ -39,6 +40,7 @@ class Networks:
     samples: Tensor
     labels: Tensor
     classes: list[str]
+    differentiable: bool = True
 
 
 def load_networks(
@@ -47,8 +49,8 @@ def load_networks(
     """Load a teacher, its students and test samples.
 
     Args:
-        teacher: ``config`` and ``checkpoint``, as a :class:`~mmbss.distillers.Teacher` takes them.
-        students: The same for each student, by name; at least one.
+        teacher: Arguments of a :class:`~mmbss.distillers.Teacher`, of any kind.
+        students: ``config`` and ``checkpoint`` of each student, by name; at least one.
         data_config: A whole config, whose test samples are read.
         num_samples: How many, evenly spread over the dataset.
 
@@ -77,6 +79,7 @@ def load_networks(
         labels=labels.to(inputs.device),
         classes=list(dataset.metainfo.get('classes', ()))
         or [str(number) for number in range(known)],
+        differentiable=guide.differentiable,
     )
 
 

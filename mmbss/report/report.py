@@ -143,9 +143,12 @@ def ask_networks(
     pictures: dict[str, list[Picture]] = dict(planes=[], samples=[], margins=[])
     missing = []
     try:
-        pictures = network_pictures(
-            networks, styles, options.num_planes, options.num_pictured, options.resolution
-        )
+        if networks.differentiable:
+            pictures = network_pictures(
+                networks, styles, options.num_planes, options.num_pictured, options.resolution
+            )
+        else:
+            missing = ['There are no boundary samples to show: the teacher gives no gradient.']
     except NoBoundaryPairsError as error:
         missing = [f'There are no boundary samples to show: {error}.']
     measured = options.metrics or evaluate_networks(

@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
 from mmbss.distillers.classifiers import load_model_config
+from mmbss.distillers.sources.load import kind_of
 from mmbss.engine.build import build_checked
 from mmbss.engine.config_checks.rules import setting, wrong_values
 from mmbss.engine.errors import ConfigError, naming, problems_of, refuse
@@ -98,5 +99,6 @@ def _check_evaluator(config: Any, where: str) -> None:
                 f'{where}: a finished student has no teacher: give teacher=dict(config=..., '
                 'checkpoint=...)'
             )
-        if isinstance(metric.given, dict):
-            load_model_config(metric.given['config'])
+        config = metric.given['config'] if isinstance(metric.given, dict) else []
+        if not isinstance(config, list) and kind_of(config)[0] == 'openmmlab':
+            load_model_config(config)

@@ -194,3 +194,39 @@ def test_a_config_without_test_data_is_refused(
             *('evaluate_boundary', *flags, '--students', config, digits_student),
             *('--data-config', config),
         )
+
+
+CLOSED = """
+import torch
+
+WEIGHT = torch.linspace(-1, 1, 640).view(64, 10).sin()
+
+def answer(images):
+    return torch.from_numpy((images.flatten(1).detach() @ WEIGHT).numpy())
+
+answer.differentiable = False
+"""
+
+
+def test_a_teacher_from_elsewhere_without_gradient(
+    call_tool, digits_teacher, digits_student, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / 'elsewhere.py').write_text(CLOSED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    call_tool(
+        *('evaluate_boundary', '--teacher', 'python:elsewhere:answer'),
+        *('--teacher-options', 'mean=[0.0]', 'std=[255.0]'),
+        *('--students', digits_teacher['config'], digits_student, '--names', 'student'),
+        *('--num-samples', 20, '--autoattack', 0, '--out', tmp_path / 'figures.json'),
+    )
+    result = json.loads((tmp_path / 'figures.json').read_text())
+    teacher, student = (network['metrics'] for network in result['networks'])
+    assert result['networks'][0]['mean'] == [0.0]
+    assert result['settings']['attack'] == dict(type='mmbss.SegmentAttack')
+    assert teacher['agreement/top1'] == 100
+    assert 'corruption_accuracy/mean' in teacher
+    assert not [name for name in teacher if name.startswith(('robust', 'transition', 'boundary_d'))]
+    assert 'robust_accuracy/pgd_1' in student
+    assert 'transition/error' in student
+    assert not [name for name in student if name.startswith(('boundary_d', 'boundary_s'))]
+    assert '| accuracy (%) |' in capsys.readouterr().out
