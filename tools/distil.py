@@ -86,10 +86,14 @@ def distil(args: argparse.Namespace) -> None:
         ConfigError: If something that was given is at fault.
     """
     begin = time.perf_counter()
+    from mmengine.logging import MMLogger
+
     from mmbss.distil.distil import Request
     from mmbss.distil.distil import distil as carry_out
 
     wanted = {name: value for name, value in vars(args).items() if name not in ('plan', 'rerun')}
+    # each step of what comes after the training says what it does
+    MMLogger.get_instance('mmengine', log_level='ERROR')
     summary = carry_out(
         Request(**dict(wanted, methods=tuple(args.methods))),
         tools=Path(__file__).resolve().parent,

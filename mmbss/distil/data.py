@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmbss.distil.images import ImageFile, read_images
 from mmbss.distil.layout import Layout, read_layout
@@ -53,6 +54,11 @@ class Data:
     is_grey: bool
     notes: list[str] = field(default_factory=list)
     digest: str = ''
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """How many images each split has, and the fingerprint of them all."""
+        return {split: len(own) for split, own in self.splits.items()} | {'pictures': self.digest}
 
     @property
     def is_small(self) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmbss.distil.choose import RULE
 from mmbss.distil.configs import Place, Training, teacher_entry, write_configs
 from mmbss.distil.data import Data, look_at
 from mmbss.distil.finish import attempt, choose_student, export, look_at_tests, write_report
@@ -22,7 +23,7 @@ from mmbss.distil.networks import (
 from mmbss.distil.plan import Costs, Plan, make_plan, settings_by_method, validations
 from mmbss.distil.running import Outcome, run_all, seconds_of
 from mmbss.distil.state import check_same, put_aside, read_state, write_state
-from mmbss.distil.summary import summary
+from mmbss.distil.summary import summary, tests_in_words
 from mmbss.distil.teachers import TeacherChoice, choose_teacher
 from mmbss.distil.timing import Cost, measure, stand_in_teacher
 from mmbss.engine.atomic import whole_file
@@ -171,7 +172,7 @@ def distil(
     state = read_state(request.work_dir)
     check_same(request.work_dir, state, 'arguments', request.arguments)
     job = understand(request, tools)
-    check_same(request.work_dir, state, 'data', dict(images=job.data.digest))
+    check_same(request.work_dir, state, 'data', job.data.counts)
     if 'plan' in state:
         plan = Plan(**{**state['plan'], 'methods': tuple(state['plan']['methods'])})
         costs = costs_of(state['costs'])
@@ -189,7 +190,7 @@ def distil(
         job.write(job.place, settings, plan.epochs)
         stored = dict(
             arguments=request.arguments,
-            data=dict(images=job.data.digest),
+            data=job.data.counts,
             plan=asdict(plan),
             costs=asdict(costs),
         )
@@ -335,7 +336,7 @@ def hand_over(
     print(f'chosen: {choice.name}; writing report and export ...', flush=True)
     about = next(each.about for each in settings if each.name == choice.name)
     report = attempt('the report', partial(write_report, place, choice, runs, entry, command))
-    card = {'How it was chosen': f'{about}; see {place.folder / "summary.md"}'}
+    card = {'How it was chosen': f'{about}. {RULE}', 'Test images': tests_in_words(choice, tests)}
     exported = attempt('the export', partial(export, place, choice, runs, command, card))
     parts = dict(
         Student=f'{choice.name}: {about}. {job.student.about}',
@@ -357,5 +358,9 @@ def hand_over(
 def exported_in_words(exported: dict[str, Any]) -> dict[str, str]:
     """Where the student lies, how large its files are and how fast they answer."""
     files = exported['figures']['files']
-    sizes = [f'{name} {own["bytes"] / 1e6:.2f} MB' for name, own in files.items()]
-    return {'Files': f'{exported["folder"]}: {", ".join(sizes)}'}
+    words = []
+    for name, own in files.items():
+        times = own.get('latency_ms')
+        fast = f' ({times["1"]:.2g} ms an image on one thread)' if times else ''
+        words.append(f'{name} {own["bytes"] / 1e6:.2f} MB{fast}')
+    return {'Files': f'{exported["folder"]}: {", ".join(words)}'}

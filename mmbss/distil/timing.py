@@ -1,6 +1,8 @@
 """How long trainings will take, from steps that are measured on this machine."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -13,7 +15,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmbss.engine.cli import load_config
-from mmbss.engine.errors import naming
+from mmbss.engine.errors import ConfigError, naming, one_line
 from mmbss.registry import DATASETS, MODELS
 from mmbss.report.classifiers import build_classifier
 
@@ -69,7 +71,7 @@ def measure(config: Path, import_seconds: float, checkpoint: Path | None = None)
     if checkpoint and cfg.model.get('teacher', {}).get('checkpoint'):
         cfg.model.teacher.checkpoint = str(checkpoint)
     begin = time.perf_counter()
-    with naming(config.name), DefaultScope.overwrite_default_scope('mmpretrain'):
+    with named_faults(config), DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
         model.to('cuda' if torch.cuda.is_available() else 'cpu').train()
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -84,6 +86,22 @@ def measure(config: Path, import_seconds: float, checkpoint: Path | None = None)
         epoch=len(loader) * seconds,
         validation=FORWARD * per_image * len(validated),
     )
+
+
+@contextmanager
+def named_faults(config: Path) -> Iterator[None]:
+    """Say which config was at fault, also where weights could not be downloaded.
+
+    Raises:
+        ConfigError: In place of what libraries raise.
+    """
+    try:
+        with naming(config.name):
+            yield
+    except ConfigError:
+        raise
+    except OSError as error:  # of whatever fetches weights
+        raise ConfigError(f'{config.name}: {one_line(error)}') from error
 
 
 def _seconds_of_a_step(model: Any, wrapper: Any, loader: DataLoader) -> float:

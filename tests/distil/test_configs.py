@@ -1,0 +1,94 @@
+import pytest
+
+from mmbss.distil.configs import Place, Training, write_configs
+from mmbss.distil.data import look_at
+from mmbss.distil.methods import METHODS, settings_of
+from mmbss.distil.networks import NO_WEIGHTS, network_of
+from mmbss.distil.teachers import choose_teacher
+from mmbss.engine.cli import load_config
+from mmbss.engine.config_checks import check_config
+
+
+@pytest.fixture
+def written(write_images, tmp_path):
+    """Write the configs of all methods for images of a size; gives what reads one of them."""
+
+    def write(size=8, mode='RGB', networks=('resnet8', 'resnet14'), epochs=20, seen_at=None):
+        data = look_at(write_images({'a': 10, 'b': 10}, size, mode), 0, 1, seen_at)
+        place = Place(tmp_path / 'work')
+        student, teacher = networks
+        settings = settings_of([*METHODS], 3, 4)
+        write_configs(
+            place,
+            data,
+            network_of(student, NO_WEIGHTS, 2, data.size),
+            choose_teacher(teacher, None, {}, data.classes, data.size),
+            settings,
+            Training(epochs=epochs, batch_size=4, workers=0),
+        )
+        return place, lambda name: load_config(str(place.config(name)))
+
+    return write
+
+
+def transforms(config, split):
+    return [each['type'] for each in config[f'{split}_dataloader'].dataset.pipeline]
+
+
+def test_all_are_sound(written):
+    place, read = written()
+    settings = settings_of([*METHODS], 3, 4)
+    names = {path.stem for path in place.configs.iterdir()}
+    assert names == {'data', 'teacher', *(each.name for each in settings)}
+    for name in ('teacher', *(each.name for each in settings_of([*METHODS], 1, 4))):
+        check_config(read(name))
+
+
+def test_methods_change_what_they_say_and_nothing_else(written):
+    place, read = written()
+    labels = read('labels').to_dict()
+    for each in settings_of(['kd', 'bss'], 1, 4):
+        own = read(each.name).to_dict()
+        assert own['model'].pop('losses') == each.changes['losses']
+        assert own['model'].pop('teacher') == dict(
+            config=str(place.config('teacher')), checkpoint=str(place.teacher / 'epoch_20.pth')
+        )
+        own['default_hooks'].pop('bss', None)
+        for part in (own, labels):
+            part['model'] = {**part['model'], 'type': '', 'head': ''}
+        assert own == labels
+
+
+def test_lengths_and_intervals(written):
+    _, read = written(epochs=40)
+    for name in ('labels', 'teacher'):
+        assert read(name).train_cfg.max_epochs == 40
+        assert read(name).train_cfg.val_interval == 4
+        assert read(name).param_scheduler.T_max == 40
+
+
+def test_colour_is_mirrored_and_grey_is_not(written):
+    assert 'RandomFlip' in transforms(written()[1]('labels'), 'train')
+    assert 'RandomFlip' not in transforms(written(mode='L')[1]('labels'), 'train')
+
+
+def test_large_images_are_cropped(written):
+    config = written(size=96, networks=('mobilenet_v2', 'resnet18'))[1]('labels')
+    assert 'RandomResizedCrop' in transforms(config, 'train')
+    for split in ('val', 'test'):
+        assert transforms(config, split)[1:3] == ['ResizeEdge', 'CenterCrop']
+
+
+def test_other_sizes_are_resized(written):
+    assert 'Resize' not in transforms(written()[1]('labels'), 'val')
+    config = written(seen_at=16)[1]('labels')
+    assert config.val_dataloader.dataset.pipeline[1] == dict(type='Resize', scale=(16, 16))
+    assert transforms(config, 'train')[1:3] == ['Resize', 'RandomCrop']
+
+
+def test_plain_to_read(written):
+    place, _ = written()
+    for path in place.configs.iterdir():
+        text = path.read_text()
+        assert text.startswith('# ')
+        assert max(len(line) for line in text.splitlines() if '/work/' not in line) <= 100

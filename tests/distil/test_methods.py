@@ -1,0 +1,35 @@
+import pytest
+
+from mmbss.distil.methods import METHODS, check_methods, settings_of
+from mmbss.engine.errors import ConfigError
+from mmbss.registry import MODELS
+from mmbss.report.study import is_name
+
+
+def test_first_settings_of_all_come_first():
+    settings = settings_of([*METHODS], 2, 64)
+    methods = [each.method for each in settings]
+    assert methods[: len(METHODS)] == [*METHODS]
+    assert methods[len(METHODS) :] == [name for name in METHODS if name != 'labels']
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_settings_can_be_built_and_told_apart(name):
+    settings = settings_of([name], 9, 64)
+    assert len({each.name for each in settings}) == len(settings)
+    assert all(is_name(each.name) for each in settings)
+    for each in settings:
+        for loss in each.changes.get('losses', {}).values():
+            MODELS.build(dict(loss))
+
+
+def test_weights_of_labels_and_distillation_sum_to_one():
+    for each in settings_of(['kd', 'segment'], 9, 64):
+        weight = each.changes['losses']['loss_kd']['loss_weight']
+        assert each.changes['head']['loss']['loss_weight'] + weight == pytest.approx(1.0)
+
+
+def test_labels_are_always_there():
+    assert check_methods(['bss']) == ['labels', 'bss']
+    with pytest.raises(ConfigError, match='bsss'):
+        check_methods(['bsss'])

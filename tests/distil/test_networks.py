@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from mmbss.distil.networks import NAMES, NO_WEIGHTS, network_of
+from mmbss.distillers.classifiers import load_model_config
+from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.report.classifiers import build_classifier
+
+
+def built(network, tmp_path):
+    config = dict(model=network.model)
+    if network.base:
+        config['_base_'] = network.base
+    path = tmp_path / 'network.py'
+    path.write_text('\n'.join(f'{key} = {value!r}' for key, value in config.items()))
+    return build_classifier(str(path))
+
+
+@pytest.mark.parametrize('name', ['resnet8', 'resnet18', 'mobilenet_v2', 'MobileNet-v3-small'])
+def test_by_name(tmp_path, name):
+    model = built(network_of(name, NO_WEIGHTS, 3, 32), tmp_path).eval()
+    assert model(torch.zeros(2, 3, 32, 32), mode='tensor').shape == (2, 3)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_each_name_has_a_config(name):
+    network = network_of(name, NO_WEIGHTS, 3, 32)
+    assert load_model_config(network.base)['head']['type']
+
+
+def test_resnets_of_small_images_stride_less():
+    small, large = (network_of('resnet18', NO_WEIGHTS, 3, size).base for size in (32, 224))
+    assert 'cifar' in small
+    assert 'cifar' not in large
+
+
+def test_the_model_of_a_config(tmp_path, write_config, resnet_config):
+    normalisation = dict(mean=[1.0] * 3, std=[2.0] * 3)
+    config = dict(model=resnet_config(in_channels=3), data_preprocessor=normalisation)
+    network = network_of(str(write_config(tmp_path / 'a.py', config)), NO_WEIGHTS, 3, 8)
+    assert network.preprocessor == normalisation
+    assert built(network, tmp_path).head.num_classes == 3
+
+
+def test_timm(tmp_path):
+    pytest.importorskip('timm')
+    network = network_of('timm:test_resnet', NO_WEIGHTS, 3, 32)
+    assert not network.is_pretrained
+    assert network.preprocessor['to_rgb']
+    model = built(network, tmp_path).eval()
+    assert model(torch.zeros(2, 3, 32, 32), mode='tensor').shape == (2, 3)
+
+
+def test_weights_of_a_file(tmp_path):
+    path = tmp_path / 'weights.pth'
+    path.touch()
+    network = network_of('resnet8', str(path), 3, 32)
+    assert network.is_pretrained
+    assert network.model['backbone']['init_cfg']['checkpoint'] == str(path)
+    assert network.model['backbone']['depth'] == 8
+
+
+@pytest.mark.parametrize(
+    ('name', 'weights', 'size', 'kind', 'words'),
+    [
+        ('resnet9', NO_WEIGHTS, 32, MissingFileError, 'resnet9'),
+        ('resnet8', NO_WEIGHTS, 224, ConfigError, '--size'),
+        ('resnet8', 'nowhere.pth', 32, MissingFileError, 'nowhere'),
+        ('resnet8', 'pretrained', 32, ConfigError, 'timm'),
+        ('timm:nothing', NO_WEIGHTS, 32, ConfigError, 'nothing'),
+        ('timm:test_vit', NO_WEIGHTS, 160, ConfigError, 'convolutional'),
+        ('timm:test_vit', NO_WEIGHTS, 8, ConfigError, '8 pixels'),
+    ],
+)
+def test_refused(name, weights, size, kind, words):
+    with pytest.raises(kind, match=words):
+        network_of(name, weights, 3, size)
