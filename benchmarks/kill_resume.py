@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TEACHER = 'configs/baseline/resnet14_1xb64-30e_digits.py'
 # of the same run under a name of its own, or of the machine
 NOT_COMPARED = ('time', 'data_time', 'eta', 'memory')
+#: Seconds after the first line about the training in which a run is killed.
+LATEST = 4.0
 
 
 def run_config(epochs: int, workers: int, interval: int | None) -> Config:
@@ -93,7 +95,7 @@ def kill_at_random(process: subprocess.Popen, folder: Path, draw: random.Random,
     begin = log.stat().st_size
     while process.poll() is None and b'Epoch(train)' not in log.read_bytes()[begin:]:
         time.sleep(0.01)
-    deadline = time.monotonic() + draw.uniform(0, 4)
+    deadline = time.monotonic() + draw.uniform(0, LATEST)
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
     while part and process.poll() is None and not being_written(folder):

@@ -374,10 +374,10 @@ def python():
     return run_python
 
 
-def become(program, args, folder, before):
-    """Run a program to its end in this process, with its output in files."""
-    for stream in (1, 2):
-        with (folder / f'{stream}').open('w') as file:
+def become(program, args, output, before):
+    """Run a program to its end in this process, with its output and its errors added to files."""
+    for stream, path in enumerate(output, start=1):
+        with Path(path).open('a') as file:
             os.dup2(file.fileno(), stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, 'w', closefd=False) for stream in (1, 2))
     sys.argv = [str(program), *map(str, args)]
@@ -386,25 +386,45 @@ def become(program, args, folder, before):
     runpy.run_path(str(program), run_name='__main__')
 
 
-@pytest.fixture(scope='session')
-def forked(tmp_path_factory):
-    """Run a program in a fork of this process, which has imported everything already.
+class Fork:
+    """A program in a fork of this process, which has imported everything already.
 
     Most tests of a whole program need no new interpreter, whose imports take longer than the rest.
+    It is watched and ended as a ``subprocess.Popen`` is.
     """
 
+    def __init__(self, program, *args, output, before=lambda: None):
+        for path in output:
+            Path(path).touch()
+        self.process = multiprocessing.get_context('fork').Process(
+            target=become, args=(Path(program), args, output, before)
+        )
+        self.process.start()
+        self.pid = self.process.pid
+
+    def poll(self):
+        return self.process.exitcode
+
+    def wait(self, timeout=None):
+        self.process.join(timeout)
+        return self.process.exitcode
+
+
+@pytest.fixture(scope='session')
+def fork():
+    return Fork
+
+
+@pytest.fixture(scope='session')
+def forked(tmp_path_factory):
+    """Run a program to its end in a fork of this process."""
+
     def run(program, *args, check=True, before=lambda: None):
-        folder = tmp_path_factory.mktemp('output')
-        process = multiprocessing.get_context('fork').Process(
-            target=become, args=(program, args, folder, before)
-        )
-        process.start()
-        process.join()
-        completed = subprocess.CompletedProcess(
-            args, process.exitcode, *((folder / name).read_text() for name in ('1', '2'))
-        )
+        output = [tmp_path_factory.mktemp('output') / name for name in ('output', 'errors')]
+        code = Fork(program, *args, output=output, before=before).wait()
+        completed = subprocess.CompletedProcess(args, code, *(path.read_text() for path in output))
         if check:
-            assert process.exitcode == 0, completed.stdout[-2000:] + completed.stderr[-4000:]
+            assert code == 0, completed.stdout[-2000:] + completed.stderr[-4000:]
         return completed
 
     return run

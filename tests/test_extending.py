@@ -1,7 +1,9 @@
 """The example of docs/extending.md runs as it stands there."""
 
 import json
+import os
 import re
+import sys
 
 import pytest
 
@@ -40,9 +42,13 @@ def teacher_checkpoint(example):
 
 
 def test_own_attack_and_own_losses_train_from_their_own_files(
-    example, teacher_checkpoint, root, python
+    example, teacher_checkpoint, root, forked
 ):
-    python(
+    def enter():
+        os.chdir(example)
+        sys.path.insert(0, str(example))
+
+    forked(
         root / 'tools' / 'train.py',
         'my_config.py',
         '--work-dir',
@@ -54,8 +60,7 @@ def test_own_attack_and_own_losses_train_from_their_own_files(
         'default_hooks.logger.interval=1',
         # the teacher is untrained
         'default_hooks.teacher_accuracy.min_accuracy=0',
-        cwd=example,
-        environment=dict(PYTHONPATH=str(example)),
+        before=enter,
     )
     (scalars,) = (example / 'run').glob('*/vis_data/scalars.json')
     records = [json.loads(line) for line in scalars.read_text().splitlines()]

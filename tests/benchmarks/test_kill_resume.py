@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import shutil
 import sys
 
@@ -16,8 +17,16 @@ def kill_resume(root):
 
 
 def test_a_killed_and_resumed_run_equals_one_left_alone(
-    kill_resume, digits_teacher, tmp_path, monkeypatch
+    kill_resume, digits_teacher, tmp_path, monkeypatch, fork
 ):
+    def start(config, folder):
+        log = folder / 'output.log'
+        return fork(
+            *(kill_resume.ROOT / 'tools/train.py', config, '--resume', '--work-dir', folder),
+            output=(log, log),
+            before=os.setsid,
+        )
+
     def config(*arguments):
         cfg = run_config(*arguments)
         cfg.model.teacher.update(digits_teacher)
@@ -25,7 +34,9 @@ def test_a_killed_and_resumed_run_equals_one_left_alone(
 
     run_config = kill_resume.run_config
     monkeypatch.setattr(kill_resume, 'run_config', config)
-    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=8, seed=0, interval=7)
+    monkeypatch.setattr(kill_resume, 'start', start)
+    monkeypatch.setattr(kill_resume, 'LATEST', 0.4)
+    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=5, seed=0, interval=2)
     assert result['killed_while_training'] + result['killed_while_writing'] >= 1
     assert result['differences'] == []
 

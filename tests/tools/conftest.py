@@ -1,4 +1,4 @@
-"""Whole runs in processes of their own: each is started once and read by many tests."""
+"""Whole runs, in forks or processes of their own: each is started once and read by many tests."""
 
 import json
 import os
@@ -57,17 +57,17 @@ def configs(tmp_path_factory, bss_settings, write_config):
 def train(forked, root):
     """Run tools/train.py, or mmpretrain's, to its end."""
 
-    def train(config, folder, *flags, tool=root / 'tools' / 'train.py', run=forked):
-        completed = run(tool, config, '--work-dir', folder, *flags)
+    def train(config, folder, *flags, tool=root / 'tools' / 'train.py'):
+        completed = forked(tool, config, '--work-dir', folder, *flags)
         return read(folder, completed.stdout + completed.stderr)
 
     return train
 
 
 @pytest.fixture(scope='session')
-def bss_run(configs, train, python, tmp_path_factory):
+def bss_run(configs, train, tmp_path_factory):
     """Four epochs of BSS with TensorBoard files; the attack ends after two."""
-    return train(configs.bss, tmp_path_factory.mktemp('bss_run'), '--tensorboard', run=python)
+    return train(configs.bss, tmp_path_factory.mktemp('bss_run'), '--tensorboard')
 
 
 @pytest.fixture(scope='session')

@@ -67,10 +67,14 @@ def endless_config(configs, write_config, tmp_path):
 
 
 def test_a_second_run_in_the_same_work_dir_is_refused(
-    start, train_tool, endless_config, configs, call_tool, tmp_path
+    fork, train_tool, endless_config, configs, call_tool, tmp_path
 ):
     log = tmp_path / 'first.log'
-    first = start(log, train_tool, endless_config, '--work-dir', tmp_path / 'run')
+    first = fork(
+        *(train_tool, endless_config, '--work-dir', tmp_path / 'run'),
+        output=(log, log),
+        before=os.setsid,
+    )
     wait_for(first, log, 'Saving checkpoint at 2 epochs')  # so the first has been written
     with pytest.raises(SystemExit, match=rf'^error: .* is in use by process {first.pid}'):
         call_tool('train', configs.bss, '--work-dir', tmp_path / 'run', '--resume')
