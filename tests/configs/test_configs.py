@@ -45,7 +45,7 @@ def test_config_builds_its_model_and_hooks(file, build):
         assert config[name], name
 
 
-@pytest.mark.parametrize('file', FILES)
+@pytest.mark.parametrize('file', DISTILLING)
 def test_checkpoint_keys_are_those_of_the_plain_student(file, build):
     config = load(file)
     plain = config.copy()
