@@ -1,5 +1,8 @@
 import json
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,23 @@ def call(tiny, work_dir, call_tool):
         call_tool('compare', *(tiny[name] for name in names), *flags)
 
     return call
+
+
+@pytest.fixture
+def in_forks(monkeypatch, fork):
+    """Let runs be forks of this process, and no new interpreters as those of ``compared``."""
+    run = subprocess.run
+
+    def forget_threads():  # Python fails to end them in a fork of another thread than the main one
+        threading._shutdown = lambda: None
+
+    def call(command, stdout=None, **options):
+        if command[0] != sys.executable:
+            return run(command, stdout=stdout, **options)
+        process = fork(*command[1:], output=(stdout.name, stdout.name), before=forget_threads)
+        return subprocess.CompletedProcess(command, process.wait())
+
+    monkeypatch.setattr(subprocess, 'run', call)
 
 
 @pytest.fixture(scope='module')
@@ -97,7 +117,7 @@ def test_the_results_of_a_comparison_outlive_its_runs(call, compared, work_dir, 
         shutil.move(tmp_path / 'plain', work_dir)
 
 
-def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir):
+def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir, in_forks):
     folder = work_dir / 'plain' / 'seed_0'
     result = json.loads((folder / 'run.json').read_text())
     (folder / 'run.json').write_text(json.dumps({k: result[k] for k in ('seed', 'commit')}))
@@ -132,7 +152,9 @@ def test_the_result_of_other_options_is_refused(call, untouched):
         call('plain', options=['optim_wrapper.optimizer.lr=0.2'])
 
 
-def test_a_teacher_that_fails_ends_with_one_clear_message(call_tool, tiny, monkeypatch, tmp_path):
+def test_a_teacher_that_fails_ends_with_one_clear_message(
+    call_tool, tiny, monkeypatch, tmp_path, in_forks
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r'^error: lost, seed 0: .*no such file'):
         call_tool('compare', tiny['bss'], '--teacher', tiny['lost'])
@@ -164,7 +186,7 @@ def study(tiny, compared, work_dir, tmp_path, monkeypatch):
     return tmp_path / 'small.py'
 
 
-def test_a_study_reads_and_measures_what_is_finished(call_tool, study):
+def test_a_study_reads_and_measures_what_is_finished(call_tool, study, in_forks):
     results = study.parent / 'results'
     call_tool('compare', study, '--no-train', '--results', results, '--arms', 'bss')
     (result,) = json.loads((results / 'small.json').read_text())['results']
