@@ -95,7 +95,7 @@ class Deployed(nn.Module):
             inputs = F.pad(inputs, padding, value=self.pad_value)
         logits = self.model(inputs, mode='tensor')
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise ConfigError(f'the {type(self.model.head).__name__} puts out no (N, K) logits')
+            raise ConfigError(f'the {type(self.model).__name__} puts out no (N, K) logits')
         return logits
 
     def prepare(self, pixels: Tensor) -> Tensor:

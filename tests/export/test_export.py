@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer, get_model
 from PIL import Image
 from safetensors import safe_open
+from torch import nn
 
 from mmbss.engine.errors import ConfigError
 from mmbss.export import export, export_student, load_predictor
@@ -204,8 +205,10 @@ def folder_student(tmp_path_factory, write_config, build_model):
     sampler = dict(type='DefaultSampler', shuffle=False)
     loader = dict(batch_size=2, num_workers=0, dataset=data, sampler=sampler)
     network = build_model(model).train()
-    for _ in range(5):  # without statistics of its layers it would say the same of all images
-        network(10 * torch.randn(8, 3, 32, 32), mode='tensor')
+    for module in network.modules():  # with other statistics it would say the same of all images
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    network(torch.randn(32, 3, 32, 32), mode='tensor')
     torch.save(dict(state_dict=network.state_dict()), folder / 'student.pth')
     config = write_config(folder / 'config.py', dict(model=model, test_dataloader=loader))
     return dict(config=config, checkpoint=folder / 'student.pth')
