@@ -12,7 +12,7 @@ model = dict(
         type='TIMMBackbone',
         model_name='resnet18',
         init_cfg=dict(
-            type='mmbss.TimmWeights',
+            type='mmbss.TimmPretrained',
             checkpoint='https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors',
         ),
     ),

@@ -3,6 +3,6 @@
 from mmbss.backbones.cifar_resnet import CIFARResNet
 from mmbss.backbones.conv_net import ConvNet
 from mmbss.backbones.mlp import MLP
-from mmbss.backbones.timm_weights import TimmWeights
+from mmbss.backbones.timm_pretrained import TimmPretrained
 
-__all__ = ['MLP', 'CIFARResNet', 'ConvNet', 'TimmWeights']
+__all__ = ['MLP', 'CIFARResNet', 'ConvNet', 'TimmPretrained']

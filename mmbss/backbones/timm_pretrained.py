@@ -16,7 +16,7 @@ HOLDERS = ('state_dict', 'model')
 
 
 @WEIGHT_INITIALIZERS.register_module()
-class TimmWeights:
+class TimmPretrained:
     """Fills the model in a ``TIMMBackbone`` from a file that timm has saved, as its ``init_cfg``.
 
     All weights must fit but those of the classifier, in whose place the student has a head of its
@@ -49,7 +49,7 @@ class TimmWeights:
         model: Any = getattr(module, 'timm_model', None)
         if model is None:
             raise ConfigError(
-                f'init_cfg: mmbss.TimmWeights fills a TIMMBackbone, not a {type(module).__name__}'
+                f'init_cfg: mmbss.TimmPretrained is for a TIMMBackbone, no {type(module).__name__}'
             )
         said = model.pretrained_cfg.get('classifier') or ()
         classifiers = (said,) if isinstance(said, str) else tuple(said)

@@ -18,7 +18,7 @@ def student(name='test_resnet', **init_cfg):
         backbone=dict(
             type='TIMMBackbone',
             model_name=name,
-            init_cfg=dict(type='mmbss.TimmWeights', **init_cfg),
+            init_cfg=dict(type='mmbss.TimmPretrained', **init_cfg),
         ),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LinearClsHead', num_classes=5, in_channels=96),
@@ -79,6 +79,6 @@ def test_what_does_not_fit_is_refused(build_model, tmp_path, resnet_config):
         build_model(student(checkpoint=str(tmp_path / 'none.pth')))
     torch.save(state, path)
     config = resnet_config()
-    config['backbone']['init_cfg'] = dict(type='mmbss.TimmWeights', checkpoint=path)
-    with pytest.raises(ConfigError, match='not a CIFARResNet'):
+    config['backbone']['init_cfg'] = dict(type='mmbss.TimmPretrained', checkpoint=path)
+    with pytest.raises(ConfigError, match='no CIFARResNet'):
         build_model(config)
