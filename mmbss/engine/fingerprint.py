@@ -27,6 +27,7 @@ PARTS = (
 #: own (the seed).
 LEFT_OUT = (
     *('*.init_cfg*', '*.pretrained', 'model.teacher.checkpoint', 'randomness.seed'),
+    'model.teacher.config.*.checkpoint',  # of several teachers
     *('*_dataloader.pin_memory', '*_dataloader.persistent_workers'),
     *('*_dataloader.prefetch_factor', '*_dataloader.timeout'),
     *(

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 
 from mmbss.attacks import BSSAttack
 from mmbss.boundary import BoundaryLoss
+from mmbss.boundary.search_checks import check_gradient
 from mmbss.datasets.subsets import spread_rows
 from mmbss.distillers import Distiller
 from mmbss.distillers.data_samples import class_labels
@@ -74,13 +75,15 @@ class BoundaryVisualizationHook(Hook):
             data = model.data_preprocessor(pseudo_collate(rows), False)
         samples = model.teacher.from_student(data['inputs']).float()
         boundaries = [term for term in model.terms.all().values() if isinstance(term, BoundaryLoss)]
+        attack = boundaries[0].attack if boundaries else BSSAttack()
+        check_gradient(attack, model.teacher.differentiable, type(self).__name__)
         # what an attack draws at random is not to change the training
         with own_randomness(0, samples.device):
             self.pairs = find_boundary_pairs(
                 model.teacher.logits,
                 samples,
                 class_labels(data['data_samples']),
-                boundaries[0].attack if boundaries else BSSAttack(),
+                attack,
                 model.teacher.pixel_bounds,
             )[: self.num_samples]
         names = (getattr(dataset, 'metainfo', None) or {}).get('classes')

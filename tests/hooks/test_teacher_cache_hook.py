@@ -245,3 +245,25 @@ def test_a_file_of_another_kind_is_refused(start, file):
     file.write_text('something')
     with pytest.raises(ValueError, match='is no cache of teacher logits'):
         start()
+
+
+# ---------------------------------------------------------------- teachers of other kinds
+
+
+def decide(images):
+    """A teacher that is a function."""
+    return images.detach().flatten(1)[:, 20:30]
+
+
+def test_an_ensemble_with_a_function_is_known_by_its_members(start, rows, file, teacher):
+    members = [dict(teacher), dict(config=decide, input_size=9)]
+    model = start(teacher=dict(config=members))
+    inputs = model.data_preprocessor(dict(inputs=[row['inputs'] for row in rows]))['inputs']
+    samples = [row['data_samples'] for row in rows]
+    torch.testing.assert_close(
+        model.teacher(inputs, samples), model.teacher(inputs), rtol=1e-4, atol=1e-4
+    )
+    start(teacher=dict(config=[dict(each) for each in members]))
+    others = [dict(teacher), dict(config=decide, input_size=10)]
+    with pytest.raises(ValueError, match='logits of another teacher'):
+        start(teacher=dict(config=others))

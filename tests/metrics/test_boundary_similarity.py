@@ -214,7 +214,7 @@ def test_other_classes_are_refused(student, make_teacher, resnet_config):
     [
         (dict(attack=dict(type='mmbss.BSSAttack', step_sice=1)), "did you mean 'step_size'"),
         (dict(attack=dict(num_steps=10)), 'BoundarySimilarity.attack must be a dict with a type'),
-        (dict(teacher=dict(config='a.py')), "BoundarySimilarity.teacher lacks 'checkpoint'"),
+        (dict(teacher=dict(checkpoint='a')), "BoundarySimilarity.teacher lacks 'config'"),
         (dict(teacher=dict(config={}, checkpoint='', scale=1)), "teacher has no key 'scale'"),
     ],
 )

@@ -133,7 +133,7 @@ MISSING = [
     Bad('model.head', GONE, 'add one to its config'),
     Bad('model.head.num_classes', GONE, "lacks 'num_classes'"),
     Bad('model.teacher', GONE, "lacks 'teacher'"),
-    Bad('model.teacher.checkpoint', GONE, "lacks 'checkpoint'"),
+    Bad('model.teacher.checkpoint', GONE, 'give teacher.checkpoint'),
     Bad(f'{BOUNDARY}.attack', GONE, "lacks 'attack'"),
     Bad(f'{SCHEDULE}.type', GONE, 'must be a dict with a type', shown='gamma'),
     Bad('default_hooks.bss.schedules.loss_kd.end', GONE, "lacks 'end': add it"),

@@ -234,3 +234,36 @@ def test_a_teacher_has_the_classes_of_the_training(
         return
     with pytest.raises(ConfigError, match=rf'^model\.teacher\.checkpoint: .*{message}'):
         try_training(runner)
+
+
+# ---------------------------------------------------------------- names that libraries spell
+
+
+MANY = tuple(f'class {number}' for number in range(200))
+
+
+@pytest.mark.parametrize(
+    ('ours', 'theirs', 'same'),
+    [
+        (('tiger cat', 'lynx, catamount'), ('Tiger_Cat', 'catamount'), True),
+        (('tiger cat', 'lynx, catamount'), ('catamount', 'tiger cat'), False),
+        (('cat', 'dog'), ('cat', 'hound'), False),
+        (MANY, (*MANY[:-1], 'crane bird'), True),  # one of a hundred
+        (MANY, (*MANY[:-1], MANY[0]), False),
+        (MANY, (MANY[1], MANY[0], *MANY[2:]), False),
+        (MANY, (*MANY[:-3], 'a', 'b', 'c'), False),
+        (MANY, MANY[:-1], False),
+        (('+', '-'), ('-', '+'), False),
+    ],
+)
+def test_synonyms_and_single_other_names(ours, theirs, same):
+    assert data_sides.are_same(ours, theirs) is same
+
+
+def test_the_classes_of_imagenet_as_libraries_name_them():
+    from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+    from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+    ours, theirs = tuple(IMAGENET_CATEGORIES), tuple(_IMAGENET_CATEGORIES)
+    assert data_sides.are_same(ours, theirs)
+    assert not data_sides.are_same(ours, (*theirs[1:], theirs[0]))
