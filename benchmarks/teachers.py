@@ -249,11 +249,11 @@ def distilled(row: Row, folder: Path) -> str:
         'randomness = dict(seed=0)\n'
     )
     command = ['tools/train.py', str(folder / 'kd.py'), '--work-dir', str(folder / 'run')]
-    log = subprocess.run([sys.executable, *command], capture_output=True, text=True)
-    if log.returncode:
-        sys.exit(log.stderr)
-    lines = [line for line in log.stdout.splitlines() if 'accuracy/top1' in line]
-    return lines[-1].partition('accuracy/top1: ')[2].split()[0]
+    run = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    if run.returncode:
+        sys.exit(run.stderr)
+    lines = [line for line in run.stdout.splitlines() if 'accuracy/top1:' in line]
+    return lines[-1].partition('accuracy/top1:')[2].split()[0]
 
 
 def main() -> None:
