@@ -174,8 +174,7 @@ def distil(
     job = understand(request, tools)
     check_same(request.work_dir, state, 'data', job.data.counts)
     if 'plan' in state:
-        plan = Plan(**{**state['plan'], 'methods': tuple(state['plan']['methods'])})
-        costs = costs_of(state['costs'])
+        plan, costs = plan_of(state['plan']), costs_of(state['costs'])
     else:
         costs = measure_all(job, import_seconds)
         plan = make_plan(
@@ -196,6 +195,12 @@ def distil(
         )
         write_state(request.work_dir, stored)
     return carry_out(job, plan, costs, settings, command)
+
+
+def plan_of(stored: dict[str, Any]) -> Plan:
+    """A plan as it was stored."""
+    own = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Plan(**own)
 
 
 def costs_of(stored: dict[str, Any]) -> Costs:

@@ -1,0 +1,103 @@
+"""What is stored, compared and refused before anything is trained; trainings are left out."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from mmbss.distil import distil as steps
+from mmbss.distil.distil import Request, distil
+from mmbss.distil.methods import METHODS
+from mmbss.distil.plan import Costs
+from mmbss.distil.timing import Cost
+from mmbss.distillers.sources import Source
+from mmbss.engine.errors import ConfigError
+
+COSTS = Costs(
+    dict.fromkeys(METHODS, Cost(5.0, 0.5, 0.1)), Cost(5.0, 1.0, 0.1), dict.fromkeys(METHODS, 1)
+)
+
+
+@pytest.fixture
+def call(monkeypatch, write_images, tmp_path):
+    """Call all but measuring and training; gives what was measured, and carried out."""
+    measured, carried = [], []
+    monkeypatch.setattr(steps, 'measure_all', lambda job, _: measured.append(job.methods) or COSTS)
+    monkeypatch.setattr(steps, 'carry_out', lambda job, plan, *_: carried.append(plan) or 'done')
+    request = Request(write_images({'a': 10, 'b': 10}), tmp_path / 'work')
+
+    def call(rerun=False, plan_only=False, **changes):
+        return distil(replace(request, **changes), tmp_path, 'distil', 1.0, rerun, plan_only)
+
+    call.measured, call.carried, call.request = measured, carried, request
+    return call
+
+
+def test_a_plan_writes_nothing(call, capsys):
+    assert call(plan_only=True) is None
+    assert not call.request.work_dir.exists()
+    assert call.carried == []
+    assert 'plan: 7 runs' in capsys.readouterr().out
+
+
+def test_the_second_call_goes_on_with_the_first_plan(call):
+    assert call() == 'done'
+    assert call(minutes=1000.0) == 'done'
+    assert len(call.measured) == 1
+    assert call.carried[0] == call.carried[1]
+
+
+def test_configs_are_left_as_they_are(call):
+    call()
+    path = call.request.work_dir / 'configs' / 'labels.py'
+    path.write_text('# by hand\n')
+    call()
+    assert path.read_text() == '# by hand\n'
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'), [('student', 'resnet20'), ('seed', 1), ('methods', ('labels', 'kd'))]
+)
+def test_other_arguments_are_refused_or_begin_anew(call, key, value):
+    call()
+    with pytest.raises(ConfigError, match=key):
+        call(**{key: value})
+    call(rerun=True, **{key: value})
+    work_dir = call.request.work_dir
+    assert work_dir.with_name('work_replaced_0').is_dir()
+    stored = json.loads((work_dir / 'distil.json').read_text())
+    assert stored['arguments'][key] in (value, [*value] if key == 'methods' else value)
+
+
+def test_other_images_are_refused(call, make_picture):
+    call()
+    make_picture(99).save(call.request.images / 'a' / 'new.png')
+    with pytest.raises(ConfigError, match='train 12, now it is 13'):
+        call()
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('minutes', 0.0),
+        ('epochs', 0),
+        ('settings', 0),
+        ('size', 4),
+        ('batch_size', 1),
+        ('seed', -1),
+    ],
+)
+def test_numbers_that_are_none(call, key, value):
+    with pytest.raises(ConfigError, match=key):
+        call(**{key: value})
+    assert call.measured == []
+
+
+def test_a_teacher_without_gradient(call, monkeypatch):
+    source = Source(nn.Identity(), num_classes=2, differentiable=False)
+    monkeypatch.setattr('mmbss.distil.teachers.load_source', lambda *args: source)
+    call(teacher='onnx:a.onnx')
+    assert call.measured == [[name for name in METHODS if name != 'bss']]
+    with pytest.raises(ConfigError, match='bss'):
+        call(teacher='onnx:a.onnx', methods=('bss',), work_dir=call.request.work_dir / 'b')
