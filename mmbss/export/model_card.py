@@ -57,7 +57,7 @@ def model_card(
         '## Files',
         *table_of_files(figures),
         '## Input and output',
-        *lines_of_interface(interface),
+        *lines_of_interface(interface, 'student.onnx' in figures['files']),
         '## Accuracy',
         *lines_of_accuracy(run, figures['trained']),
         '## Training',
@@ -121,15 +121,15 @@ def table_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def lines_of_interface(interface: Interface) -> Iterator[str]:
-    """What goes in, what comes out."""
+def lines_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
+    """What goes in, what comes out, and how it is called where there is an ONNX file."""
     order = ORDERS[interface.channels]
     size = f'{interface.width} x {interface.height} (width x height)'
     numbers = f'mean {rounded(interface.mean)} and standard deviation {rounded(interface.std)}'
     if interface.normalises:
         yield (
             f'- `{interface.input_name}`: float32 (N, C, H, W), pixels of 0 to 255, {order}, '
-            f'{size}. The files normalise themselves ({numbers}).'
+            f'{size}. The graphs (.onnx, .pt2) normalise them themselves ({numbers}).'
         )
     else:
         yield (
@@ -138,6 +138,8 @@ def lines_of_interface(interface: Interface) -> Iterator[str]:
         )
     yield f'- `logits`: float32 (N, {len(interface.classes)}); their softmax are probabilities.'
     yield f'- classes: {", ".join(interface.classes)}'
+    if not has_onnx:
+        return
     channels = dict(rgb=3, bgr=3, gray=1).get(interface.channels, 'C')
     yield CODE.format(
         input=interface.input_name,

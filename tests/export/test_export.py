@@ -102,6 +102,7 @@ def test_the_card_says_what_is_known(exported):
     assert 'Digits (split=train)' in card
     assert 'commit of the training: unknown' in card
     assert 'teacher:' not in card
+    assert "{'pixels': images})[0]  # (N, 1, 8, 8)" in card
 
 
 def test_without_normalisation(digits_teacher, digit_files, logits, tmp_path):
@@ -138,7 +139,9 @@ def test_a_graph_that_is_not_the_student_is_taken_back(
     assert ('differ' if wrong == 'answers' else 'no such operator') in result.problems['pt2']
     assert not (tmp_path / 'out' / 'student.pt2').exists()
     assert (tmp_path / 'out' / 'student.pth').exists()
-    assert '**No pt2:**' in result.files['card'].read_text()
+    card = result.files['card'].read_text()
+    assert '**No pt2:**' in card
+    assert 'onnxruntime' not in card
 
 
 @pytest.mark.parametrize(

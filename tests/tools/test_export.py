@@ -5,6 +5,8 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
 
+from mmbss.export.formats import FORMATS
+
 
 def test_checkpoints_of_a_run_are_plain(ema_run):
     """Those mid-run, the last and the best, with averaged weights: torch reads them by itself."""
@@ -37,6 +39,10 @@ def test_a_distillers_checkpoint_becomes_a_student_with_averaged_weights(
     assert '- loss_kd: KDLoss (temperature=3.0)' in card
     assert 'tools/export.py' in card
     assert f'| {ema_run.accuracy[3]:.6g} |' in card
+
+
+def test_the_tool_names_every_format(load_tool):
+    assert tuple(FORMATS) == load_tool('export').FORMATS
 
 
 def test_mistakes_end_in_one_line(call_tool, configs, bss_run, tmp_path):
