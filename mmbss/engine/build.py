@@ -183,8 +183,10 @@ def check_keys(
         classes = classes_of(hint, default)
         if classes and isinstance(default, bool) and bool not in classes:
             classes += (bool,)
-        is_of_class = fits(value, classes, strictly)
-        is_right = is_of_class and (not strictly or has_fitting_items(value, hint))
+        # of initializers a model of mmengine takes a list too, which it is not annotated to
+        strict = strictly and key != 'init_cfg'
+        is_of_class = fits(value, classes, strict)
+        is_right = is_of_class and (not strict or has_fitting_items(value, hint))
         if not is_right and (value != default or isinstance(value, bool)):
             names = ' or '.join(kind.__name__.replace('NoneType', 'None') for kind in classes)
             if is_of_class:

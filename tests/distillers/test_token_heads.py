@@ -171,6 +171,14 @@ def test_any_layer_of_logits_can_be_named(make_distiller, make_batch):
     torch.testing.assert_close(values['loss_same'], values['loss_kd'])
 
 
+def test_a_student_may_have_a_list_of_initializers(make_distiller):
+    # as mmpretrain's DeiT has
+    init_cfg = [dict(type='Constant', layer='Linear', val=0.5), dict(type='Xavier', layer='Conv2d')]
+    student = dict(CLASSIFIERS['deit'], init_cfg=init_cfg)
+    model = make_distiller(student, type='mmbss.Distiller', losses={})
+    assert (model.backbone.layers[0].attn.qkv.weight == 0.5).all()
+
+
 def test_what_does_not_fit_is_refused(make_distiller, make_student):
     def losses(**term):
         return dict(type='mmbss.Distiller', losses=dict(loss_x=term))
