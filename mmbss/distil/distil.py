@@ -199,7 +199,9 @@ def distil(
 
 def plan_of(stored: dict[str, Any]) -> Plan:
     """A plan as it was stored."""
-    own = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    own: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+    }
     return Plan(**own)
 
 

@@ -1,6 +1,7 @@
 """Choose a student, look at the test images, and hand over: report, export, summary."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from mmbss.distil.answers import ask
 from mmbss.distil.choose import LABELS, RULE, Choice, choose, difference_p, interval
 from mmbss.distil.configs import Place
 from mmbss.distil.running import Outcome
+from mmbss.distil.state import put_aside
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, lines_of
 from mmbss.export import export_student
@@ -24,7 +26,7 @@ from mmbss.report.run_logs import read_json, read_run
 from mmbss.report.runs import Run
 
 #: Test images that the report attacks and draws, and boundary samples that it shows.
-ATTACKED, TESTED = 50, 1000
+ATTACKED, TESTED = 32, 1000
 CHOICE = 'choice.json'
 
 
@@ -122,31 +124,33 @@ def write_report(
 def export(
     place: Place, choice: Choice, runs: Sequence[Run], command: str, notes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Write the chosen student into a folder ``student`` of its own, anew if the choice is another.
+    """Write the chosen student into the folder ``student``, unless it lies there.
+
+    That of an earlier choice is put aside. A folder appears when it is whole.
 
     Returns:
-        ``folder``, ``chosen`` and the figures of the export.
+        ``folder`` and the ``figures`` of the export.
+
+    Raises:
+        ConfigError: If it cannot be written.
     """
-    folder = place.folder / 'student'
-    figures = read_json(folder / 'export.json')
+    folder, part = place.folder / 'student', place.folder / '.student.part'
     network = networks_of(runs, [choice.name])[choice.name]
-    if figures and figures.get('checkpoint') == network['checkpoint']:
-        return dict(folder=folder, figures=figures)
-    number = 2
-    while folder.exists():  # of an earlier choice
-        folder = place.folder / f'student_{number}'
-        number += 1
-    missing = [name for name in ('onnx', 'onnxscript') if find_spec(name) is None]
-    formats = [name for name in FORMATS if not (missing and name == 'onnx')]
-    result = export_student(
-        network['config'],
-        network['checkpoint'],
-        folder,
-        formats=formats,
-        command=command,
-        notes=notes,
-    )
-    return dict(folder=result.folder, figures=result.figures, problems=result.problems)
+    figures = read_json(folder / 'export.json')
+    if figures is None or figures.get('checkpoint') != network['checkpoint']:
+        shutil.rmtree(part, ignore_errors=True)
+        missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
+        figures = export_student(
+            network['config'],
+            network['checkpoint'],
+            part,
+            formats=[name for name in FORMATS if not (missing and name == 'onnx')],
+            command=command,
+            notes=notes,
+        ).figures
+        put_aside(folder)
+        part.rename(folder)
+    return dict(folder=folder, figures=figures)
 
 
 def attempt(what: str, function: Any, *args: Any) -> Any:
