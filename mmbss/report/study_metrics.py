@@ -99,6 +99,12 @@ def _check_evaluator(config: Any, where: str) -> None:
                 f'{where}: a finished student has no teacher: give teacher=dict(config=..., '
                 'checkpoint=...)'
             )
-        config = metric.given['config'] if isinstance(metric.given, dict) else []
-        if not isinstance(config, list) and kind_of(config)[0] == 'openmmlab':
-            load_model_config(config)
+        given = metric.given if isinstance(metric.given, dict) else dict(config=[])
+        if isinstance(given['config'], list) or kind_of(given['config'])[0] != 'openmmlab':
+            return
+        model = load_model_config(given['config'])
+        fills_itself = model.get('pretrained') or 'ImageClassifier' not in str(model.get('type'))
+        if given.get('checkpoint') is None and not fills_itself:
+            raise ConfigError(
+                f"{where}.teacher: it lacks 'checkpoint', so its weights would be random"
+            )
