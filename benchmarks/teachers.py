@@ -95,10 +95,10 @@ def of_timm(folder: Path) -> Row:
 
 
 def of_torchvision(folder: Path) -> Row:
-    """``mobilenet_v3_small``, whose file is a plain state dict."""
+    """``shufflenet_v2_x0_5``, whose file is a plain state dict."""
     import torchvision.models
 
-    name = 'mobilenet_v3_small'
+    name = 'shufflenet_v2_x0_5'
     network = trained(torchvision.models.get_model(name, num_classes=CLASSES), 114.5, 57.6)
     torch.save(network.state_dict(), folder / f'{name}.pth')
     transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
