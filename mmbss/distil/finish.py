@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ def write_report(
         num_samples=ATTACKED, num_tested=TESTED, num_planes=1, students=names, metrics=measured
     )
     out = place.folder / 'report.html'
-    page = build_report(place.runs, options, command).render()
+    report = build_report(place.runs, options, command)
+    page = replace(report, title=place.folder.resolve().name).render()
     with whole_file(out) as part:
         part.write_text(page, encoding='utf-8')
     return out

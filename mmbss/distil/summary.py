@@ -47,7 +47,7 @@ def summary(
         f'## Test images, looked at {"once" if tests["looks"] == 1 else str(tests["looks"])}'
         f'{"" if tests["looks"] == 1 else " times, since the choice has changed"}\n',
         tests_in_words(choice, tests),
-        '\n## Validation images, by which the student was chosen\n',
+        '## Validation images, by which the student was chosen\n',
         markdown(head, rows, words=('method', '')),
         f'{RULE}\n',
         f'By their best settings: {", ".join(own)}. {noise_in_words(choice, best, own)}\n',
