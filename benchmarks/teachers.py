@@ -5,9 +5,9 @@
 For each row a small network of that library is trained briefly on CIFAR-10 and saved as the library
 saves it. Then it is printed
 
-- how far the teacher's logits are from those of the library's own preprocessing and network, on
-  real images that have the size which the library cuts out (1), and on images of 32 x 32 that
-  either resizes (2): PIL rounds to 8 bits afterwards, a teacher does not;
+- how far the teacher's logits are from those of the library's own preprocessing and network, as a
+  share of the largest logit, on real images that have the size which the library cuts out (1), and
+  on images of 32 x 32 that either resizes (2): PIL rounds to 8 bits afterwards, a teacher does not;
 - the accuracy of a student after a KD run of ``tools/train.py``.
 """
 
@@ -227,10 +227,15 @@ def differences(row: Row) -> tuple[float, float, float]:
         frame.paste(image.resize((row.size, row.size), resampling), (start, start))
     resized, own = ask(pixels), row.own(framed)
     return (
-        float((ask(at_size) - row.own(large)).abs().max()),
-        float((resized - own).abs().max()),
+        relative(ask(at_size), row.own(large)),
+        relative(resized, own),
         float((resized.argmax(1) == own.argmax(1)).float().mean()),
     )
+
+
+def relative(logits: Tensor, own: Tensor) -> float:
+    """Largest difference, as a share of the largest logit."""
+    return float((logits - own).abs().max() / own.abs().max())
 
 
 def distilled(row: Row, folder: Path) -> str:
