@@ -20,7 +20,7 @@ from mmbss.distil.splits import (
     too_few,
 )
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.errors import refuse
+from mmbss.engine.errors import ConfigError, refuse
 from mmbss.report.runs import digest_of
 
 #: How many names are shown of what is many.
@@ -87,6 +87,12 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
         ConfigError: With a line for each thing that must be put right first.
     """
     layout = read_layout(root)
+    unwritable = [repr(path) for path, _, _ in layout.files if not is_writable(path)]
+    if unwritable:
+        raise ConfigError(
+            f'{root}: a list of files cannot hold {some(unwritable)}, since there is a line break, '
+            'a space at the beginning or what is no text in the name: rename files or folders'
+        )
     found = read_images(root, layout.files, threads)
     images = [each for each in found if not each.error]
     doubtful = {each.path for group in conflicting(images) for each in group}
@@ -120,6 +126,17 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
             {name: [(each.path, each.digest) for each in own] for name, own in splits.items()}
         ),
     )
+
+
+def is_writable(path: str) -> bool:
+    """Whether a line of an annotation file gives this path back as it is.
+
+    Examples:
+        >>> is_writable('two words/ü.png'), is_writable('a\\n/1.png'), is_writable(' a/1.png')
+        (True, False, False)
+    """
+    is_text = path.encode('utf-8', 'replace').decode() == path
+    return is_text and path.lstrip() == path and not {*'\r\n'} & {*path}
 
 
 def size_of(images: Sequence[ImageFile]) -> int:

@@ -167,9 +167,7 @@ def distil(
             anything is trained; or if no run could be finished.
     """
     request.check()
-    if rerun and (aside := put_aside(request.work_dir)):
-        print(f'{request.work_dir} was put aside as {aside}')
-    state = read_state(request.work_dir)
+    state = read_state(request.work_dir, rerun)
     check_same(request.work_dir, state, 'arguments', request.arguments)
     job = understand(request, tools)
     check_same(request.work_dir, state, 'data', job.data.counts)
@@ -185,15 +183,13 @@ def distil(
     if plan_only:
         return None
     if 'plan' not in state:
+        if rerun and (aside := put_aside(request.work_dir)):
+            print(f'{request.work_dir} was put aside as {aside}', flush=True)
+        begun = dict(arguments=request.arguments, data=job.data.counts)
+        write_state(request.work_dir, begun)  # so that the folder is known as ours
         job.data.write(job.place.data)
         job.write(job.place, settings, plan.epochs)
-        stored = dict(
-            arguments=request.arguments,
-            data=job.data.counts,
-            plan=asdict(plan),
-            costs=asdict(costs),
-        )
-        write_state(request.work_dir, stored)
+        write_state(request.work_dir, dict(begun, plan=asdict(plan), costs=asdict(costs)))
     return carry_out(job, plan, costs, settings, command)
 
 

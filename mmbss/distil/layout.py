@@ -79,8 +79,14 @@ def _read_classes(root: Path, folder: str, split: str, layout: Layout) -> None:
 
 
 def _walk(root: Path, begin: str, layout: Layout) -> Iterator[str]:
-    """Paths of the images below a class, also in folders of its own."""
-    for folder, folders, files in os.walk(root / begin):
+    """Paths of the images below a class, also in folders of its own, behind links, too."""
+    seen: set[Path] = set()  # links may lead round in a circle
+    for folder, folders, files in os.walk(root / begin, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         place = Path(folder).relative_to(root).as_posix()
         _set_aside(layout, place, [each for each in folders if each[0] == '.'])
         folders[:] = sorted(each for each in folders if each[0] != '.')

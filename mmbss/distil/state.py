@@ -12,21 +12,27 @@ from mmbss.report.run_logs import read_json
 FILE = 'distil.json'
 
 
-def read_state(folder: Path) -> dict[str, Any]:
+def read_state(folder: Path, rerun: bool = False) -> dict[str, Any]:
     """What was stored; empty where nothing was.
+
+    Args:
+        folder: The work dir.
+        rerun: Whether what was stored does not matter, since it is to be put aside.
 
     Raises:
         ConfigError: If the file is damaged, or the folder holds something else.
     """
-    state = read_json(folder / FILE)
-    if state is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(
-                f'--work-dir {folder} is not empty and holds no distillation: choose another one'
-            )
+    path = folder / FILE
+    is_begun = path.is_file()
+    if not is_begun and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f'--work-dir {folder} is not empty and holds no distillation: choose another one'
+        )
+    if rerun or not is_begun:
         return {}
+    state = read_json(path)
     if not isinstance(state, dict) or not isinstance(state.get('arguments'), dict):
-        raise ConfigError(f'{folder / FILE} is damaged: --rerun puts the work dir aside')
+        raise ConfigError(f'{path} is damaged: --rerun puts the work dir aside')
     return state
 
 

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -77,6 +78,12 @@ def test_refused(write_images, tmp_path, folders, words):
     (tmp_path / 'images').mkdir()
     with pytest.raises(ConfigError, match=words):
         look_at(write_images(folders), 0, 1)
+
+
+@pytest.mark.parametrize('name', ['a\nline', ' a', os.fsdecode(b'\xff')])
+def test_names_that_a_list_cannot_hold(write_images, name):
+    with pytest.raises(ConfigError, match='rename'):
+        look_at(write_images({name: 4, 'b': 4}), 0, 1)
 
 
 def test_size_follows_the_shorter_sides(image_file):

@@ -70,6 +70,25 @@ def test_other_arguments_are_refused_or_begin_anew(call, key, value):
     assert stored['arguments'][key] in (value, [*value] if key == 'methods' else value)
 
 
+def test_a_plan_puts_nothing_aside(call):
+    call()
+    call(rerun=True, plan_only=True)
+    with pytest.raises(ConfigError, match='images'):
+        call(rerun=True, images=call.request.images / 'a')
+    assert (call.request.work_dir / 'distil.json').is_file()
+
+
+def test_a_call_that_died_while_it_wrote_configs(call, monkeypatch):
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(steps.Job, 'write', fail)
+        call()
+    assert call() == 'done'
+    assert (call.request.work_dir / 'configs' / 'labels.py').is_file()
+
+
 def test_other_images_are_refused(call, make_picture):
     call()
     make_picture(99).save(call.request.images / 'a' / 'new.png')

@@ -31,6 +31,16 @@ def test_what_is_passed_over(write_images):
     assert sorted(layout.others) == ['other', 'train/a/notes.txt']
 
 
+def test_links_are_followed_once(write_images):
+    root = write_images({'a': 1, 'b': 0})
+    (root / 'b' / 'link').symlink_to(root / 'a')
+    (root / 'a' / 'round').symlink_to(root)
+    assert [path for path, _, _ in read_layout(root).files] == [
+        'a/000.png',
+        'b/link/000.png',
+    ]
+
+
 def test_no_folder(tmp_path):
     with pytest.raises(MissingFileError, match='nowhere'):
         read_layout(tmp_path / 'nowhere')

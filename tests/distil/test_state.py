@@ -18,6 +18,8 @@ def test_a_folder_of_something_else(tmp_path):
     (tmp_path / 'notes.txt').touch()
     with pytest.raises(ConfigError, match='not empty'):
         read_state(tmp_path)
+    with pytest.raises(ConfigError, match='not empty'):
+        read_state(tmp_path, rerun=True)
 
 
 @pytest.mark.parametrize('text', ['[]', '{', '{"arguments": 3}'])
@@ -25,6 +27,7 @@ def test_damaged(tmp_path, text):
     (tmp_path / 'distil.json').write_text(text)
     with pytest.raises(ConfigError, match='damaged'):
         read_state(tmp_path)
+    assert read_state(tmp_path, rerun=True) == {}
 
 
 def test_put_aside_twice(tmp_path):
