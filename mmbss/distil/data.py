@@ -129,10 +129,10 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
 
 
 def is_writable(path: str) -> bool:
-    """Whether a line of an annotation file gives this path back as it is.
+    r"""Whether a line of an annotation file gives this path back as it is.
 
     Examples:
-        >>> is_writable('two words/ü.png'), is_writable('a\\n/1.png'), is_writable(' a/1.png')
+        >>> is_writable('two words/ü.png'), is_writable('a\n/1.png'), is_writable(' a/1.png')
         (True, False, False)
     """
     is_text = path.encode('utf-8', 'replace').decode() == path
