@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from mmbss.engine.commands import new_parser, this_command
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
+from mmbss.engine.interrupts import one_line_at_the_end
 
 FORMATS = ('safetensors', 'pth', 'onnx', 'pt2')
 
@@ -50,16 +51,23 @@ def parse_args() -> argparse.Namespace:
 
 
 def named_classes(given: list[str] | None) -> list[str] | None:
-    """Names of classes, those in a file where that is what was given."""
-    if given and len(given) == 1 and Path(given[0]).is_file():
-        return Path(given[0]).read_text(encoding='utf-8').splitlines()
-    return given
+    """Names of classes, those in a file where that is what was given.
+
+    Raises:
+        ConfigError: If the file is no text.
+    """
+    if not given or len(given) > 1 or not Path(given[0]).is_file():
+        return given
+    try:  # -sig: editors of Windows begin a file with a mark
+        return Path(given[0]).read_text(encoding='utf-8-sig').rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f'--classes {given[0]} is no text in UTF-8: {error}') from error
 
 
 def main() -> None:
     """Export, and say what was written."""
     args = parse_args()
-    with readable_errors():
+    with readable_errors(), one_line_at_the_end(lambda: f'nothing was written to {args.out}'):
         from mmbss.export import export_student
 
         result = export_student(

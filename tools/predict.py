@@ -10,14 +10,17 @@ through all their folders. An image that cannot be read is named, and the others
 
 import argparse
 import csv
+import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmbss.engine.atomic import naming_the_disk
 from mmbss.engine.commands import new_parser
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
+from mmbss.engine.interrupts import one_line_at_the_end
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
     from mmbss.export import Prediction
@@ -46,12 +49,12 @@ def write_json(predictions: Sequence['Prediction'], file: Path) -> None:
         )
         for each in predictions
     ]
-    file.write_text(json.dumps(rows, indent=2) + '\n')
+    file.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
 
 
 def write_csv(predictions: Sequence['Prediction'], file: Path) -> None:
     """A row for each class that is named for an image."""
-    with file.open('w', newline='') as out:
+    with file.open('w', encoding='utf-8', errors='surrogateescape', newline='') as out:
         writer = csv.writer(out)
         writer.writerow(('image', 'rank', 'label', 'probability', 'problem'))
         for each in predictions:
@@ -61,16 +64,33 @@ def write_csv(predictions: Sequence['Prediction'], file: Path) -> None:
                 writer.writerow((each.path, '', '', '', each.problem))
 
 
+def check_output(file: Path | None, images: Sequence[Path]) -> None:
+    """Refuse to write over an image or a folder; make the folders that a file needs.
+
+    Raises:
+        ConfigError: With the file.
+    """
+    if file is None:
+        return
+    if file.is_dir() or file.resolve() in {image.resolve() for image in images}:
+        raise ConfigError(f'{file} is a folder or one of the images: give another name')
+    with naming_the_disk(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+
 def main() -> None:
     """Predict, print and write."""
     args = parse_args()
-    with readable_errors():
-        from mmbss.engine.errors import ConfigError
+    with readable_errors(), one_line_at_the_end(lambda: 'no file was written'):
         from mmbss.engine.ranges import check_at_least
         from mmbss.export import find_images, load_predictor
 
         check_at_least(None, 1, top=args.top, batch_size=args.batch_size)
         paths = find_images(args.images)
+        check_output(args.json, paths)
+        check_output(args.csv, paths)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name may be no text in any encoding
+            sys.stdout.reconfigure(errors='backslashreplace')
         predictor = load_predictor(args.model, args.checkpoint)
         predictions = []
         for each in predictor(paths, args.top, args.batch_size):
@@ -80,10 +100,10 @@ def main() -> None:
                 print(f'{each.path}: not read: {each.problem}', file=sys.stderr)
             else:
                 print(f'{each.path}: {said}')
-        if args.json:
-            write_json(predictions, args.json)
-        if args.csv:
-            write_csv(predictions, args.csv)
+        for file, write in ((args.json, write_json), (args.csv, write_csv)):
+            if file is not None:
+                with naming_the_disk(file):
+                    write(predictions, file)
         if all(each.problem for each in predictions):
             raise ConfigError(f'none of {len(predictions)} images could be read')
 

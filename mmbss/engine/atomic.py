@@ -4,6 +4,7 @@ import errno
 import glob
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,14 +41,81 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     begin = f'.{path.name}.{platform.node()}-'
     part = path.with_name(f'{begin}{os.getpid()}{PART}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for other in path.parent.glob(f'{glob.escape(begin)}*{PART}'):
-            if not is_running(other.name.removeprefix(begin).removesuffix(PART)):
-                other.unlink(missing_ok=True)
-        yield part
-        with part.open('rb+') as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with naming_the_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for other in path.parent.glob(f'{glob.escape(begin)}*{PART}'):
+                if not is_running(other.name.removeprefix(begin).removesuffix(PART)):
+                    other.unlink(missing_ok=True)
+            yield part
+            with part.open('rb+') as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Fill an empty folder; its files appear when all are complete, and else none does.
+
+    Args:
+        folder: It may be missing, or hold what a killed process has left half written, which is
+            removed first.
+
+    Yields:
+        Where to write meanwhile: a folder within.
+
+    Raises:
+        ConfigError: If the folder is a file, or holds anything.
+        FileError: If the disk is full or the folder cannot be written.
+    """
+    check_empty(folder)
+    part, known = folder / f'.{platform.node()}-{os.getpid()}{PART}', folder.exists()
+    try:
+        with naming_the_disk(folder):
+            for other in folder.iterdir() if known else ():
+                shutil.rmtree(other)
+            part.mkdir(parents=True)
+            yield part
+            for file in sorted(part.iterdir()):
+                file.rename(folder / file.name)
+            part.rmdir()
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if not known:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse to write among other files.
+
+    Raises:
+        ConfigError: If the folder is a file, or holds more than what a killed process has left.
+    """
+    begin = f'.{platform.node()}-'
+    left = [each.name for each in folder.iterdir()] if folder.is_dir() else ['']
+    ended = (
+        name.startswith(begin)
+        and name.endswith(PART)
+        and not is_running(name.removeprefix(begin).removesuffix(PART))
+        for name in left
+    )
+    if os.path.lexists(folder) and not all(ended):
+        raise ConfigError(f'{folder} is not empty: remove it, or choose another folder')
+
+
+@contextmanager
+def naming_the_disk(path: Path) -> Iterator[None]:
+    """Say which file or folder could not be written.
+
+    Raises:
+        FileError: If the disk is full or does not let it be written.
+    """
+    try:
+        yield
     except ConfigError:
         raise
     except OSError as error:
@@ -57,9 +125,6 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             f'{path} could not be written ({error.strerror}); what was there before is intact: '
             'make room, or choose another place'
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def is_running(process: str) -> bool:

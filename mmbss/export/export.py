@@ -13,6 +13,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
 from mmbss.distillers.classifiers import normalisation, num_classes
+from mmbss.engine.atomic import check_empty, whole_folder
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_checkpoint
@@ -107,7 +108,7 @@ def export_student(
             the test images have several sizes.
     """
     formats, checkpoint, folder = tuple(dict.fromkeys(formats)), Path(checkpoint), Path(folder)
-    check_formats(formats)
+    check_formats(formats, opset, normalise)
     check_at_least(None, 1, check_images=check_images)
     check_empty(folder)
     cfg = config if isinstance(config, Config) else load_config(str(config))
@@ -120,48 +121,41 @@ def export_student(
     deployed, run = Deployed(model, normalise).eval(), run_of(checkpoint)
     transforms = transforms_of(cfg)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {'config': folder / f'{STUDENT}.py'}
-    plain_config(cfg, model, interface).dump(str(files['config']))
-    for kind in (kind for kind in ('safetensors', 'pth') if kind in formats):
-        files[kind] = folder / f'{STUDENT}.{kind}'
-        write_weights(model.state_dict(), interface, files[kind])
-    measured, problems = write_graphs(deployed, images, interface, formats, opset, folder)
-    if 'pth' in formats:
-        image = images.pixels[:1].numpy()
-        measured['pth'] = dict(latency_ms=latency(lambda threads: student_of(model), image))
-    files |= {kind: folder / f'{STUDENT}.{kind}' for kind in measured}
-    figures = dict(
-        files={
-            path.name: dict(bytes=path.stat().st_size, **measured.get(kind, {}))
-            for kind, path in files.items()
-        },
-        interface=interface.to_dict(),
-        problems=problems,
-        assumed=assumed,
-        needs=sorted(needed_packages(model, transforms)),
-        machine=machine(),
-        checkpoint=str(checkpoint),
-        trained={key: meta[key] for key in ('epoch', 'iter', 'seed') if meta.get(key) is not None},
-        command=command,
-        versions=versions(),
-    )
-    (folder / 'export.json').write_text(json.dumps(figures, indent=2) + '\n')
-    files['card'] = folder / 'README.md'
-    name = run.name if run else checkpoint.stem
-    card = model_card(name, cfg, interface, figures, run, notes or {})
-    files['card'].write_text(card, encoding='utf-8')
-    return ExportResult(folder, files, figures, problems, assumed)
-
-
-def check_empty(folder: Path) -> None:
-    """Refuse to write among other files.
-
-    Raises:
-        ConfigError: If the folder is a file, or holds any.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f'{folder} is not empty: remove it, or give another folder with --out')
+    with whole_folder(folder) as part:
+        files = {'config': part / f'{STUDENT}.py'}
+        plain_config(cfg, model, interface).dump(str(files['config']))
+        for kind in (kind for kind in ('safetensors', 'pth') if kind in formats):
+            files[kind] = part / f'{STUDENT}.{kind}'
+            write_weights(model.state_dict(), interface, files[kind])
+        measured, problems = write_graphs(deployed, images, interface, formats, opset, part)
+        if 'pth' in formats:
+            image = images.pixels[:1].numpy()
+            measured['pth'] = dict(latency_ms=latency(lambda threads: student_of(model), image))
+        files |= {kind: part / f'{STUDENT}.{kind}' for kind in measured}
+        figures = dict(
+            files={
+                path.name: dict(bytes=path.stat().st_size, **measured.get(kind, {}))
+                for kind, path in files.items()
+            },
+            interface=interface.to_dict(),
+            problems=problems,
+            assumed=assumed,
+            needs=sorted(needed_packages(model, transforms)),
+            machine=machine(),
+            checkpoint=str(checkpoint),
+            trained={
+                key: meta[key] for key in ('epoch', 'iter', 'seed') if meta.get(key) is not None
+            },
+            command=command,
+            versions=versions(),
+        )
+        (part / 'export.json').write_text(json.dumps(figures, indent=2) + '\n')
+        files['card'] = part / 'README.md'
+        name = run.name if run else checkpoint.stem
+        card = model_card(name, cfg, interface, figures, run, notes or {})
+        files['card'].write_text(card, encoding='utf-8')
+    written = {kind: folder / path.name for kind, path in files.items()}
+    return ExportResult(folder, written, figures, problems, assumed)
 
 
 def load_student(cfg: Config, checkpoint: Path) -> ImageClassifier:
@@ -208,14 +202,29 @@ def class_names(
             f'the checkpoint was trained on the classes {shortened(trained)}, the test data has '
             f'{shortened(images.classes)}: test with the data of the training'
         )
-    names = tuple(given) if given else trained or images.classes
+    names = tuple(given) if given is not None else trained or images.classes
     if names is None:
         raise ConfigError(
             'neither the checkpoint nor the test data names the classes: give them with --classes'
         )
+    check_names(names, count)
+    return names
+
+
+def check_names(names: Sequence[str], count: int | None) -> None:
+    """Refuse names of classes that are not one line each, or too few or too many.
+
+    Args:
+        names: Of the classes.
+        count: How many the network knows, None where it does not say it.
+
+    Raises:
+        ConfigError: With the names.
+    """
+    if not all(len(name.splitlines()) == 1 and name.strip() for name in names):
+        raise ConfigError(f'names of classes must be of one line and not empty: {[*names]}')
     if count not in (None, len(names)):
         raise ConfigError(f'{len(names)} names of classes, {shortened(names)}, for {count} logits')
-    return names
 
 
 def shortened(names: Sequence[str] | None) -> str:

@@ -1,6 +1,8 @@
 """The files of an exported student: one function writes each kind, another opens what it wrote."""
 
+import io
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,20 +32,33 @@ FORMATS = dict(
 TRACED = 2
 
 
-def check_formats(formats: tuple[str, ...]) -> None:
-    """Refuse kinds of files that are unknown, or need a package that is not installed.
+def check_formats(formats: tuple[str, ...], opset: int | None, normalise: bool) -> None:
+    """Refuse kinds of files that are unknown, and what cannot be done for those that are asked for.
+
+    Args:
+        formats: Kinds of files.
+        opset: Version of ONNX's operators, None where the user does not say it.
+        normalise: Whether the graphs normalise.
 
     Raises:
-        ConfigError: With those that there are, or the extra to install.
+        ConfigError: With those that there are, the extra to install, or what nobody would read.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f'--formats {" ".join(unknown)}: choose among {", ".join(FORMATS)}')
-    if 'onnx' in formats:
-        with named_extra():
-            import onnx  # noqa: F401
-            import onnxruntime  # noqa: F401
-            import onnxscript  # noqa: F401
+    if not normalise and not {'onnx', 'pt2'} & {*formats}:
+        raise ConfigError('--without-normalisation is for graphs: add onnx or pt2 to --formats')
+    if 'onnx' not in formats:
+        if opset is not None:
+            raise ConfigError(f'--opset {opset} is for onnx: add it to --formats')
+        return
+    with named_extra():
+        import onnx
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    newest = onnx.defs.onnx_opset_version()
+    if opset is not None and not 1 <= opset <= newest:
+        raise ConfigError(f'--opset {opset}: onnx {onnx.__version__} knows 1 to {newest}')
 
 
 def write_weights(state: dict[str, Tensor], interface: Interface, path: Path) -> None:
@@ -65,7 +80,9 @@ def write_weights(state: dict[str, Tensor], interface: Interface, path: Path) ->
         path.write_bytes(save(state, metadata))
     else:
         meta = dict(dataset_meta=dict(classes=list(interface.classes)), mmbss=__version__)
-        torch.save(dict(state_dict=state, meta=meta), path)
+        content = io.BytesIO()  # torch's own errors of a full disk name no disk
+        torch.save(dict(state_dict=state, meta=meta), content)
+        path.write_bytes(content.getvalue())
 
 
 def trace(deployed: Deployed, example: Tensor) -> torch.export.ExportedProgram:
@@ -89,8 +106,10 @@ def trace(deployed: Deployed, example: Tensor) -> torch.export.ExportedProgram:
 def write_pt2(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
     """Write a graph for ``torch.export.load``, with what it takes and gives in a file beside it."""
     described = {'interface.json': json.dumps(interface.to_dict())}
+    content = io.BytesIO()
     with quiet():
-        torch.export.save(program, path, extra_files=described)
+        torch.export.save(program, content, extra_files=described)
+    path.write_bytes(content.getvalue())
 
 
 def write_onnx(
@@ -120,9 +139,12 @@ def write_onnx(
                 external_data=False,
                 verbose=False,
             )
-        model = exported.model_proto
+            model = exported.model_proto
     except Exception as error:  # an operator that ONNX has not, and much more
         raise ConfigError(f'torch.onnx: {type(error).__name__}: {one_line(error)}') from error
+    versions = [each.version for each in model.opset_import if each.domain in ('', 'ai.onnx')]
+    if opset is not None and versions != [opset]:  # torch only warns where it leaves it as it is
+        raise ConfigError(f'torch.onnx: it is of opset {versions[0]} and has no form in {opset}')
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = 'batch'
     described = {**interface.to_dict(), 'mmbss': __version__}
@@ -174,10 +196,15 @@ def as_ask(network: Callable[[Tensor], Tensor]) -> Ask:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what torch says of its own code."""
+    before = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)
         warnings.simplefilter('ignore', DeprecationWarning)
-        yield
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def cpu_count() -> int:

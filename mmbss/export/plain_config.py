@@ -117,7 +117,8 @@ def needed_packages(model: nn.Module, transforms: Iterable[dict[str, Any]]) -> s
 
 
 def package_of(kind: Any) -> str:
-    """Name of the package that a class or function is from."""
+    """Name of the package that a class, a function, or a part of one is from."""
+    kind = getattr(kind, 'func', kind)  # mmpretrain wraps torchvision's transforms so
     return str(getattr(kind, '__module__', 'torch')).partition('.')[0]
 
 

@@ -12,8 +12,15 @@ from mmpretrain.models import ImageClassifier
 
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
-from mmbss.engine.errors import ConfigError, MissingFileError, lines_of
-from mmbss.export.export import STUDENT, class_names, interface_of, load_student, meta_of
+from mmbss.engine.errors import ConfigError, MissingFileError, lines_of, naming
+from mmbss.export.export import (
+    STUDENT,
+    check_names,
+    class_names,
+    interface_of,
+    load_student,
+    meta_of,
+)
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
 from mmbss.registry import TRANSFORMS
@@ -46,13 +53,16 @@ class Predictor:
         model: The classifier, in eval mode.
         transforms: Pipeline from ``img_path`` to what the model gets.
         classes: Names of its classes.
+
+    Raises:
+        ConfigError: If a transform is unknown, or does not take its arguments.
     """
 
     def __init__(
         self, model: ImageClassifier, transforms: list[dict[str, Any]], classes: tuple[str, ...]
     ) -> None:
         self.model, self.classes = model, classes
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with DefaultScope.overwrite_default_scope('mmpretrain'), naming('pipeline'):
             self.pipeline = Compose([TRANSFORMS.build(each) for each in transforms])
 
     def __call__(
@@ -111,8 +121,15 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
         if checkpoint is not None:
             raise ConfigError(f'{folder} is an exported folder with weights: no --checkpoint')
         cfg = load_config(str(folder / f'{STUDENT}.py'))
+        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+        classes = tuple(map(str, (dataset.get('metainfo') or {}).get('classes') or ()))
+        if not classes or not dataset.get('pipeline'):
+            raise ConfigError(
+                f'{cfg.filename}: test_dataloader.dataset lacks metainfo.classes or a pipeline: '
+                'export again, or add them'
+            )
         network = load_student(cfg, weights_in(folder))
-        classes = tuple(map(str, cfg.test_dataloader.dataset.metainfo.classes))
+        check_names(classes, num_classes(network))
         return Predictor(to_device(network), transforms_of(cfg), classes)
     if checkpoint is None:
         raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')
@@ -151,6 +168,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         MissingFileError: If a path does not exist, or there is no image at all.
+        ConfigError: If a path is neither a file nor a folder.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -162,8 +180,10 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
                 and each.is_file()
                 and not any(part.startswith('.') for part in each.relative_to(path).parts)
             )
-        elif path.exists():
+        elif path.is_file():
             found.append(path)
+        elif path.exists():
+            raise ConfigError(f'{path} is no file, but a pipe or a device')
         else:
             raise MissingFileError(f'no file or folder {str(path)!r}')
     if not found:

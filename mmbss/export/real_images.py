@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, naming
 from mmbss.report.networks import loader_of_tests
 
 #: Orders of colour channels that can be told to the export.
@@ -42,10 +42,10 @@ def read_real_images(config: Config, preprocessor: nn.Module, count: int) -> Rea
     Raises:
         ConfigError: If there are none, or they have not one size.
     """
-    loader = dict(loader_of_tests(config, count), num_workers=0, persistent_workers=False)
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
+    with DefaultScope.overwrite_default_scope('mmpretrain'), naming('test images'):
+        loader = dict(loader_of_tests(config, count), num_workers=0, persistent_workers=False)
         batches = Runner.build_dataloader(copy.copy(loader), seed=0)
-    images = [image for batch in batches for image in batch['inputs']]
+        images = [image for batch in batches for image in batch['inputs']]
     sizes = sorted({tuple(image.shape) for image in images})
     if len(sizes) > 1:
         raise ConfigError(

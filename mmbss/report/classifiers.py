@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier
 
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import MissingFileError
+from mmbss.engine.errors import MissingFileError, naming
 from mmbss.engine.files import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
@@ -40,13 +40,15 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
 
     Raises:
         MissingFileError: If the config or the checkpoint does not exist.
-        ConfigError: If the checkpoint does not fit.
+        ConfigError: If the model cannot be built, or the checkpoint does not fit.
     """
     config, checkpoint = network['config'], network['checkpoint']
     if not Path(checkpoint).is_file():
         raise MissingFileError(f'{name}: no checkpoint {str(checkpoint)!r}')
-    model = build_classifier(config)
+    with naming(f'{name}: model'):
+        model = build_classifier(config)
     content = read_checkpoint(checkpoint)
     state = content.get('state_dict', content)
-    load_strictly(model, state, f'{name}: {checkpoint} does not fit {config}')
+    model_of = 'its model' if isinstance(config, dict) else config
+    load_strictly(model, state, f'{name}: {checkpoint} does not fit {model_of}')
     return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()

@@ -3,7 +3,8 @@ from multiprocessing import get_context
 
 import pytest
 
-from mmbss.engine.atomic import PART, remove_parts, whole_file
+from mmbss.engine.atomic import PART, remove_parts, whole_file, whole_folder
+from mmbss.engine.errors import ConfigError, FileError
 
 
 def names(folder):
@@ -71,3 +72,50 @@ def test_parts_of_killed_processes_are_removed_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     remove_parts(tmp_path)
     assert names(tmp_path) == ['epoch_2.pth', 'notes.part']
+
+
+def test_the_files_of_a_folder_appear_together(tmp_path):
+    folder = tmp_path / 'new' / 'folder'
+    with whole_folder(folder) as part:
+        (part / 'one').write_text('1')
+        assert names(folder) == [part.name]
+        (part / 'two').write_text('2')
+    assert names(folder) == ['one', 'two']
+    with pytest.raises(ConfigError, match='not empty'), whole_folder(folder):
+        pass
+    with pytest.raises(ConfigError, match='not empty'), whole_folder(folder / 'one'):
+        pass
+    with pytest.raises(FileError, match='Not a directory'), whole_folder(folder / 'one' / 'deeper'):
+        pass
+
+
+def fail_half_way(folder, error):
+    with whole_folder(folder) as part:
+        (part / 'one').write_text('1')
+        raise error
+
+
+@pytest.mark.parametrize('known', [False, True])
+@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError])
+def test_a_folder_that_is_not_finished_is_as_before(known, error, tmp_path):
+    folder = tmp_path / 'folder'
+    if known:
+        folder.mkdir()
+    with pytest.raises(error):
+        fail_half_way(folder, error)
+    assert names(tmp_path) == (['folder'] if known else [])
+    assert not known or names(folder) == []
+
+
+def test_what_a_killed_process_has_left_in_a_folder_gives_way(tmp_path):
+    with whole_folder(tmp_path / 'a') as part:
+        name = part.name
+    left = tmp_path / 'b' / name.replace(str(os.getpid()), '99999999')
+    left.mkdir(parents=True)
+    (left / 'half').touch()
+    with whole_folder(tmp_path / 'b') as part:
+        (part / 'one').touch()
+    assert names(tmp_path / 'b') == ['one']
+    (tmp_path / 'c' / name).mkdir(parents=True)  # of a process that runs: this one
+    with pytest.raises(ConfigError, match='not empty'), whole_folder(tmp_path / 'c'):
+        pass

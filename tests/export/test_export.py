@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
-from mmbss.export import export, export_student, load_predictor
+from mmbss.export import export, export_student, formats, load_predictor
 from mmbss.report.classifiers import load_classifier
 
 MEAN, STD = 77.9, 95.9  # of the digits
@@ -75,7 +75,7 @@ def test_mmpretrain_reads_config_and_weights(exported, digit_files, logits):
     scores = np.stack([result['pred_scores'] for result in results])
     np.testing.assert_allclose(scores, softmax(logits), atol=1e-5)
     assert results[0]['pred_class'].startswith('digit')
-    assert 'mmbss' in Config.fromfile(files[0]).custom_imports.imports
+    assert Config.fromfile(files[0]).custom_imports.imports == ['mmbss']
     assert exported.figures['needs'] == ['mmbss']
 
 
@@ -156,6 +156,10 @@ def test_a_graph_that_is_not_the_student_is_taken_back(
         (dict(config='none.py'), 'none.py'),
         (dict(folder='.'), 'not empty'),
         (dict(formats=['onnx']), r'mmbss\[onnx\]'),
+        (dict(opset=18), '--opset 18'),
+        (dict(normalise=False), '--without-normalisation'),
+        (dict(classes=[*'abcdefghi', 'j\nk']), 'one line'),
+        (dict(classes=[*'abcdefghi', ' ']), 'one line'),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_written(
@@ -166,6 +170,26 @@ def test_mistakes_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         export_student(**dict(arguments, **changes))
     assert not (tmp_path / 'out').exists()
+
+
+def test_an_opset_that_onnx_does_not_know_is_refused():
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    newest = onnx.defs.onnx_opset_version()
+    formats.check_formats(('onnx',), newest, True)
+    for opset in (0, newest + 1):
+        with pytest.raises(ConfigError, match=f'1 to {newest}'):
+            formats.check_formats(('onnx',), opset, True)
+
+
+def test_a_graph_that_is_left_at_another_opset_is_not_kept(digits_teacher, tmp_path, capfd):
+    pytest.importorskip('onnxruntime')
+    result = export_student(
+        *digits_teacher.values(), tmp_path / 'out', formats=['onnx'], opset=7, check_images=1
+    )
+    assert 'has no form in 7' in result.problems['onnx']
+    assert not (tmp_path / 'out' / 'student.onnx').exists()
+    assert 'Traceback' not in capfd.readouterr().err
 
 
 def test_classes_must_be_known_and_the_same(digits_teacher, tmp_path):

@@ -55,6 +55,8 @@ def test_images_are_found_in_folders_of_folders(tmp_path):
     assert found == [tmp_path / name for name in [*names, 'note.txt']]
     with pytest.raises(MissingFileError, match='none'):
         find_images([tmp_path / 'none'])
+    with pytest.raises(ConfigError, match='device'):
+        find_images(['/dev/zero'])
     (tmp_path / 'empty').mkdir()
     with pytest.raises(MissingFileError, match='no image'):
         find_images([tmp_path / 'empty'])
@@ -70,3 +72,22 @@ def test_a_model_that_is_not_whole_is_refused(exported, digits_teacher, tmp_path
         load_predictor(tmp_path)
     with pytest.raises(ConfigError, match=r'student\.py'):
         load_predictor(tmp_path.parent)
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'message'),
+    [
+        ("'digit 9',", '', '9 names of classes'),
+        ('metainfo=', 'other=', 'metainfo'),
+        ('pipeline=', 'other=', 'pipeline'),
+        ('LoadImageFromFile', 'LoadNothing', 'LoadNothing'),
+        ('depth=', 'dept=', 'dept'),
+    ],
+)
+def test_a_config_that_was_edited_by_hand_is_checked(before, after, message, exported, tmp_path):
+    text = exported.files['config'].read_text()
+    assert before in text
+    (tmp_path / 'student.py').write_text(text.replace(before, after))
+    (tmp_path / 'student.pth').symlink_to(exported.files['pth'])
+    with pytest.raises(ConfigError, match=message):
+        load_predictor(tmp_path)

@@ -54,11 +54,16 @@ def test_mistakes_end_in_one_line(call_tool, configs, bss_run, tmp_path):
             'export', configs.bss, checkpoint, '--out', tmp_path / 'out', '--formats', 'tflite'
         )
     names = tmp_path / 'names.txt'
-    names.write_text('one\ntwo\n')
+    names.write_text('\ufeffone\ntwo\n\n', encoding='utf-8')
     with pytest.raises(SystemExit, match=r'^error: 2 names of classes, one, two'):
         call_tool(
             *('export', configs.bss, checkpoint, '--out', tmp_path / 'out'),
             *('--formats', 'pth', '--classes', names),
+        )
+    names.write_bytes(b'\xff')
+    with pytest.raises(SystemExit, match=r'^error: .*UTF-8'):
+        call_tool(
+            *('export', configs.bss, checkpoint, '--out', tmp_path / 'out', '--classes', names)
         )
 
 

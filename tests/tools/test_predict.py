@@ -20,15 +20,16 @@ def digits(tmp_path):
 
 def test_images_in_folders_are_named(call_tool, digits_teacher, digits, tmp_path, capsys):
     config, checkpoint = digits_teacher.values()
-    outputs = ['--json', tmp_path / 'out.json', '--csv', tmp_path / 'out.csv']
+    (digits / 'deeper' / '0.png').rename(digits / 'deeper' / '0\udcff.png')  # no text
+    outputs = ['--json', tmp_path / 'new' / 'out.json', '--csv', tmp_path / 'out.csv']
     call_tool('predict', config, digits, '--checkpoint', checkpoint, '--top', '2', *outputs)
     printed = capsys.readouterr()
     assert 'broken.png: not read' in printed.err
-    rows = json.loads((tmp_path / 'out.json').read_text())
+    rows = json.loads((tmp_path / 'new' / 'out.json').read_text())
     assert [row['problem'] is None for row in rows] == [True, True, True, False]
     first = rows[0]['predictions']
-    assert f'0.png: {first[0]["label"]} {first[0]["probability"]:.4f}, ' in printed.out
-    with (tmp_path / 'out.csv').open() as file:
+    assert f'0\\udcff.png: {first[0]["label"]} {first[0]["probability"]:.4f}, ' in printed.out
+    with (tmp_path / 'out.csv').open(encoding='utf-8', errors='surrogateescape') as file:
         table = list(csv.DictReader(file))
     assert [row['rank'] for row in table] == ['1', '2'] * 3 + ['']
     assert [row['label'] for row in table[:2]] == [each['label'] for each in first]
@@ -41,10 +42,13 @@ def test_images_in_folders_are_named(call_tool, digits_teacher, digits, tmp_path
         (['--top', '0'], 'top'),
         (['none.png'], 'none.png'),
         ([], 'none of 1 images'),
+        (['--csv', '.'], 'folder'),
+        (['--json', 'BROKEN'], 'one of the images'),
     ],
 )
 def test_mistakes_end_in_one_line(flags, message, call_tool, digits_teacher, digits):
     config, checkpoint = digits_teacher.values()
     broken = digits / 'deeper' / 'broken.png'
+    flags = [broken if flag == 'BROKEN' else flag for flag in flags]
     with pytest.raises(SystemExit, match=rf'^error: .*{message}'):
         call_tool('predict', config, broken, *flags, '--checkpoint', checkpoint)
