@@ -15,7 +15,10 @@ from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.logit_cache import LogitCache, digest
 from mmbss.distillers.sources import Source, load_source
 from mmbss.distillers.sources.ensemble import Ensemble, load
+from mmbss.distillers.sources.source import are_probabilities
 from mmbss.distillers.teacher_inputs import (
+    class_names,
+    is_of_pixels,
     order_of_channels,
     resized,
     size_of,
@@ -91,6 +94,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         self.cache: LogitCache | None = None  # TeacherCacheHook sets it
+        self.has_answered = False
         stated = stated_normalisation(mean, std)
         size = size_of(input_size)
         if isinstance(config, list):
@@ -107,10 +111,15 @@ class Teacher(nn.Module):
         else:
             source = load_source(config, checkpoint, arguments)
         self.ask, self.source_digest = source.ask, source.digest
+        self.arguments = arguments or {}
+        if stated and source.takes_bytes and not is_of_pixels(*stated):
+            raise ConfigError(
+                'teacher.mean and teacher.std: the teacher takes pixels of uint8: leave them out'
+            )
         self.differentiable = source.differentiable
         self.licence, self.url = source.licence, source.url
         self.num_classes = source.num_classes
-        self.classes = source.classes if classes is None else tuple(map(str, classes))
+        self.classes = source.classes if classes is None else class_names(classes)
         if classes is not None and source.num_classes not in (None, len(classes)):
             raise ConfigError(
                 f'teacher.classes names {len(classes)}, but the teacher has {source.num_classes}'
@@ -213,10 +222,7 @@ class Teacher(nn.Module):
         if self.input_size is not None:
             images = resized(images, self.input_size, self.interpolation, self.pixel_bounds)
         logits = self.ask(self.network, images.to(self._dtype))
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            head = getattr(self.network, 'head', None)
-            name = type(self.network if head is None else head).__name__
-            raise ConfigError(f"the teacher's {name} puts out no (N, K) logits")
+        self._check(logits, len(inputs))
         if inputs.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
             raise ConfigError(
                 "the teacher's logits have no gradient, but the attack needs it: take one that "
@@ -224,11 +230,29 @@ class Teacher(nn.Module):
             )
         return logits
 
+    def _check(self, logits: Any, count: int) -> None:
+        head = getattr(self.network, 'head', None)
+        name = type(self.network if head is None else head).__name__
+        is_matrix = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == count
+        if not is_matrix or not logits.is_floating_point():
+            raise ConfigError(
+                f"the teacher's {name} puts out no (N, K) logits of N images, floating numbers"
+            )
+        # one look, since a GPU would have to wait for it
+        if not self.has_answered and are_probabilities(logits):
+            raise ConfigError(
+                f"the teacher's {name} puts out probabilities: what goes into their softmax is "
+                'needed, the logits, or their logarithm'
+            )
+        self.has_answered = self.has_answered or count > 0
+
     @property
     def identity(self) -> str:
         """What its logits depend on, as one text, by which stored ones are known."""
         own = digest(self.source_digest or self.network, self.scale, self.shift)
         further = () if self.input_size is None else (*self.input_size, self.interpolation)
+        # what the digest of a file, or the text and the weights of a module, need not show
+        further = (*further, *sorted(map(str, self.arguments.items())))
         if self.source_digest and self.acceleration:
             further = (*further, *sorted(map(str, self.acceleration.items())))
         if not further:

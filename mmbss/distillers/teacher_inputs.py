@@ -1,5 +1,6 @@
 """What a teacher wants of its images: their normalisation, order of channels and size."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,11 +37,13 @@ def stated_normalisation(
     """
     if mean is None and std is None:
         return None
-    if mean is None or std is None or len(mean) != len(std) or not len(mean):
-        raise ConfigError(
-            f'teacher.mean={mean} and std={std} must have a number for each channel, both of them'
-        )
-    if any(0 < each <= 1 for each in mean) or not all(each >= 1 for each in std):
+    fault = f'teacher.mean={mean} and std={std} must have a number for each channel, both of them'
+    if not isinstance(mean, (list, tuple)) or not isinstance(std, (list, tuple)):
+        raise ConfigError(fault)
+    if len(mean) != len(std) or not mean:
+        raise ConfigError(fault)
+    in_pixels = all(each == 0 or 1 < each <= 255 for each in mean)
+    if not in_pixels or not all(1 <= each < math.inf for each in std):
         raise ConfigError(
             f'teacher.mean={[*mean]} and std={[*std]} must be in pixels of [0, 255]: multiply what '
             'is meant for images in [0, 1] by 255'
@@ -49,11 +52,31 @@ def stated_normalisation(
     return next(values), next(values)
 
 
+def is_of_pixels(mean: Tensor, std: Tensor) -> bool:
+    """Whether a normalisation leaves pixels of [0, 255] as they are."""
+    return bool((mean == 0).all() and (std == 1).all())
+
+
+def class_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes as they are given.
+
+    Raises:
+        ConfigError: If it is no list, or an empty one.
+
+    Examples:
+        >>> class_names(['cat', 'dog'])
+        ('cat', 'dog')
+    """
+    if not isinstance(classes, (list, tuple)) or not classes:
+        raise ConfigError(f'teacher.classes={classes!r} must be a list of names, one a class')
+    return tuple(map(str, classes))
+
+
 def size_of(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """Height and width, None where they are not given.
 
     Raises:
-        ConfigError: If they are not positive.
+        ConfigError: If they are no whole numbers, or not positive.
 
     Examples:
         >>> size_of(224), size_of((32, 48))
@@ -61,10 +84,12 @@ def size_of(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """
     if input_size is None:
         return None
-    height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
-    if min(height, width) < 1:
-        raise ConfigError(f'teacher.input_size={input_size} must be at least 1')
-    return height, width
+    sizes = [input_size, input_size] if isinstance(input_size, int) else [*input_size]
+    if len(sizes) != 2 or not all(type(each) is int and each >= 1 for each in sizes):
+        raise ConfigError(
+            f'teacher.input_size={input_size} must be a whole number of at least 1, or two of them'
+        )
+    return sizes[0], sizes[1]
 
 
 def resized(images: Tensor, size: tuple[int, int], interpolation: str, bounds: Bounds) -> Tensor:

@@ -119,14 +119,45 @@ def test_half_precision_is_resized_before():
         (dict(mean=[100.0] * 3, std=[50.0]), 'each channel'),
         (dict(mean=[], std=[]), 'each channel'),
         (dict(mean=[100.0] * 3, std=[0.0] * 3), 'pixels'),
+        (dict(mean=[100.0] * 3, std=[float('inf')] * 3), 'pixels'),
+        (dict(mean=[-100.0] * 3, std=[50.0] * 3), 'pixels'),
+        (dict(mean=[100.0, 300.0, float('nan')], std=[50.0] * 3), 'pixels'),
+        (dict(mean=100.0, std=50.0), 'each channel'),
         (dict(channels='rbg'), 'channels'),
         (dict(input_size=0), 'input_size'),
+        (dict(input_size=[32]), 'input_size'),
+        (dict(input_size=(32.0, 32)), 'input_size'),
+        (dict(classes='abc'), 'classes'),
+        (dict(classes=[]), 'classes'),
         (dict(acceleration=dict(fuse_bn=True)), 'no module'),
     ],
 )
 def test_what_is_refused(keys, message):
     with pytest.raises(ConfigError, match=message):
         make(**keys)
+
+
+@pytest.mark.parametrize(
+    ('network', 'message'),
+    [
+        (lambda images: means(images).softmax(1), 'probabilities'),
+        (lambda images: means(images)[:1], 'N images'),
+        (lambda images: means(images).long(), 'N images'),
+        (lambda images: (means(images), images), 'N images'),
+        (lambda images: means(images).numpy(), 'N images'),
+    ],
+)
+def test_answers_that_are_no_logits(network, message):
+    with pytest.raises(ConfigError, match=message):
+        make(network)(torch.randn(2, 3, 4, 4))
+
+
+def test_another_argument_is_another_teacher():
+    def shifted(shift):
+        return lambda images: means(images) + shift
+
+    one, other = (make(shifted, arguments=dict(shift=shift)) for shift in (1.0, 2.0))
+    assert one.identity != other.identity
 
 
 def test_raw_pixels_can_be_wanted():

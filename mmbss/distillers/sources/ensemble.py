@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,11 +27,16 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, K) log probabilities of (N, C, H, W) inputs in the student's normalisation."""
+        """(N, K) log probabilities of (N, C, H, W) inputs in the student's normalisation.
+
+        Raises:
+            ConfigError: If members answer with other numbers of classes.
+        """
         answers: list[Tensor] = []
         for member in self.members:
             teacher: Any = member
             answers.append(teacher.logits(teacher.from_student(inputs)).float().log_softmax(dim=1))
+        the_one([each.shape[1] for each in answers], 'numbers of classes')
         return torch.stack(answers).logsumexp(dim=0) - math.log(len(answers))
 
 
@@ -47,7 +53,7 @@ def load(configs: list[Any], build: Callable[[dict[str, Any]], nn.Module]) -> So
     if not configs or not all(isinstance(each, dict) for each in configs):
         raise ConfigError(
             'teacher.config: a list stands for several teachers, each a dict(config=..., '
-            f'checkpoint=...), got {configs!r}'
+            f'checkpoint=...), got {reprlib.repr(configs)}'
         )
     members: list[Any] = [build(each) for each in configs]
     return Source(

@@ -1,5 +1,6 @@
 """From what a config calls a teacher to its source."""
 
+import reprlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,12 @@ def kind_of(config: Any) -> tuple[str, Any]:
     if not isinstance(config, (str, Path)):
         if callable(config):
             return 'python_objects', config
-        raise ConfigError(f'teacher.config={config!r} is neither a name, a dict nor a module')
+        said = reprlib.repr(config)
+        raise ConfigError(f'teacher.config={said} is neither a name, a dict, a list nor a module')
     config = str(config)
     scheme, colon, name = config.partition(':')
     if colon and scheme in SCHEMES and not name.startswith(':'):
         return SCHEMES[scheme], name
-    if Path(config).suffix == '.onnx':
+    if Path(config).suffix.lower() == '.onnx':
         return 'onnx_file', config
     return 'openmmlab', config

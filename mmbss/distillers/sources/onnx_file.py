@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbss.distillers.sources.source import Source
+from mmbss.distillers.sources.source import Source, are_probabilities
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 from mmbss.engine.extras import named_extra
@@ -20,6 +20,7 @@ DTYPES = {
     'tensor(float16)': np.float16,
     'tensor(uint8)': np.uint8,
 }
+OUTPUTS = ('tensor(float)', 'tensor(float16)', 'tensor(double)')
 
 
 class OnnxNetwork:
@@ -31,8 +32,8 @@ class OnnxNetwork:
     Args:
         path: Of the file.
         output: Name of its output with logits; None: the only one.
-        probabilities: Whether it puts out probabilities, whose logarithm is taken. None: it does
-            not; rows that are such are refused.
+        probabilities: Whether it puts out probabilities, whose logarithm is taken. Rows that are
+            such are refused otherwise.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -41,7 +42,7 @@ class OnnxNetwork:
     """
 
     def __init__(
-        self, path: str | Path, output: str | None = None, probabilities: bool | None = None
+        self, path: str | Path, output: str | None = None, probabilities: bool = False
     ) -> None:
         self.path = Path(path).expanduser().resolve()
         self.probabilities = probabilities
@@ -80,8 +81,14 @@ class OnnxNetwork:
         fixed = [size if isinstance(size, int) and size > 0 else None for size in shape]
         self.batch_size, self.channels, height, width = fixed
         self.input_size = None if height is None or width is None else (height, width)
-        of_output = outputs[names.index(self.output)].shape
+        result = outputs[names.index(self.output)]
+        of_output = result.shape
         self._check_logits(of_output, path)
+        if result.type not in OUTPUTS:
+            raise ConfigError(
+                f'teacher.config: {path} puts out {result.type} as {self.output!r}, but logits are '
+                f'one of {", ".join(OUTPUTS)}'
+            )
         last = of_output[-1] if of_output else None
         self.num_classes = last if isinstance(last, int) and last > 0 else None
 
@@ -155,9 +162,8 @@ class OnnxNetwork:
             )
 
     def _as_logits(self, rows: Tensor) -> Tensor:
-        sums = rows.sum(1)
-        seem = len(rows) > 0 and bool((rows >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
-        if self.probabilities is None and seem:
+        seem = are_probabilities(rows)
+        if seem and not self.probabilities:
             raise ConfigError(
                 f'teacher.config: {self.path} puts out probabilities: set '
                 'teacher.arguments.probabilities=True, and their logarithm stands for logits'
@@ -205,6 +211,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         std=said.get('std'),
         channels=said.get('channels'),
         input_size=network.input_size,
+        takes_bytes=network.dtype == np.uint8,
         classes=None if classes is None else tuple(map(str, classes)),
         differentiable=False,
         digest=_digest(network.path),

@@ -12,6 +12,18 @@ def call(network: Any, images: Tensor) -> Tensor:
     return network(images)
 
 
+def are_probabilities(rows: Tensor) -> bool:
+    """Whether (N, K) answers seem to have passed a softmax already.
+
+    Examples:
+        >>> import torch
+        >>> are_probabilities(torch.tensor([[0.2, 0.8]])), are_probabilities(torch.eye(2) - 0.1)
+        (True, False)
+    """
+    sums = rows.float().sum(1)
+    return len(rows) > 0 and bool((rows >= 0).all() and ((sums - 1).abs() < 1e-3).all())
+
+
 @dataclass(frozen=True)
 class Source:
     """A network, how it is asked for logits, and what its library says of its inputs and classes.
@@ -32,6 +44,7 @@ class Source:
             it gets; None of others.
         input_size: Height and width of its images; None: any.
         interpolation: How images are resized to it, ``'bilinear'`` or ``'bicubic'``.
+        takes_bytes: Whether it takes nothing but whole pixels of [0, 255].
         classes: Names of the classes in their order, None where nothing says them.
         differentiable: Whether logits have a gradient.
         digest: Stands for the weights of what is no module, such as that of a file. A module's are
@@ -49,6 +62,7 @@ class Source:
     to_rgb: bool | None = None
     input_size: tuple[int, int] | None = None
     interpolation: str = 'bilinear'
+    takes_bytes: bool = False
     classes: tuple[str, ...] | None = None
     differentiable: bool = True
     digest: str = ''

@@ -160,6 +160,8 @@ class FingerprintHook(Hook):
             if teacher is not None:
                 normalisation = dict(teacher.named_buffers(recurse=False))
                 self.own['teacher'] = f'{teacher.digest}, {weights_digest(normalisation)}'
+                if size := getattr(teacher, 'input_size', None):
+                    self.own['teacher.input_size'] = f'{size}, {teacher.interpolation}'
         return self.own
 
 

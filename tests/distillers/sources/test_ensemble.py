@@ -117,6 +117,12 @@ def test_what_is_refused(config, keys, message, make_teacher):
         make_teacher(config, **keys)
 
 
+def test_members_with_other_classes_that_do_not_say_so(make_teacher, pixels, to_student):
+    both = make_teacher([ONE, dict(config=lambda images: images.mean((2, 3)))])
+    with pytest.raises(ConfigError, match='numbers of classes'):
+        both(to_student(pixels(8)))
+
+
 def test_members_without_a_gradient(pixels, to_student):
     preprocessor = ClsDataPreprocessor()
     both = Teacher(

@@ -42,20 +42,22 @@ def write(tmp_path):
         ]
         if softmax:
             nodes.append(helper.make_node('Softmax', ['raw'], ['logits'], axis=1))
+        if 'decision' in outputs:
+            nodes.append(helper.make_node('ArgMax', ['logits'], ['decision'], axis=1))
         constants = [
             onnx.numpy_helper.from_array(np.array(axes, np.int64), 'axes'),
             onnx.numpy_helper.from_array(WEIGHT, 'weight'),
             onnx.numpy_helper.from_array(BIAS, 'bias'),
         ]
         sizes = dict(logits=[shape[0], 5], colours=[shape[0], 3], floats=list(shape))
+        sizes['decision'] = [shape[0], 1]
+        types = dict.fromkeys(sizes, onnx.TensorProto.FLOAT)
+        types['decision'] = onnx.TensorProto.INT64
         graph = helper.make_graph(
             nodes,
             'network',
             [helper.make_tensor_value_info(name, data_type, list(shape)) for name in inputs],
-            [
-                helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes[name])
-                for name in outputs
-            ],
+            [helper.make_tensor_value_info(name, types[name], sizes[name]) for name in outputs],
             constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=10)
@@ -101,6 +103,8 @@ def test_pixels(make_teacher, write, pixels, to_student):
     odd = torch.tensor([-3.0, 0.4, 99.6, 300.0]).view(4, 1, 1, 1).expand(4, 3, 8, 8)
     nearest = torch.tensor([0.0, 0, 100, 255]).view(4, 1, 1, 1).expand(4, 3, 8, 8)
     torch.testing.assert_close(teacher.network(odd), logits_of(nearest))
+    with pytest.raises(ConfigError, match='uint8'):
+        make_teacher(path, channels='rgb', mean=[127.5] * 3, std=[127.5] * 3)
 
 
 def test_teacher(make_teacher, write, pixels, to_student):
@@ -166,6 +170,7 @@ def test_one_of_several_outputs(write):
         (dict(shape=('N', 8, 8, 3), axes=(1, 2)), {}, 'transposition'),
         (dict(shape=('N', 3, 9), axes=(2,)), {}, 'images of shape'),
         (dict(outputs=('floats',)), {}, r'\(N, K\)'),
+        (dict(outputs=('decision',)), {}, 'int64'),
         ({}, dict(output='others'), 'others'),
         ({}, dict(threads=3), 'threads'),
     ],
