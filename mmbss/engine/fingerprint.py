@@ -48,7 +48,8 @@ OVERRIDDEN = ('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*
 SAID = (
     *('val_*', 'train_cfg.val_*', 'train_cfg.dynamic_intervals*', 'train_cfg.max_*'),
     *('*_dataloader.num_workers', 'randomness.*', 'model.teacher.acceleration*'),
-    *('model.teacher.config', '*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file'),
+    *('model.teacher.config', 'model.teacher.config.*.config'),
+    *('*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file'),
 )
 ABSENT = 'nothing'
 
@@ -172,7 +173,10 @@ def _is_one_of(path: str, patterns: Iterable[str]) -> bool:
 
 
 def leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Every setting below a part of a config; entries of a list by their types, and their order."""
+    """Every setting below a part of a config; entries of a list by their types, and their order.
+
+    Those without a type have their place instead, as several teachers have.
+    """
     if path == 'param_scheduler' and isinstance(value, Mapping):
         value = [value]
     if isinstance(value, Mapping):
@@ -180,8 +184,8 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from leaves(item, f'{path}.{key}')
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
         names: list[str] = []
-        for item in value:
-            kind = text_of(item.get('type') if isinstance(item, Mapping) else item)
+        for place, item in enumerate(value):
+            kind = text_of(item.get('type', place) if isinstance(item, Mapping) else item)
             names.append(kind.strip("'").rpartition('.')[2])
             count = names.count(names[-1])
             yield from leaves(item, f'{path}.{names[-1]}' + (f'#{count}' if count > 1 else ''))

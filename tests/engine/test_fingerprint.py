@@ -98,6 +98,16 @@ def test_what_no_result_depends_on_is_no_change(before, now):
             dict(train_dataloader=dict(dataset=dict(data_root='b'))),
             'said',
         ),
+        (
+            dict(model=dict(teacher=dict(config=[dict(config='a.onnx')]))),  # known by its content
+            dict(model=dict(teacher=dict(config=[dict(config='b.onnx')]))),
+            'said',
+        ),
+        (
+            dict(model=dict(teacher=dict(config=[dict(channels='rgb'), dict()]))),
+            dict(model=dict(teacher=dict(config=[dict(), dict(channels='rgb')]))),
+            'refused',
+        ),
         (dict(val_dataloader=dict(batch_size=1)), dict(val_dataloader=dict(batch_size=2)), 'said'),
         (dict(train_cfg=dict(val_interval=1)), dict(train_cfg=dict(val_interval=2)), 'said'),
         (
