@@ -2,13 +2,14 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmbss.distil.choose import RULE
+from mmbss.distil.choose import LABELS, RULE
 from mmbss.distil.configs import Place, Training, teacher_entry, write_configs
 from mmbss.distil.data import Data, look_at
 from mmbss.distil.finish import attempt, choose_student, export, look_at_tests, write_report
@@ -20,7 +21,16 @@ from mmbss.distil.networks import (
     default_teacher,
     network_of,
 )
-from mmbss.distil.plan import Costs, Plan, make_plan, settings_by_method, validations
+from mmbss.distil.plan import (
+    ASKED_STUDENTS,
+    ASKED_TEACHER,
+    IMPORTS,
+    Costs,
+    Plan,
+    make_plan,
+    settings_by_method,
+    validations,
+)
 from mmbss.distil.running import Outcome, run_all, seconds_of
 from mmbss.distil.state import check_same, put_aside, read_state, write_state
 from mmbss.distil.summary import summary, tests_in_words
@@ -38,8 +48,6 @@ from mmbss.report.study_runner import StudyRunner, in_words
 BATCH_SIZES = (64, 32)
 #: Processes that read images, at most.
 WORKERS = 4
-#: Runs end before so much of the time is over.
-LATEST = 0.9
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,7 @@ def distil(
         ConfigError: If the request, the images, a network or the work dir is at fault, before
             anything is trained; or if no run could be finished.
     """
+    begin = time.perf_counter() - import_seconds
     request.check()
     state = read_state(request.work_dir, rerun)
     check_same(request.work_dir, state, 'arguments', request.arguments)
@@ -175,6 +184,7 @@ def distil(
         plan, costs = plan_of(state['plan']), costs_of(state['costs'])
     else:
         costs = measure_all(job, import_seconds)
+        costs = replace(costs, before=time.perf_counter() - begin)
         plan = make_plan(
             costs, job.methods, request.minutes, job.steps, request.epochs, request.settings
         )
@@ -205,7 +215,7 @@ def costs_of(stored: dict[str, Any]) -> Costs:
     """Costs as they were stored."""
     methods = {name: Cost(**own) for name, own in stored['methods'].items()}
     teacher = Cost(**stored['teacher']) if stored['teacher'] else None
-    return Costs(methods, teacher, stored['settings'])
+    return Costs(**dict(stored, methods=methods, teacher=teacher))
 
 
 def understand(request: Request, tools: Path) -> Job:
@@ -260,7 +270,18 @@ def measure_all(job: Job, import_seconds: float) -> Costs:
             each.method: measure(place.config(each.name), import_seconds, stand_in)
             for each in first
         }
-    return Costs(methods, teacher, settings_by_method(job.batch_size))
+    images = job.steps * job.batch_size
+    student = methods[LABELS].epoch
+    # a training step takes about three times as long as the answer that the teacher gives in it
+    answers = [each.epoch - student for name, each in methods.items() if name != LABELS]
+    guide = teacher.epoch if teacher else 3 * max(min(answers, default=student), 0.0)
+    return Costs(
+        methods,
+        teacher,
+        settings_by_method(job.batch_size),
+        hand_over=IMPORTS * import_seconds,
+        report=(ASKED_TEACHER * guide + ASKED_STUDENTS * student) / images,
+    )
 
 
 def plan_in_words(job: Job, plan: Plan, settings: Sequence[Setting]) -> str:
@@ -301,13 +322,13 @@ def carry_out(job: Job, plan: Plan, costs: Costs, settings: Sequence[Setting], c
     runs = [study.run(each.name, request.seed) for each in settings]
     estimates = [costs.methods[each.method].of(plan.epochs, times) for each in settings]
     runner.refuse_others(runs)
-    limit = 60 * request.minutes * LATEST
-    outcome = run_all(runner, runs, estimates, limit, plan.epochs, spent)
+    outcome = run_all(runner, runs, estimates, costs.for_runs(request.minutes), plan.epochs, spent)
     keep(study)
     print('choosing by the validation images ...', flush=True)
     entry = teacher_entry(place, job.teacher, plan.epochs)
     done = [run for run in runs if run.arm in outcome.finished]
-    return hand_over(job, settings, outcome, done, entry, command)
+    left = 60 * request.minutes - costs.before - spent - outcome.seconds
+    return hand_over(job, costs, left, settings, outcome, done, entry, command)
 
 
 def train_teacher(runner: StudyRunner, place: Place, seed: int, estimate: float) -> float:
@@ -326,6 +347,8 @@ def train_teacher(runner: StudyRunner, place: Place, seed: int, estimate: float)
 
 def hand_over(
     job: Job,
+    costs: Costs,
+    seconds: float,
     settings: Sequence[Setting],
     outcome: Outcome,
     runs: Sequence[Run],
@@ -336,9 +359,13 @@ def hand_over(
     place = job.place
     choice = choose_student(runs, outcome, entry)
     tests = look_at_tests(place, choice, runs, entry)
-    print(f'chosen: {choice.name}; writing report and export ...', flush=True)
+    share = costs.share(seconds)
+    needed = in_words(costs.hand_over + share * costs.report)
+    print(f'chosen: {choice.name}; report and export take about {needed}', flush=True)
     about = next(each.about for each in settings if each.name == choice.name)
-    report = attempt('the report', partial(write_report, place, choice, runs, entry, command))
+    report = attempt(
+        'the report', partial(write_report, place, choice, runs, entry, command, share)
+    )
     card = {'How it was chosen': f'{about}. {RULE}', 'Test images': tests_in_words(choice, tests)}
     exported = attempt('the export', partial(export, place, choice, runs, command, card))
     parts = dict(

@@ -1,6 +1,7 @@
 """Choose a student, look at the test images, and hand over: report, export, summary."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,8 +27,9 @@ from mmbss.report.report import build_report
 from mmbss.report.run_logs import read_json, read_run
 from mmbss.report.runs import Run
 
-#: Test images that the report attacks and draws, and boundary samples that it shows.
-ATTACKED, TESTED = 32, 1000
+#: Of a whole report: test images that are attacked and drawn, those that are asked about, and
+#: points on a side of a decision plane.
+ATTACKED, TESTED, RESOLUTION = 32, 1000, 60
 CHOICE = 'choice.json'
 
 
@@ -97,9 +99,22 @@ def look_at_tests(
 
 
 def write_report(
-    place: Place, choice: Choice, runs: Sequence[Run], teacher: dict[str, Any], command: str
+    place: Place,
+    choice: Choice,
+    runs: Sequence[Run],
+    teacher: dict[str, Any],
+    command: str,
+    share: float,
 ) -> Path:
     """Write ``report.html``: curves of all runs; networks and metrics of the two that count.
+
+    Args:
+        place: Where everything lies.
+        choice: The choice.
+        runs: All finished runs.
+        teacher: Arguments of a :class:`~mmbss.distillers.Teacher`.
+        command: The command line.
+        share: Of the images and points of a whole report that networks are asked about, in (0, 1].
 
     Raises:
         ConfigError: If something cannot be drawn.
@@ -109,12 +124,21 @@ def write_report(
     students = {
         name: dict(network, experiment=name) for name, network in networks_of(runs, names).items()
     }
+    attacked, tested = math.ceil(share * ATTACKED), math.ceil(share * TESTED)
+    asked = ', '.join(['teacher', *students])
+    print(f'report: metrics of {asked}, {attacked} test images attacked ...', flush=True)
     measured = evaluate_networks(
-        teacher, students, loader_of_tests(config, TESTED), num_samples=ATTACKED
+        teacher, students, loader_of_tests(config, tested), num_samples=attacked
     )
     options = ReportOptions(
-        num_samples=ATTACKED, num_tested=TESTED, num_planes=1, students=names, metrics=measured
+        num_samples=attacked,
+        num_tested=tested,
+        num_planes=1,
+        resolution=math.ceil(math.sqrt(share) * RESOLUTION),
+        students=names,
+        metrics=measured,
     )
+    print('report: pictures ...', flush=True)
     out = place.folder / 'report.html'
     report = build_report(place.runs, options, command)
     page = replace(report, title=place.folder.resolve().name).render()
@@ -140,6 +164,7 @@ def export(
     network = networks_of(runs, [choice.name])[choice.name]
     figures = read_json(folder / 'export.json')
     if figures is None or figures.get('checkpoint') != network['checkpoint']:
+        print('export ...', flush=True)
         shutil.rmtree(part, ignore_errors=True)
         missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
         figures = export_student(

@@ -1,5 +1,6 @@
 """Which runs fit into the time that is given, and for how many epochs."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,16 @@ from mmbss.distil.methods import METHODS
 from mmbss.distil.timing import Cost
 from mmbss.engine.errors import ConfigError
 
-#: Share of the time that is kept for choosing, report and export, and for what was not foreseen.
+#: Share of the time that is kept for choosing, report and export, if they need it all.
 RESERVE = 0.2
+#: Share of the time of trainings that is kept for what was not foreseen.
+MARGIN = 0.1
+#: What choosing, report and export take with the smallest networks, in imports of everything.
+IMPORTS = 5.0
+#: What a whole report asks of the teacher, and of students, in images of a training of each.
+ASKED_TEACHER, ASKED_STUDENTS = 9000, 7000
+#: Share of a report that is made whatever the time.
+LEAST_SHARE = 1 / 8
 #: Epochs below which nothing can be said of a method.
 LEAST = 3
 #: Steps that a network should make before other temperatures and weights are tried, and those
@@ -48,11 +57,27 @@ class Costs:
         methods: By method.
         teacher: Of the teacher, None where it is taken as it is.
         settings: How many settings each method has.
+        before: Seconds until there is a plan.
+        hand_over: Seconds of choosing, report and export, without what networks take in it.
+        report: Seconds that networks take in a whole report.
     """
 
     methods: Mapping[str, Cost]
     teacher: Cost | None
     settings: Mapping[str, int]
+    before: float = 0.0
+    hand_over: float = 0.0
+    report: float = 0.0
+
+    def for_runs(self, minutes: float) -> float:
+        """Seconds that trainings may take of all the time."""
+        kept = self.hand_over + self.share(RESERVE * 60 * minutes) * self.report
+        return 60 * minutes - self.before - kept
+
+    def share(self, seconds: float) -> float:
+        """How much of a whole report fits into the time that trainings leave."""
+        fitting = (seconds - self.hand_over) / (self.report or 1.0)
+        return min(max(fitting, LEAST_SHARE), 1.0)
 
     def runs(self, names: Sequence[str], rounds: int) -> list[Cost]:
         """Costs of all runs, the teacher's first."""
@@ -119,30 +144,31 @@ def make_plan(
     Raises:
         ConfigError: If the time is too short; says how much would do.
     """
-    seconds = 60 * minutes * (1 - RESERVE)
+    seconds = (1 - MARGIN) * costs.for_runs(minutes)
     least = epochs or LEAST
-    enough = epochs or within(ENOUGH, steps, ENOUGH_EPOCHS)
+    wanted = epochs or within(ENOUGH, steps, ENOUGH_EPOCHS)
     most = epochs or within(MOST, steps, MOST_EPOCHS)
     chosen, notes = [*methods], []
     while costs.epochs(chosen, 1, seconds) < least and len(chosen) > min(2, len(methods)):
         notes.append(f'left out, since {minutes:g} minutes do not suffice for it: {chosen.pop()}')
     if costs.epochs(chosen, 1, seconds) < least:
-        needed = costs.seconds(chosen, 1, least) / (1 - RESERVE) / 60
+        needed = costs.seconds(chosen, 1, least)
+        enough = next(m for m in itertools.count(1) if (1 - MARGIN) * costs.for_runs(m) >= needed)
         raise ConfigError(
             f'--minutes {minutes:g} do not suffice for {least} epochs of {" and ".join(chosen)}: '
-            f'give about {math.ceil(needed)}, a smaller --size, or a smaller --teacher'
+            f'give about {enough}, a smaller --size, or a smaller --teacher'
         )
     possible = rounds or max(costs.settings[name] for name in chosen)
     fitting = [
-        each for each in range(1, possible + 1) if costs.epochs(chosen, each, seconds) >= enough
+        each for each in range(1, possible + 1) if costs.epochs(chosen, each, seconds) >= wanted
     ]
     tried = max(fitting, default=1)
     if tried < possible:
         notes.append(f'for want of time, {tried} of {possible} temperatures and weights are tried')
     own = epochs or min(costs.epochs(chosen, tried, seconds), most)
-    if own < enough:
+    if own < wanted:
         notes.append(
-            f'{own} epochs are few, {enough} would be better: more --minutes, fewer --methods or a '
+            f'{own} epochs are few, {wanted} would be better: more --minutes, fewer --methods or a '
             'smaller --size'
         )
     return Plan(own, tuple(chosen), tried, costs.seconds(chosen, tried, own), tuple(notes))

@@ -23,11 +23,13 @@ class Outcome:
         finished: Names of the settings that are trained.
         skipped: Those that there was no time for.
         failed: Those that failed, and why.
+        seconds: That all of them have taken.
     """
 
     finished: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def seconds_of(run: Run) -> float:
@@ -55,13 +57,13 @@ def run_all(
         epochs: Of each, for what is shown.
         spent: Seconds that are gone already.
     """
-    outcome, taken, foreseen = Outcome(), 0.0, 0.0
+    outcome, taken, foreseen = Outcome(), 0.0, 0.0  # the latter two without failures
     for number, (run, estimate) in enumerate(zip(runs, estimates, strict=True)):
         pace = taken / foreseen if foreseen else 1.0
         left = [pace * each for each in estimates[number:]]
         done = run.is_done()
         needed = 0.0 if done else max(left[0] - seconds_of(run), 0.0)
-        if number and not done and spent + taken + seconds_of(run) + needed > seconds:
+        if number and not done and spent + outcome.seconds + seconds_of(run) + needed > seconds:
             outcome.skipped.append(run.arm)
             continue
         if not done:
@@ -71,15 +73,18 @@ def run_all(
                 f'left about {total}',
                 flush=True,
             )
+        begin = time.monotonic()
         try:
             with told(run, epochs):
                 runner.finish(run)
         except ConfigError as error:
             outcome.failed[run.arm] = lines_of(error)[-1]
+            outcome.seconds += time.monotonic() - begin
             print(f'{run.arm} failed: {outcome.failed[run.arm]}', flush=True)
             continue
         outcome.finished.append(run.arm)
         taken += seconds_of(run)
+        outcome.seconds += seconds_of(run)
         foreseen += estimate
     return outcome
 

@@ -81,8 +81,9 @@ def measure(config: Path, import_seconds: float, checkpoint: Path | None = None)
         seconds = _seconds_of_a_step(model, wrapper, loader)
     per_image = seconds / cfg.train_dataloader.batch_size
     return Cost(
-        # the trial before a training builds nothing anew, and takes a few steps
-        start=import_seconds + built + 4 * seconds,
+        # the trial before a training builds nothing anew, and takes a few steps; what surrounds
+        # the training, the end of the process among it, takes about as long as the imports
+        start=2 * import_seconds + built + 4 * seconds,
         epoch=len(loader) * seconds,
         validation=FORWARD * per_image * len(validated),
     )

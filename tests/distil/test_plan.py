@@ -1,6 +1,6 @@
 import pytest
 
-from mmbss.distil.plan import LEAST, RESERVE, Costs, make_plan
+from mmbss.distil.plan import LEAST, MARGIN, Costs, make_plan
 from mmbss.distil.timing import Cost
 from mmbss.engine.errors import ConfigError
 
@@ -10,7 +10,8 @@ SETTINGS = dict(labels=1, kd=3, bss=3)
 @pytest.fixture
 def costs():
     cheap, dear = Cost(10.0, 1.0, 0.5), Cost(10.0, 6.0, 0.5)
-    return Costs(dict(labels=cheap, kd=cheap, bss=dear), cheap, SETTINGS)
+    methods = dict(labels=cheap, kd=cheap, bss=dear)
+    return Costs(methods, cheap, SETTINGS, before=5.0, hand_over=10.0, report=80.0)
 
 
 def plan_of(costs, minutes, steps=100, **changes):
@@ -21,7 +22,15 @@ def plan_of(costs, minutes, steps=100, **changes):
 def test_the_time_suffices(costs, minutes):
     plan = plan_of(costs, minutes)
     assert plan.seconds == costs.seconds(plan.methods, plan.rounds, plan.epochs)
-    assert plan.seconds <= 60 * minutes * (1 - RESERVE)
+    assert plan.seconds <= (1 - MARGIN) * costs.for_runs(minutes)
+
+
+@pytest.mark.parametrize(('minutes', 'share'), [(1, 1 / 8), (5, 5 / 8), (60, 1)])
+def test_a_report_is_made_smaller_where_there_is_little_time(costs, minutes, share):
+    runs = costs.for_runs(minutes)
+    assert runs == pytest.approx(60 * minutes - 5 - 10 - share * 80)
+    assert costs.share(60 * minutes - 5 - runs) == pytest.approx(share)
+    assert costs.share(-100) == 1 / 8
 
 
 def test_more_time_for_epochs_first_then_for_settings(costs):
@@ -38,7 +47,7 @@ def test_no_endless_training(costs):
 
 
 def test_dear_methods_go_first(costs):
-    plan = plan_of(costs, 1.2)
+    plan = plan_of(costs, 1.7)
     assert plan.methods == ('labels', 'kd')
     assert any('bss' in note for note in plan.notes)
     assert plan.epochs >= LEAST

@@ -71,5 +71,6 @@ def test_finished_ones_are_kept_and_count():
 
 def test_one_that_fails_does_not_hold_up_others():
     outcome, _ = play(runs_of(10, 10, 10), 100, failing=('b',))
+    assert outcome.seconds == pytest.approx(20, abs=5)
     assert outcome.finished == ['a', 'c']
     assert 'NaN' in outcome.failed['b']
