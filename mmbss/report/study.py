@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmbss.distillers.sources.load import kind_of
 from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
@@ -128,6 +129,11 @@ class Study:
             yield (
                 f'{self.name}: an arm and the teacher are both called {Path(self.teacher).stem}: '
                 'rename one'
+            )
+        if self.teacher is not None and kind_of(self.teacher)[0] != 'openmmlab':
+            yield (
+                f'{self.name}: teacher={self.teacher!r} is no config to train: leave it out, and '
+                'name it in the configs, model.teacher.config'
             )
         said = {'common': self.common, 'seed_keys': dict.fromkeys(self.seed_keys)}
         said |= {f'{name}: options': arm.options for name, arm in self.arms.items()}

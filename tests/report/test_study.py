@@ -69,6 +69,7 @@ def test_a_right_study_is_accepted(read):
         (("('b', 'a')", "('b', 'd')"), 'b with d'),
         (("('b', 'a')", "('b', 'b')"), 'b with b'),
         (('question =', 'margin = 0\nquestion ='), 'margin'),
+        (('question =', "teacher = 'teacher.onnx'\nquestion ="), 'no config to train'),
         (("config='plain.py'", "config='gone.py'"), r"a: no config file 'gone\.py'"),
         (('optimizer.lr', 'optimizer.lrr'), "c: .*'lrr'"),
         (('clip_grad', 'clip_grads'), "b: .*'clip_grads'"),
