@@ -10,7 +10,6 @@ through all their folders. An image that cannot be read is named, and the others
 
 import argparse
 import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -37,6 +36,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write them as JSON')
     parser.add_argument('--csv', type=Path, metavar='FILE', help='also write them as a table')
     return parser.parse_args()
+
+
+def printable(text: str) -> str:
+    """A text in which what the terminal cannot show, such as a name of a file, is escaped."""
+    encoding = sys.stdout.encoding or 'utf-8'
+    return text.encode(encoding, 'backslashreplace').decode(encoding)
 
 
 def write_json(predictions: Sequence['Prediction'], file: Path) -> None:
@@ -89,8 +94,6 @@ def main() -> None:
         paths = find_images(args.images)
         check_output(args.json, paths)
         check_output(args.csv, paths)
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a name may be no text in any encoding
-            sys.stdout.reconfigure(errors='backslashreplace')
         predictor = load_predictor(args.model, args.checkpoint)
         predictions = []
         for each in predictor(paths, args.top, args.batch_size):
@@ -99,7 +102,7 @@ def main() -> None:
             if each.problem:
                 print(f'{each.path}: not read: {each.problem}', file=sys.stderr)
             else:
-                print(f'{each.path}: {said}')
+                print(printable(f'{each.path}: {said}'))
         for file, write in ((args.json, write_json), (args.csv, write_csv)):
             if file is not None:
                 with naming_the_disk(file):

@@ -17,6 +17,7 @@ from mmbss.engine.atomic import check_empty, whole_folder
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files import read_checkpoint
+from mmbss.engine.finite import non_finite
 from mmbss.engine.ranges import check_at_least
 from mmbss.export.deployed import Deployed, Interface
 from mmbss.export.formats import (
@@ -144,7 +145,9 @@ def export_student(
             machine=machine(),
             checkpoint=str(checkpoint),
             trained={
-                key: meta[key] for key in ('epoch', 'iter', 'seed') if meta.get(key) is not None
+                key: meta[key]
+                for key in ('epoch', 'iter', 'seed')
+                if isinstance(meta.get(key), int)
             },
             command=command,
             versions=versions(),
@@ -163,7 +166,7 @@ def load_student(cfg: Config, checkpoint: Path) -> ImageClassifier:
 
     Raises:
         MissingFileError: If there is no such checkpoint.
-        ConfigError: If the config has no model, or the checkpoint does not fit.
+        ConfigError: If the config has no model, or the checkpoint does not fit or is not finite.
     """
     if 'model' not in cfg:
         raise ConfigError(f'config {cfg.filename} defines no model')
@@ -171,6 +174,8 @@ def load_student(cfg: Config, checkpoint: Path) -> ImageClassifier:
     if cfg.get('data_preprocessor') is not None:
         given.setdefault('data_preprocessor', cfg.data_preprocessor.to_dict())
     model = load_classifier(dict(config=given, checkpoint=checkpoint), cfg.filename or 'export')
+    if broken := non_finite(model.state_dict()):
+        raise ConfigError(f'{checkpoint} holds NaN or infinity: {shortened(broken)}: take another')
     return model.cpu()
 
 
@@ -196,7 +201,7 @@ def class_names(
     """
     of_data = meta.get('dataset_meta')
     named = of_data.get('classes') if isinstance(of_data, dict) else None
-    trained = tuple(map(str, named)) if named else None
+    trained = tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
     if given is None and None not in (trained, images.classes) and trained != images.classes:
         raise ConfigError(
             f'the checkpoint was trained on the classes {shortened(trained)}, the test data has '

@@ -204,6 +204,19 @@ def test_classes_must_be_known_and_the_same(digits_teacher, tmp_path):
         export.class_names(None, {}, images, 10)
 
 
+def test_what_a_checkpoint_should_not_hold(digits_teacher, tmp_path):
+    content, path = torch.load(digits_teacher['checkpoint']), tmp_path / 'odd.pth'
+    content['meta'] = dict(dataset_meta=dict(classes=5), epoch=torch.tensor(3), seed=1)
+    torch.save(content, path)
+    arguments = dict(config=digits_teacher['config'], checkpoint=path, formats=['safetensors'])
+    result = export_student(**arguments, folder=tmp_path / 'out')
+    assert result.figures['trained'] == dict(seed=1)
+    content['state_dict']['backbone.conv1.weight'][0] = torch.nan
+    torch.save(content, path)
+    with pytest.raises(ConfigError, match=r'NaN.*backbone\.conv1\.weight'):
+        export_student(**arguments, folder=tmp_path / 'other')
+
+
 @pytest.fixture(scope='module')
 def folder_student(tmp_path_factory, write_config, build_model):
     """A student of mmpretrain's own parts on image files of several sizes, untrained."""
