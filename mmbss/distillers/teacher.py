@@ -26,7 +26,7 @@ from mmbss.distillers.teacher_inputs import (
 )
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.fingerprint import weights_digest
+from mmbss.engine.fingerprint import leaves, weights_digest
 
 Normalisation = tuple[Tensor, Tensor]
 
@@ -252,7 +252,7 @@ class Teacher(nn.Module):
         own = digest(self.source_digest or self.network, self.scale, self.shift)
         further = () if self.input_size is None else (*self.input_size, self.interpolation)
         # what the digest of a file, or the text and the weights of a module, need not show
-        further = (*further, *sorted(map(str, self.arguments.items())))
+        further = (*further, *sorted(map(str, leaves(self.arguments, 'arguments'))))
         if self.source_digest and self.acceleration:
             further = (*further, *sorted(map(str, self.acceleration.items())))
         if not further:
