@@ -91,11 +91,10 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """Fingerprint of the teacher's checkpoint, None where there is none."""
-        teacher = self.merged.get('model', {}).get('teacher', {})
-        # an ONNX file is network and weights in one
-        path = Path(teacher.get('checkpoint') or str(teacher.get('config')).removeprefix('onnx:'))
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
+        """Fingerprint of the files of the teacher's weights, None where there are none."""
+        named = weights_of(self.merged.get('model', {}).get('teacher', {}))
+        contents = [path.read_bytes() for path in map(Path, named) if path.is_file()]
+        return hashlib.sha256(b''.join(contents)).hexdigest()[:16] if contents else None
 
     @property
     def info(self) -> dict[str, Any]:
@@ -207,6 +206,21 @@ class Run:
     def _store(self, info: dict[str, Any]) -> None:
         with whole_file(self.folder / RUN_FILE) as part:
             part.write_text(json.dumps(info, indent=2))
+
+
+def weights_of(teacher: Mapping[str, Any]) -> list[str]:
+    """Paths or names of the weights of a teacher, of several those of each.
+
+    Examples:
+        >>> weights_of(dict(config=[dict(checkpoint='a.pth'), dict(config='onnx:b.onnx')]))
+        ['a.pth', 'b.onnx']
+    """
+    config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
+    if isinstance(config, (list, tuple)):
+        return [name for each in config if isinstance(each, Mapping) for name in weights_of(each)]
+    # an ONNX file is network and weights in one
+    named = checkpoint or (config.removeprefix('onnx:') if isinstance(config, str) else None)
+    return [] if named is None else [str(named)]
 
 
 def wait_for(folder: Path) -> None:

@@ -107,6 +107,18 @@ def test_the_training_with_another_teacher_is_refused(make, finished, tmp_path):
     assert run.is_done(), 'it may be gone by now'
 
 
+def test_several_teachers_are_known_by_the_files_of_all(make, tmp_path):
+    files = [tmp_path / 'a.onnx', tmp_path / 'b.pth']
+    for file in files:
+        file.write_bytes(b'a')
+    members = [dict(config=str(files[0])), dict(config='timm:resnet18', checkpoint=str(files[1]))]
+    run = make()
+    run.merged.model.teacher = dict(config=members * 4)  # longer than the name of a file may be
+    before = run.teacher
+    files[1].write_bytes(b'b')
+    assert None is not run.teacher != before
+
+
 def test_a_run_that_names_no_teacher_is_judged_by_its_config(make, finished, tmp_path):
     teacher = tmp_path / 'teacher.pth'
     teacher.write_bytes(b'a')
