@@ -111,7 +111,7 @@ def test_autoattack_gets_samples_of_its_own(
         (['--teacher', 'CONFIG', 'gone.pth'], r"teacher: no checkpoint 'gone\.pth'"),
         (['--num-samples', '0'], 'num_samples must be at least 1'),
         (['--autoattack', '-1'], 'num_samples must be at least 1'),
-        (['--runs', 'gone'], '--runs takes the place of --teacher'),
+        (['--runs', 'gone'], '--runs takes the place of .*--teacher'),
         (['--attacks', 'gone.py'], r'config gone\.py: .*No such file'),
         (['--attacks', 'gone'], 'config gone: .*should be py'),
     ],
