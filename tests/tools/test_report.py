@@ -35,7 +35,7 @@ def comparison(bss_run, teacher_run, tmp_path_factory):
         shutil.copytree(bss_run.folder, folder)
         for config in [*folder.glob('*.py'), *folder.glob('*/vis_data/config.py')]:
             text = config.read_text().replace('base_channels=2', 'base_channels=8')
-            text = text.replace('in_channels=8, num', 'in_channels=32, num')
+            text = re.sub(r'\bin_channels=8\b', 'in_channels=32', text)
             config.write_text(text + '\nnote = "</pre><script>alert(2)</script>"\n')
         checkpoint = torch.load(teacher_run / 'epoch_4.pth', map_location='cpu')
         for name, weight in checkpoint['state_dict'].items():
