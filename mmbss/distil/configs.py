@@ -73,12 +73,21 @@ class Training:
     workers: int
 
 
-def teacher_entry(place: Place, teacher: TeacherChoice, epochs: int) -> dict[str, Any]:
-    """The ``teacher`` of a distiller."""
-    if teacher.entry is not None:
-        return teacher.entry
+def teacher_entry(
+    place: Place, teacher: TeacherChoice, student: Network, epochs: int
+) -> dict[str, Any]:
+    """The ``teacher`` of a distiller; one that is trained here sees the colours as it did then."""
+    if teacher.network is None:
+        return dict(teacher.entry or {})
     checkpoint = place.teacher / f'epoch_{epochs}.pth'
-    return dict(config=str(place.config('teacher')), checkpoint=str(checkpoint))
+    entry: dict[str, Any] = dict(config=str(place.config('teacher')), checkpoint=str(checkpoint))
+    orders = {is_rgb(network) for network in (teacher.network, student)}
+    return dict(entry, reverse_channels=True) if len(orders) > 1 else entry
+
+
+def is_rgb(network: Network) -> bool:
+    """Whether a network sees red first."""
+    return bool((network.preprocessor or {}).get('to_rgb', IMAGENET['to_rgb']))
 
 
 def write_configs(
@@ -93,7 +102,7 @@ def write_configs(
     texts = {'data': data_config(place, data, training)}
     if teacher.network is not None:
         texts['teacher'] = classifier_config('The teacher', teacher.network, data, training)
-    entry = teacher_entry(place, teacher, training.epochs)
+    entry = teacher_entry(place, teacher, student, training.epochs)
     for each in settings:
         if each.method == 'labels':
             texts[each.name] = classifier_config('The student', student, data, training)

@@ -224,9 +224,8 @@ def understand(request: Request, tools: Path) -> Job:
     Raises:
         ConfigError: If something is wrong with them.
     """
-    threads = os.cpu_count() or 1
-    data = look_at(request.images, request.seed, threads, request.size)
-    print(f'images in {data.root}:')
+    print(f'looking at the images in {request.images} ...', flush=True)
+    data = look_at(request.images, request.seed, os.cpu_count() or 1, request.size)
     print(''.join(f'  {note}\n' for note in data.notes), flush=True)
     count = len(data.classes)
     name = request.student or default_student(data.size)
@@ -255,7 +254,7 @@ def measure_all(job: Job, import_seconds: float) -> Costs:
     Raises:
         ConfigError: If a network cannot be built, or does not take the images.
     """
-    print('measuring a few steps of each method ...', flush=True)
+    print('measuring a few steps of each method: ', end='', flush=True)
     first = settings_of(job.methods, 1, job.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
@@ -266,10 +265,12 @@ def measure_all(job: Job, import_seconds: float) -> Costs:
             config = place.config('teacher')
             teacher = measure(config, import_seconds)
             stand_in = stand_in_teacher(str(config), place.folder)
-        methods = {
-            each.method: measure(place.config(each.name), import_seconds, stand_in)
-            for each in first
-        }
+        methods = {}
+        for each in first:
+            cost = measure(place.config(each.name), import_seconds, stand_in)
+            methods[each.method] = cost
+            print(f'{each.method} {cost.epoch / job.steps:.2g} s, ', end='', flush=True)
+    print('done', flush=True)
     images = job.steps * job.batch_size
     student = methods[LABELS].epoch
     # a training step takes about three times as long as the answer that the teacher gives in it
@@ -325,7 +326,7 @@ def carry_out(job: Job, plan: Plan, costs: Costs, settings: Sequence[Setting], c
     outcome = run_all(runner, runs, estimates, costs.for_runs(request.minutes), plan.epochs, spent)
     keep(study)
     print('choosing by the validation images ...', flush=True)
-    entry = teacher_entry(place, job.teacher, plan.epochs)
+    entry = teacher_entry(place, job.teacher, job.student, plan.epochs)
     done = [run for run in runs if run.arm in outcome.finished]
     left = 60 * request.minutes - costs.before - spent - outcome.seconds
     return hand_over(job, costs, left, settings, outcome, done, entry, command)

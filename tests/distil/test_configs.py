@@ -59,6 +59,17 @@ def test_methods_change_what_they_say_and_nothing_else(written):
         assert own == labels
 
 
+def test_a_teacher_sees_colours_in_the_order_of_its_training(written):
+    blue_first = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
+    read = written(networks=('resnet8', blue_first))[1]
+    assert not read('teacher').data_preprocessor.to_rgb
+    assert read('kd-t4-w0.9').model.teacher.reverse_channels
+    check_config(read('kd-t4-w0.9'))
+    assert (
+        'reverse_channels' not in written(networks=(blue_first,) * 2)[1]('kd-t4-w0.9').model.teacher
+    )
+
+
 def test_lengths_and_intervals(written):
     _, read = written(epochs=40)
     for name in ('labels', 'teacher'):
