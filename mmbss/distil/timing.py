@@ -1,7 +1,7 @@
 """How long trainings will take, from steps that are measured on this machine."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -12,10 +12,13 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
+from mmbss.distillers.sources.weights import read_weights
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, naming, one_line
+from mmbss.engine.models import misfit, shapes_of
 from mmbss.registry import DATASETS, MODELS
 from mmbss.report.classifiers import build_classifier
 
@@ -73,6 +76,7 @@ def measure(config: Path, import_seconds: float, checkpoint: Path | None = None)
     begin = time.perf_counter()
     with named_faults(config), DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        check_start(model.backbone, cfg.model.backbone)
         model.to('cuda' if torch.cuda.is_available() else 'cpu').train()
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         loader = Runner.build_dataloader(dict(cfg.train_dataloader, num_workers=0), seed=0)
@@ -87,6 +91,28 @@ def measure(config: Path, import_seconds: float, checkpoint: Path | None = None)
         epoch=len(loader) * seconds,
         validation=FORWARD * per_image * len(validated),
     )
+
+
+def check_start(backbone: nn.Module, config: Mapping[str, Any]) -> None:
+    """Refuse weights to start from that are not those of a backbone, which would stay random.
+
+    Args:
+        backbone: The backbone.
+        config: Its config.
+
+    Raises:
+        ConfigError: If its file cannot be read, or is of another network.
+    """
+    start = config.get('init_cfg')
+    if not isinstance(start, Mapping) or start.get('prefix') != 'backbone':
+        return
+    state, _ = read_weights(start['checkpoint'])
+    begin = 'backbone.'
+    own = {key.removeprefix(begin): state[key] for key in state if key.startswith(begin)}
+    if differing := misfit(shapes_of(backbone.state_dict()), shapes_of(own or state)):
+        raise ConfigError(f'{start["checkpoint"]} is not of this backbone: {differing}')
+    if not own:
+        raise ConfigError(f"{start['checkpoint']} has no names that begin with '{begin}'")
 
 
 @contextmanager
