@@ -1,5 +1,6 @@
 # make demo: set everything up, run studies/digits.py and write work_dirs/studies/digits/report.html
 # make test: set everything up and run the tests
+# make coverage: run them, and fail below 95 % of lines and branches
 # make lint: check style, types, which room imports which, and the oldest Python that will do
 # make lock: write the hashes of what constraints.txt pins
 # make audit: look the pins up in a database of known vulnerabilities
@@ -15,15 +16,20 @@ COMPILE := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 # long() is a method of tensors here, not the class of Python 2
 VERMIN := $(BIN)/vermin --quiet --no-tips --violations --exclude long -t=3.11-
 
-.PHONY: demo test lint format lock audit mutation clean
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test coverage lint format lock audit mutation clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/compare.py studies/digits.py --jobs 2 --results work_dirs/studies/digits
 	OMP_NUM_THREADS=1 $(BIN)/python tools/report.py work_dirs/studies/digits
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		--cov --cov-report=term
+	$(PYTEST)
+
+# apart from the tests, since counting takes time
+coverage: $(VENV)/.installed
+	$(PYTEST) --cov --cov-report=term
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check
