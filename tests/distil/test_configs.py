@@ -102,4 +102,7 @@ def test_plain_to_read(written):
     for path in place.configs.iterdir():
         text = path.read_text()
         assert text.startswith('# ')
-        assert max(len(line) for line in text.splitlines() if str(place.configs.parent) not in line) <= 100
+        assert (
+            max(len(line) for line in text.splitlines() if str(place.configs.parent) not in line)
+            <= 100
+        )
