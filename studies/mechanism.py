@@ -6,7 +6,7 @@ samples with the teacher's clean logits do nothing (C2), and DKD with the same g
 start does as well without any (C3).
 """
 
-_base_ = './_base_/cifar10.py'
+_base_ = './_base_/cifar10_5000.py'
 
 question = 'Is learning at adversarial boundary samples more than another weight of the classes?'
 
