@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import traceback
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -324,13 +325,17 @@ def bss_settings(digits_teacher):
 
 
 def connected(function, rank, rendezvous, *args):
-    """Call a function as one of two processes."""
+    """Call a function as one of two processes; what it raises is written beside the rendezvous."""
     os.chdir(rendezvous.parent)  # where mmengine collects what both have found
     os.environ['LOCAL_RANK'] = str(rank)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=2
-    )
-    function(rank, *args)
+    try:
+        torch.distributed.init_process_group(
+            'gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=2
+        )
+        function(rank, *args)
+    except BaseException:
+        rendezvous.with_name(f'error_{rank}').write_text(traceback.format_exc())
+        raise
 
 
 @pytest.fixture(scope='session')
@@ -349,7 +354,9 @@ def in_two_processes(tmp_path_factory):
             process.start()
         for process in processes:
             process.join(timeout=300)
-        assert [process.exitcode for process in processes] == [0, 0]
+        errors = [path.read_text() for path in sorted(rendezvous.parent.glob('error_*'))]
+        ended = [process.exitcode for process in processes]
+        assert ended == [0, 0], '\n'.join([f'exit codes {ended}', *errors])
 
     return call
 
