@@ -1,4 +1,4 @@
-"""The example of docs/extending.md runs as it stands there."""
+"""The example of docs/how-to/extending.md runs as it stands there."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FILES = ('my_attack.py', 'my_loss.py', 'my_feature_loss.py', 'my_term.py', 'my_c
 def example(tmp_path_factory, root):
     """A folder with the files of the example."""
     folder = tmp_path_factory.mktemp('example')
-    text = (root / 'docs' / 'extending.md').read_text()
+    text = (root / 'docs' / 'how-to' / 'extending.md').read_text()
     blocks = re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
     named = {name: b for b in blocks for name in FILES if b.startswith(f'# {name}\n')}
     assert sorted(named) == sorted(FILES), 'each file stands in a block of its own'

@@ -7,7 +7,7 @@ r"""Distil a student from a folder of images: data, teacher, methods, choice, re
 The folder holds CLASS/... or {train,val,test}/CLASS/...; what is missing of val and test is held
 out. A teacher of other classes is fine-tuned first. Students are compared on the validation images,
 the test images are looked at when the choice is made. The same command goes on where it was
-interrupted. See docs/distil.md.
+interrupted. See docs/how-to/distil.md.
 """
 
 import argparse

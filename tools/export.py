@@ -6,7 +6,7 @@ r"""Hand a trained student over, to whoever has no mmbss.
 Writes its weights as .safetensors and .pth, its config without teacher and training, its graph for
 onnxruntime (.onnx) and torch.export (.pt2), and a model card. The graphs take pixels of 0 to 255
 and give logits; each is read again and compared with the student on real test images. The config
-of a distiller stands for its student. See docs/export.md.
+of a distiller stands for its student. See docs/how-to/export.md.
 """
 
 import argparse

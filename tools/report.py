@@ -5,7 +5,7 @@ r"""Write a report of a run or a comparison: one HTML page that needs nothing bu
 It holds the accuracies, curves over the training, decision planes and boundary samples of teacher
 and students, similarity and robustness, the configs, versions, and the commands that repeat it.
 Call it from where the training was called, since configs name their data and teacher by relative
-paths. See docs/report.md.
+paths. See docs/how-to/report.md.
 """
 
 import argparse
