@@ -4,7 +4,7 @@ r"""Run a study, or several configs, over several seeds, and write tables, plot 
     python tools/compare.py configs/kd/kd_*_digits.py configs/bss/bss_*_digits.py \
         --teacher configs/baseline/resnet14_1xb64-30e_digits.py --seeds 0 1 2 --jobs 2
 
-A study is a file with arms, seeds and the contrast that decides; see docs/how-to/studies.md. Every run
+A study is a file with arms, seeds and the contrast that decides: docs/how-to/studies.md. Every run
 goes through tools/train.py in a process of its own. After each of them the results are written: of
 a study to studies/results/NAME.json, .md and .svg, of configs to WORK_DIR/compare.*. Runs whose
 results are there are skipped, interrupted ones resumed. The figure of a run is that of its last
