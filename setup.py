@@ -11,7 +11,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 #: What mim, mmengine (``_base_ = 'mmbss::...'``) and the command ``mmbss`` look for in mmbss/.mim.
-CARRIED = ('configs', 'tools')
+CARRIED = ('configs', 'tools', 'zoo')
 #: resnet8_1xb256-80e_cifar10: batch size, epochs and data in the name of a config
 NAME = re.compile(r'.*_\dxb(?P<batch>\d+)-(?P<epochs>\d+)e_(?P<data>.+)')
 VERSION = (HERE / 'mmbss' / 'version.py').read_text().split("__version__ = '")[1].split("'")[0]
@@ -63,8 +63,8 @@ def model_index() -> str:
             }
         )
     collections = [{'Name': name} for name in sorted(folders)]
-    # mmengine reads Import where a config inherits from mmbss::...
-    return json.dumps(dict(Import=[], Collections=collections, Models=models), indent=1)
+    index = dict(Import=['zoo/metafile.yml'], Collections=collections, Models=models)
+    return json.dumps(index, indent=1)
 
 
 def link(path: Path, source: Path) -> None:

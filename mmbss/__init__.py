@@ -8,9 +8,12 @@ To understand the method, read :mod:`mmbss.attacks`, :mod:`mmbss.boundary`, :mod
 :mod:`mmbss.distillers`, and nothing else.
 """
 
+from wrapt import register_post_import_hook
+
 from mmbss.engine.repairs import repair_platform
 from mmbss.version import __version__
 
 repair_platform()
+register_post_import_hook('mmbss.engine.zoo:register', 'mmpretrain.apis.model')
 
 __all__ = ['__version__']

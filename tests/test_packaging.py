@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from mmbss.engine.extras import EXTRAS
 
 STACK = ('mmcv', 'mmengine', 'mmpretrain', 'onedl')
-SOURCES = ['mmbss', 'configs', 'tools', 'requirements']
+SOURCES = ['mmbss', 'configs', 'tools', 'zoo', 'requirements']
 
 
 @pytest.fixture(scope='module')
@@ -61,9 +61,9 @@ def wheel(source, tmp_path_factory):
 
 def test_the_wheel_holds_configs_and_tools_for_mim(wheel, root):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ('configs', 'tools'):
+    for folder in ('configs', 'tools', 'zoo'):
         for path in (root / folder).glob('**/*'):
-            if path.suffix in ('.py', '.sh'):
+            if path.suffix in ('.py', '.sh', '.safetensors', '.yml'):
                 assert f'mmbss/.mim/{path.relative_to(root)}' in names
     assert {'mmbss/.mim/model-index.yml', 'mmbss/__main__.py', 'mmbss/py.typed'} <= names
     assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {'mmbss'}
@@ -118,7 +118,7 @@ def test_an_editable_install_links_to_configs_and_tools_or_copies_them(source, t
     refuse = 'def refuse(*args, **kwargs): raise OSError\nimport os; os.symlink = refuse\n'
     build(source, 'editable', tmp_path, before='' if allowed else refuse)
     carried = source / 'mmbss' / '.mim'
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'tools', 'zoo'):
         assert (carried / name).is_symlink() == allowed
         for path in (source / name).glob('**/*.py'):
             assert (carried / path.relative_to(source)).read_text() == path.read_text()
@@ -126,11 +126,13 @@ def test_an_editable_install_links_to_configs_and_tools_or_copies_them(source, t
 
 def test_mim_lists_every_config(wheel, root, tmp_path, monkeypatch):
     search = pytest.importorskip('mim.commands.search')
-    zipfile.ZipFile(wheel).extract('mmbss/.mim/model-index.yml', tmp_path)
+    for name in ('model-index.yml', 'zoo/metafile.yml'):
+        zipfile.ZipFile(wheel).extract(f'mmbss/.mim/{name}', tmp_path)
     # it does not see the editable install that is tested here
     monkeypatch.setattr(search, 'get_installed_path', lambda name: str(tmp_path / name))
     found = search.get_model_info('mmbss', to_dict=True)
-    configs = {f'configs/{p.parent.name}/{p.name}' for p in root.glob('configs/[!_]*/*.py')}
+    configs = {str(path.relative_to(root)) for path in root.glob('configs/[!_]*/*.py')}
+    configs |= {str(path.relative_to(root)) for path in root.glob('zoo/*/student.py')}
     assert {model['config'] for model in found.values()} == configs
     resnet8 = found['resnet8_1xb256-80e_cifar10']
     assert (resnet8['batch_size'], resnet8['epochs']) == (256, 80)

@@ -1,6 +1,7 @@
 """Read files of anyone: nothing that is in them runs, and what cannot be read is named."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
 import torch
 
+from mmbss.engine import zoo
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, FileError, MissingFileError, one_line
 from mmbss.engine.finite import named_tensors
@@ -74,7 +76,8 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
     """Content of a checkpoint: tensors and plain values; a pickle of anything else is refused.
 
     Args:
-        source: Path or ``https://`` URL of a torch file, or of a ``.safetensors`` file.
+        source: Path or ``https://`` URL of a torch file, or of a ``.safetensors`` file; or
+            ``mmbss://NAME`` of a model of the zoo.
         map_location: Device of the tensors; None stands for the CPU.
 
     Raises:
@@ -83,15 +86,12 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
         ConfigError: If it is no checkpoint, holds more than weights and plain values, is not its
             checksum's, or would come over another protocol than https.
     """
-    path = download(str(source)) if '://' in str(source) else Path(source).expanduser()
+    path = _local(str(source))
     try:
         with opened(path) as (file, size):
+            content: Any
             if path.suffix == '.safetensors':
-                from safetensors.torch import load
-
-                content: Any = load(file.read())
-                for tensor in content.values():
-                    normalise(tensor)
+                content = read_safetensors(file.read())
             else:
                 content = read_torch_file(file, size)
     except FileNotFoundError as error:
@@ -107,6 +107,30 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
     for _, tensor in named_tensors(content) if device.type != 'cpu' else ():
         tensor.data = tensor.to(device)
     return content
+
+
+def read_safetensors(content: bytes) -> dict[str, Any]:
+    """Weights, with the names of their classes where the file has them.
+
+    Returns:
+        The state dict alone, or ``state_dict`` and ``meta`` as in a checkpoint of mmpretrain.
+
+    Raises:
+        ValueError: If the names are no list of texts.
+    """
+    from safetensors.torch import load
+
+    state = load(content)
+    for tensor in state.values():
+        normalise(tensor)
+    length = int.from_bytes(content[:8], 'little')
+    metadata = json.loads(content[8 : 8 + length]).get('__metadata__', {})
+    if 'classes' not in metadata:
+        return state
+    classes = json.loads(metadata['classes'])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError('its classes are no list of names')
+    return dict(state_dict=state, meta=dict(dataset_meta=dict(classes=classes)))
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -168,6 +192,12 @@ class _HttpsOnly(HTTPRedirectHandler):
     ) -> Request | None:
         _check_https(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _local(source: str) -> Path:
+    if source.startswith(zoo.SCHEME):
+        return zoo.weights_of(source)
+    return download(source) if '://' in source else Path(source).expanduser()
 
 
 def download(url: str) -> Path:

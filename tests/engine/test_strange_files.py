@@ -246,6 +246,20 @@ def test_bools_of_safetensors_are_0_or_1(tmp_path):
     assert read_checkpoint(path)['a'].view(torch.uint8).tolist() == [1] * 8
 
 
+def test_safetensors_bring_the_names_of_their_classes(tmp_path):
+    path, state = tmp_path / 'a.safetensors', dict(a=torch.ones(2))
+    save_file(state, path, dict(classes='["cat", "dog"]'))
+    content = read_checkpoint(path)
+    assert content['meta'] == dict(dataset_meta=dict(classes=['cat', 'dog']))
+    torch.testing.assert_close(content['state_dict'], state)
+    save_file(state, path, dict(format='pt'))
+    torch.testing.assert_close(read_checkpoint(path), state)
+    for classes in ('["cat", 1]', '{}', 'cat', '[' * 100_000):
+        save_file(state, path, dict(classes=classes))
+        with pytest.raises(ConfigError, match=r'a\.safetensors'):
+            read_checkpoint(path)
+
+
 # ---------------------------------------------------------------- disks
 
 
