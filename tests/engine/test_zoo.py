@@ -11,7 +11,7 @@ from mmpretrain import get_model, list_models
 from mmbss.engine.errors import MissingFileError
 from mmbss.engine.files import read_checkpoint
 from mmbss.engine.zoo import SCHEME, ZOO, weights_of
-from mmbss.registry import DATASETS, METRICS
+from mmbss.registry import DATASETS
 
 METAFILE = ZOO / 'metafile.yml'
 MODELS = {model['Name']: model for model in mmengine.load(METAFILE)['Models']}
@@ -68,7 +68,7 @@ def test_a_model_brings_its_classes():
 
 
 def test_a_name_that_the_zoo_has_not_is_refused():
-    with pytest.raises(MissingFileError, match='nothing.*bss_resnet8_cifar10'):
+    with pytest.raises(MissingFileError, match=r'nothing.*bss_resnet8_cifar10'):
         read_checkpoint(f'{SCHEME}nothing')
     with pytest.raises(MissingFileError):
         read_checkpoint(f'{SCHEME}../zoo/bss_resnet8_cifar10')
