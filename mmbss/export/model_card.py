@@ -114,9 +114,15 @@ def table_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
     for kind, problem in figures['problems'].items():
         yield f'**No {kind}:** {problem}'
     needs = figures['needs']
+    weights = [name for name in figures['files'] if name.endswith(('.pth', '.safetensors'))]
+    if not weights:
+        return
+    name = weights[-1]
+    # mmpretrain itself reads torch's files alone
+    needs = needs or ['mmbss'] * name.endswith('.safetensors')
     yield (
-        '`student.py` with `student.pth` is read by `mmpretrain.get_model('
-        "'student.py', pretrained='student.pth')`"
+        f"`student.py` with `{name}` is read by `mmpretrain.get_model('student.py', "
+        f"pretrained='{name}')`"
         + (f', where {", ".join(needs)} can be imported too.' if needs else ', without mmbss.')
     )
 
