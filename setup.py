@@ -1,4 +1,4 @@
-"""Packaging of mmbss; the configs and tools travel inside the package, in mmbss/.mim."""
+"""What pyproject.toml cannot say: configs, tools and zoo travel in the package, in mmbss/.mim."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
@@ -14,12 +14,6 @@ HERE = Path(__file__).parent
 CARRIED = ('configs', 'tools', 'zoo')
 #: resnet8_1xb256-80e_cifar10: batch size, epochs and data in the name of a config
 NAME = re.compile(r'.*_\dxb(?P<batch>\d+)-(?P<epochs>\d+)e_(?P<data>.+)')
-VERSION = (HERE / 'mmbss' / 'version.py').read_text().split("__version__ = '")[1].split("'")[0]
-
-
-def requirements(name: str) -> list[str]:
-    """Lines of requirements/<name>.txt."""
-    return (HERE / 'requirements' / f'{name}.txt').read_text().split()
 
 
 class BuildWithConfigs(build_py):
@@ -83,40 +77,4 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-setup(
-    name='mmbss',
-    version=VERSION,
-    description="Knowledge distillation at the teacher's decision boundary, for MMPretrain",
-    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    author='The mmbss authors',
-    license='Apache-2.0',
-    license_files=['LICENSE'],
-    keywords='knowledge distillation, decision boundary, adversarial, mmpretrain, openmmlab',
-    python_requires='>=3.11',
-    classifiers=[
-        'Programming Language :: Python :: 3.11',
-        'Topic :: Scientific/Engineering :: Artificial Intelligence',
-    ],
-    packages=find_packages(include=['mmbss', 'mmbss.*']),
-    cmdclass=dict(build_py=BuildWithConfigs),
-    entry_points=dict(console_scripts=['mmbss = mmbss.__main__:main']),
-    package_data={
-        'mmbss': [
-            'acceleration/*.cpp',
-            'acceleration/*.h',
-            'py.typed',
-            'report/templates/*',
-        ]
-    },
-    # No OpenMMLab package here: mmcv and mmcv-lite, the official packages and the onedl fork
-    # share import names, and whichever the user has must not be joined by a second copy.
-    install_requires=requirements('runtime'),
-    extras_require={
-        name: requirements(name)
-        for name in (
-            *('openmmlab', 'onedl', 'digits', 'report', 'tensorboard', 'attacks'),
-            *('timm', 'huggingface', 'onnx'),
-        )
-    },
-)
+setup(cmdclass=dict(build_py=BuildWithConfigs))
