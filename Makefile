@@ -4,6 +4,8 @@
 # make lint: check style, types, which room imports which, and the oldest Python that will do
 # make lock: write the hashes of what constraints.txt pins
 # make audit: look the pins up in a database of known vulnerabilities
+# make docs: build the site, docs/_build/html/index.html, and fail at a warning or a dead link in it
+# make docs-links: look whether the addresses outside of it answer
 # make mutation: change the attacks and losses in small ways and see whether the tests notice
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,9 +18,10 @@ COMPILE := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 # long() is a method of tensors here, not the class of Python 2
 VERMIN := $(BIN)/vermin --quiet --no-tips --violations --exclude long -t=3.11-
 
+SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -d docs/_build/doctrees
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test coverage lint format lock audit mutation clean
+.PHONY: demo test coverage lint format lock audit mutation docs docs-links clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/compare.py studies/digits.py --jobs 2 --results work_dirs/studies/digits
@@ -55,8 +58,14 @@ mutation: $(VENV)/.maintenance
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
 	$(BIN)/mutmut results
 
+docs: $(VENV)/.docs
+	$(SPHINX) -b html docs docs/_build/html
+
+docs-links: $(VENV)/.docs
+	$(SPHINX) -b linkcheck docs docs/_build/links
+
 clean:
-	rm -rf $(VENV) build dist mutants *.egg-info
+	rm -rf $(VENV) build dist mutants docs/_build docs/files *.egg-info
 
 # Of two builds of torch whose hashes are both allowed, pip may take the CUDA build of several GB
 # although it has the CPU build; so the CPU build is asked for first.
@@ -69,4 +78,8 @@ $(VENV)/.installed: setup.py requirements/ci.txt requirements/torch-cpu.txt requ
 
 $(VENV)/.maintenance: $(VENV)/.installed requirements/maintenance.txt
 	$(PIP_INSTALL) -c constraints.txt -r requirements/maintenance.txt
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed requirements/docs.txt
+	$(PIP_INSTALL) -c constraints.txt -r requirements/docs.txt
 	touch $@
