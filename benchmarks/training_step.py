@@ -4,7 +4,10 @@ r"""Time a training step: the published algorithm transcribed simply, against mm
         --threads 1 2 --out work_dirs/training_step.json
 
 All contenders share the teacher's weights, the student's weights and the batches, and take turns;
-the table gives medians and the ratios of medians, since machines are noisy. Each has a process of
+the table gives medians and the ratios of medians, since machines are noisy. Beside the published
+step and plain KD stands a product of two matrices: the most that the machine can do. A step's
+share of it counts the multiplications and additions of its convolutions as they are defined, so
+that Winograd, which needs fewer, may go beyond. Each has a process of
 its own, and with it its own memory: in one process, what one contender has freed would serve the
 next. The distillers run through mmengine's optimizer wrapper, data preprocessor and augmentation
 included; the reference gets its images normalised. Steps are taken on a student that has been
@@ -17,8 +20,8 @@ import json
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,8 +31,10 @@ from common import batches, build, load_distiller, set_weights, warmed_up
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope, init_default_scope
-from reference_step import ReferenceStep
+from reference_step import PlainKDStep, ReferenceStep
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from mmbss.distillers.classifiers import plain_classifier
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
@@ -57,6 +62,9 @@ CONTENDERS = {
     '... bfloat16': Options(BFLOAT16, NHWC, amp=True),
     '... bfloat16, Winograd': Options(dict(BFLOAT16, winograd='4x4'), NHWC, amp=True),
 }
+#: Side of the matrices of which the peak is a product, and their types.
+SIDE = 2048
+PEAKS = {'product in float32': torch.float32, 'product in bfloat16': torch.bfloat16}
 #: Turns that are not counted: operators are compiled, memory is got.
 WARM_UP_TURNS = 3
 LEARNING_RATE = 1e-3
@@ -69,55 +77,96 @@ def optimizer(model: nn.Module) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
 
 
-def reference_steps(cfg: Config, state: dict[str, Any], args: argparse.Namespace) -> list[Step]:
-    """The published step and its KD; calling one with a batch takes the step."""
+def simple_steps(cfg: Config, state: dict[str, Any], args: argparse.Namespace) -> dict[str, Step]:
+    """The published step, its KD and plain KD; calling one with a batch takes the step."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         student = MODELS.build(plain_classifier(load_distiller(cfg)))
     student.load_state_dict(state)
     student.train()
     teacher = build(cfg, {}).teacher.network  # as it was trained
     teacher.requires_grad_(True)
-    steps: list[Step] = []
-    for beta in (args.beta, 0.0):
-        own = copy.deepcopy(student)
-        step = ReferenceStep(teacher.forward, own.forward, optimizer(own), args.alpha, beta)
-        steps.append(lambda batch, step=step: step(*normalised(student, batch)))
-    return steps
+    own = [copy.deepcopy(student) for _ in range(3)]
+    kinds = {
+        'BSS': ReferenceStep(teacher, own[0], optimizer(own[0]), args.alpha, args.beta),
+        'KD': ReferenceStep(teacher, own[1], optimizer(own[1]), args.alpha, 0.0),
+        'plain KD': PlainKDStep(teacher, own[2], optimizer(own[2]), args.alpha),
+    }
+    return {
+        kind: lambda batch, step=step: step(*normalised(student, batch))
+        for kind, step in kinds.items()
+    }
 
 
 def distiller_steps(
     cfg: Config, state: dict[str, Any], args: argparse.Namespace, options: Options
-) -> list[Step]:
+) -> dict[str, Step]:
     """The step of a distiller and its KD."""
-    steps: list[Step] = []
-    for beta in (args.beta, 0.0):
+    steps: dict[str, Step] = {}
+    for kind, beta in (('BSS', args.beta), ('KD', 0.0)):
         model = build(cfg, dict(teacher=options.teacher, student=options.student))
         model.load_state_dict(state)
         set_weights(model, args.alpha, beta)
         wrapper = (CPUAmpOptimWrapper if options.amp else OptimWrapper)(optimizer(model))
-        steps.append(lambda batch, model=model, wrapper=wrapper: model.train_step(batch, wrapper))
+        steps[kind] = lambda batch, model=model, wrapper=wrapper: model.train_step(batch, wrapper)
     return steps
 
 
+class CountOperations(TorchDispatchMode):
+    """Counts additions and multiplications.
+
+    torch's ``FlopCounterMode`` also tells modules apart, which an attack's gradients do not allow.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operator, and add what torch knows of it."""
+        result = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def products() -> dict[str, Step]:
+    """Products of two matrices in each type; what the machine can do at most."""
+    sides = {name: torch.randn(SIDE, SIDE).to(dtype) for name, dtype in PEAKS.items()}
+    return {name: lambda batch, side=side: side @ side for name, side in sides.items()}
+
+
 def take_turns(name: str, threads: int, args: argparse.Namespace, turn: Connection) -> None:
-    """Be one contender: wait for the turn, take a step of BSS and one of KD, tell the seconds."""
+    """Be one contender: wait for the turn, take a step of each kind, tell the seconds.
+
+    First the operations of each kind are told, by the contender without ways round them.
+    """
     torch.set_num_threads(threads)
     init_default_scope('mmpretrain')
     cfg = Config.fromfile(args.config)
     state = torch.load(args.out.with_suffix('.pth'), weights_only=True)
-    options = CONTENDERS.get(name)
-    steps = (
-        distiller_steps(cfg, state, args, options) if options else reference_steps(cfg, state, args)
-    )
+    if name == 'products':
+        steps = products()
+    elif name in CONTENDERS:
+        steps = distiller_steps(cfg, state, args, CONTENDERS[name])
+    else:
+        steps = simple_steps(cfg, state, args)
     stream = batches(cfg, args.batch_size)
+    operations = {}
+    for kind, step in steps.items() if name == 'mmbss' else ():
+        with CountOperations() as counter:
+            step(copy.deepcopy(next(stream)))
+        operations[kind] = counter.total
+    turn.send(operations)
     for seed in iter(turn.recv, None):
-        batch, seconds = next(stream), []
-        for step in steps:
+        batch, seconds = next(stream), {}
+        for kind, step in steps.items():
             own = copy.deepcopy(batch)
             torch.manual_seed(seed)
             start = time.perf_counter()
             step(own)
-            seconds.append(time.perf_counter() - start)
+            seconds[kind] = time.perf_counter() - start
         turn.send(seconds)
 
 
@@ -127,11 +176,20 @@ def normalised(student: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tenso
     return batch['inputs'], torch.cat([sample.gt_label for sample in batch['data_samples']])
 
 
-def measure(threads: int, args: argparse.Namespace) -> dict[str, list[float]]:
-    """Median seconds of BSS and of KD for each contender."""
+@dataclass(frozen=True)
+class Measured:
+    """Median seconds of the kinds of steps of a contender, and operations that they count."""
+
+    seconds: dict[str, float]
+    operations: dict[str, int]
+
+
+def measure(threads: int, args: argparse.Namespace) -> dict[str, Measured]:
+    """What each contender needs."""
     context = multiprocessing.get_context('spawn')
-    turns, processes, times = {}, [], {}
-    for name in ('reference', *args.only):
+    turns, processes = {}, []
+    times: dict[str, list[dict[str, float]]] = {}
+    for name in ('products', 'reference', *args.only):
         turns[name], theirs = context.Pipe()
         process = context.Process(
             target=take_turns, args=(name, threads, args, theirs), daemon=True
@@ -139,6 +197,7 @@ def measure(threads: int, args: argparse.Namespace) -> dict[str, list[float]]:
         process.start()
         processes.append(process)
         times[name] = []
+    operations = {name: turn.recv() for name, turn in turns.items()}
     for seed in range(args.repeats + WARM_UP_TURNS):
         for name, turn in turns.items():
             turn.send(seed)
@@ -147,9 +206,39 @@ def measure(threads: int, args: argparse.Namespace) -> dict[str, list[float]]:
         turn.send(None)
         process.join()
     return {
-        name: [statistics.median(kind) for kind in zip(*values[WARM_UP_TURNS:], strict=True)]
+        name: Measured(
+            {
+                kind: statistics.median(turn[kind] for turn in values[WARM_UP_TURNS:])
+                for kind in values[0]
+            },
+            operations[name],
+        )
         for name, values in times.items()
     }
+
+
+def rows(measured: dict[str, Measured]) -> Iterator[str]:
+    """Lines of the table."""
+    product = measured['products']
+    peaks = {kind: 2 * SIDE**3 / product.seconds[kind] for kind in PEAKS}
+    for kind, peak in peaks.items():
+        yield f'A {kind} of {SIDE} x {SIDE}: {peak / 1e9:.0f} GFLOP/s.'
+    reference = measured['reference']
+    plain = reference.seconds['plain KD']
+    yield f'\nPlain KD without mmbss: {plain:.3f} s.\n'
+    yield '| step | BSS, s | reference / step | KD, s | plain KD / KD | BSS / KD | share of peak |'
+    yield '|---|---:|---:|---:|---:|---:|---:|'
+    needed = measured['mmbss'].operations['BSS'] if 'mmbss' in measured else None
+    for name, each in measured.items():
+        if name == 'products':
+            continue
+        bss, kd = each.seconds['BSS'], each.seconds['KD']
+        peak = peaks['product in bfloat16' if 'bfloat16' in name else 'product in float32']
+        share = f'{needed / bss / peak:.0%}' if needed else ''
+        yield (
+            f'| {name} | {bss:.3f} | {reference.seconds["BSS"] / bss:.2f} | {kd:.3f} '
+            f'| {plain / kd:.2f} | {bss / kd:.2f} | {share} |'
+        )
 
 
 def main() -> None:
@@ -177,12 +266,12 @@ def main() -> None:
     for threads in args.threads:
         results[threads] = measure(threads, args)
         print(f'\n{threads} thread(s), median of {args.repeats} turns\n')
-        print('| step | BSS, s | reference / step | KD, s | BSS / KD |')
-        print('|---|---:|---:|---:|---:|')
-        reference = results[threads]['reference'][0]
-        for name, (bss, kd) in results[threads].items():
-            print(f'| {name} | {bss:.3f} | {reference / bss:.2f} | {kd:.3f} | {bss / kd:.2f} |')
-    args.out.write_text(json.dumps(results, indent=2))
+        print(*rows(results[threads]), sep='\n')
+    stored = {
+        threads: {name: asdict(each) for name, each in measured.items()}
+        for threads, measured in results.items()
+    }
+    args.out.write_text(json.dumps(stored, indent=2))
 
 
 if __name__ == '__main__':
