@@ -7,3 +7,5 @@ _base_ = [
 ]
 
 default_hooks = dict(logger=dict(interval=100))
+# the test set is looked at once
+train_cfg = dict(val_interval=40)

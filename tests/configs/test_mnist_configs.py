@@ -10,7 +10,7 @@ import mmbss
 
 FOLDER = Path(mmbss.__file__).resolve().parents[1] / 'configs' / 'mnist'
 FILES = sorted(path.name for path in FOLDER.glob('*.py'))
-KD = 'kd_mlp-1200-to-mlp-800_1xb256-40e_mnist'
+KD = 'kd_mlp-1200-to-mlp-800_1xb256-100e_mnist'
 DISTILLING = [
     f'{KD}.py',
     f'{KD}-without-3.py',
@@ -32,7 +32,7 @@ def test_config_builds_a_classifier_of_digits(name, build):
 
 def test_the_networks_are_the_published_ones(build):
     sizes = {
-        'mlp-1200-dropout-jitter_1xb256-60e_mnist.py': (784 + 1) * 1200 + 1201 * 1200 + 1201 * 10,
+        'mlp-1200-dropout-jitter_1xb256-200e_mnist.py': (784 + 1) * 1200 + 1201 * 1200 + 1201 * 10,
         'mlp-800_1xb256-40e_mnist.py': (784 + 1) * 800 + 801 * 800 + 801 * 10,
         'cnn_1xb128-6e_mnist.py': 320 + 9248 + 18496 + 36928 + 1025 * 200 + 201 * 200 + 201 * 10,
     }
@@ -44,7 +44,7 @@ def test_the_networks_are_the_published_ones(build):
 def test_only_the_teacher_is_regularised_and_sees_shifted_inputs():
     for name in FILES:
         config = load(name)
-        is_teacher = name == 'mlp-1200-dropout-jitter_1xb256-60e_mnist.py'
+        is_teacher = name == 'mlp-1200-dropout-jitter_1xb256-200e_mnist.py'
         assert config.data_preprocessor.get('crop_padding', 0) == (2 if is_teacher else 0)
         assert config.data_preprocessor.get('flip_probability', 0) == 0
         if 'mlp' in name:
