@@ -1,17 +1,4 @@
 # tuned KD, and the same loss where the teacher's boundary lies between two images of the batch
-_base_ = '../kd/kd-t4_resnet26-to-resnet8_1xb256-80e_cifar10.py'
+_base_ = ['../kd/kd-t4_resnet26-to-resnet8_1xb256-80e_cifar10.py', '../_base_/losses/segment.py']
 
-model = dict(
-    losses=dict(
-        loss_bss=dict(
-            type='mmbss.BoundaryLoss',
-            attack=dict(type='mmbss.SegmentAttack'),
-            base_class='teacher',
-            candidates='teacher_correct',
-            batch_share=0.25,
-            loss=dict(type='mmbss.KDLoss', temperature=4.0, scale_by_t2=True),
-            # a quarter of the 0.9 of loss_kd: each boundary sample weighs as much as a clean one
-            loss_weight=0.225,
-        ),
-    ),
-)
+model = dict(losses=dict(loss_bss=_base_.segment_term))
