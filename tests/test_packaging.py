@@ -8,10 +8,13 @@ from email.parser import HeaderParser
 from importlib import metadata
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from mmbss.engine.extras import EXTRAS
+from mmbss.version import __version__
 
 STACK = ('mmcv', 'mmengine', 'mmpretrain', 'onedl')
 SOURCES = ['mmbss', 'configs', 'tools', 'zoo', 'requirements']
@@ -42,6 +45,10 @@ def source(tmp_path_factory, root):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target, follow_symlinks=False)
     return folder
+
+
+def read(root, name):
+    return (root / name).read_text()
 
 
 def build(source, kind, target, before=''):
@@ -87,7 +94,8 @@ def test_the_wheel_requires_no_openmmlab_package_of_its_own(wheel):
     assert any(each.name.startswith(STACK) for each in requirements)
     assert set(EXTRAS.values()) <= set(headers.get_all('Provides-Extra'))
     assert headers['Requires-Python'] == '>=3.11'
-    assert headers['License'] == 'Apache-2.0' or 'Apache' in str(headers['License-Expression'])
+    assert headers['License-Expression'] == 'Apache-2.0'
+    assert headers['Description-Content-Type'] == 'text/markdown'
 
 
 def test_an_installed_wheel_has_the_command_and_finds_its_configs(wheel, tmp_path, python):
@@ -165,7 +173,9 @@ def read_pins(path):
 def test_constraints_pin_one_version_of_everything_that_is_required(root):
     pins = read_pins(root / 'constraints.txt')
     ours = ('runtime', 'openmmlab', 'digits', 'report', 'tensorboard', 'attacks', 'dev')
-    for name in (*ours, 'timm', 'huggingface', 'onnx'):
+    for name in (*ours, 'timm', 'huggingface', 'onnx', 'onedl'):
+        if name == 'onedl':
+            pins |= read_pins(root / 'requirements' / 'onedl-pins.txt')
         for line in (root / 'requirements' / f'{name}.txt').read_text().split():
             required = Requirement(line)
             version, _ = pins[canonicalize_name(required.name)]
@@ -175,9 +185,15 @@ def test_constraints_pin_one_version_of_everything_that_is_required(root):
 def test_the_locks_hold_what_constraints_pin_and_a_hash_of_each(root):
     folder = root / 'requirements'
     pins = {name: version for name, (version, _) in read_pins(root / 'constraints.txt').items()}
-    locks = {name: read_pins(folder / f'{name}.txt') for name in ('ci', 'torch-cpu', 'torch')}
+    names = ('ci', 'onedl-ci', 'torch-cpu', 'torch')
+    locks = {name: read_pins(folder / f'{name}.txt') for name in names}
     locked = {name: version for name, (version, _) in locks['ci'].items()}
     assert locked | {'torch': pins['torch']} == pins
+    forked = {name: version for name, (version, _) in locks['onedl-ci'].items()}
+    own = {name: version for name, (version, _) in read_pins(folder / 'onedl-pins.txt').items()}
+    official = {'mmcv-lite', 'mmengine', 'mmpretrain', 'openmim', 'openxlab', 'opendatalab'}
+    kept = {name: version for name, version in locked.items() if name not in official}
+    assert forked == kept | own
     assert locks['torch-cpu'].keys() == {'torch'}
     assert locks['torch-cpu']['torch'][0] == f'{pins["torch"]}+cpu'
     for name, (version, _) in locks['torch'].items():
@@ -193,10 +209,42 @@ def test_the_locks_hold_what_constraints_pin_and_a_hash_of_each(root):
 def test_the_requirements_at_the_top_are_those_of_the_package(root):
     lines = (root / 'requirements.txt').read_text().splitlines()
     files = {line.split()[1] for line in lines if line.startswith('-r')}
-    needed = ('runtime', 'openmmlab', 'digits', 'report')
-    assert {f'requirements/{name}.txt' for name in needed} <= files
-    assert all((root / file).is_file() for file in files)
+    # the least that trains: extras bring the rest
+    assert files == {'requirements/runtime.txt', 'requirements/openmmlab.txt'}
 
 
 def test_the_package_that_is_tested_is_the_one_in_this_repository(root):
     assert metadata.version('mmbss') in (root / 'mmbss' / 'version.py').read_text()
+
+
+def test_every_page_names_the_same_version(root):
+    assert f'\nversion: {__version__}\n' in (root / 'CITATION.cff').read_text()
+    released = re.findall(r'^## \[(\d\S*)\] - \d{4}-\d\d-\d\d$', read(root, 'CHANGELOG.md'), re.M)
+    assert released[0] == __version__
+    assert released == sorted(set(released), key=Version, reverse=True)
+
+
+def test_the_licences_listed_are_those_of_the_pins(root):
+    rows = [
+        line.split('|')[1:4] for line in read(root, 'requirements/LICENSES.md').splitlines()[2:]
+    ]
+    listed = {canonicalize_name(name.strip()): version.strip() for name, version, _ in rows}
+    pins = {name: version for name, (version, _) in read_pins(root / 'constraints.txt').items()}
+    # the CPU build of torch says so
+    assert {name: version.partition('+')[0] for name, version in listed.items()} == pins
+    assert all(licence.strip() for _, _, licence in rows)
+
+
+def test_workflows_and_contributors_are_told_targets_that_the_makefile_has(root):
+    makefile = read(root, 'Makefile')
+    targets = set(re.findall(r'^([\w-]+):', makefile, re.M))
+    (phony,) = re.findall(r'^\.PHONY: (.*)$', makefile, re.M)
+    assert set(phony.split()) == targets
+    told = set(re.findall(r'\bmake ([a-z][\w-]*)(?=`|\s*#|$)', read(root, 'CONTRIBUTING.md'), re.M))
+    for path in (root / '.github' / 'workflows').glob('*.yml'):
+        for job in yaml.safe_load(path.read_text())['jobs'].values():
+            told |= set(job.get('strategy', {}).get('matrix', {}).get('target', ()))
+            runs = [step.get('run', '') for step in job['steps']]
+            told |= set(re.findall(r'^make ([\w-]+)$', '\n'.join(runs), re.M))
+    assert {'lint', 'test', 'test-onedl', 'docs', 'notebooks', 'wheel'} <= told
+    assert told <= targets
