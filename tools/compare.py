@@ -31,9 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument('files', nargs='+', help='one study, or config files to compare')
     parser.add_argument('--jobs', type=int, default=1, help='runs at the same time')
-    parser.add_argument('--arms', nargs='+', help='run these arms alone')
+    parser.add_argument('--arms', nargs='+', help='run these arms alone (default: all)')
     parser.add_argument(
-        '--seeds', nargs='+', type=int, help='run these alone; of configs, by default 0 1 2'
+        '--seeds',
+        nargs='+',
+        type=int,
+        help='run these alone (default: those of the study; of configs 0 1 2)',
     )
     parser.add_argument(
         '--no-train', action='store_true', help='read and measure what is finished, train nothing'
@@ -56,13 +59,15 @@ def parse_args() -> argparse.Namespace:
         help='folder of the results of a study',
     )
     configs = parser.add_argument_group('for config files')
-    configs.add_argument('--work-dir', help='by default work_dirs/compare')
+    configs.add_argument(
+        '--work-dir', help='folder of runs and results (default: work_dirs/compare)'
+    )
     configs.add_argument(
         '--teacher',
         help='config to train first and once, into work_dirs/<its name>, where the distilling '
         'configs look for their teacher',
     )
-    configs.add_argument('--metric', help='metric of the table, by default accuracy/top1')
+    configs.add_argument('--metric', help='metric of the table (default: accuracy/top1)')
     configs.add_argument(
         '--cfg-options',
         nargs='+',

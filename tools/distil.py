@@ -30,12 +30,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--teacher',
         help='resnet50 and the like, a config of mmpretrain, or timm:, torchvision:, hf:, python:, '
-        'onnx:NAME; by default one for the size of the images, trained on them',
+        'onnx:NAME (default: one for the size of the images, trained on them)',
     )
     parser.add_argument(
         '--teacher-checkpoint',
         metavar='FILE',
-        help='its weights; "none": random ones; by default those of its library',
+        help='its weights; "none": random ones (default: those of its library)',
     )
     parser.add_argument(
         '--teacher-options',
@@ -47,30 +47,32 @@ def parse_args() -> argparse.Namespace:
         'arguments.num_classes=3',
     )
     parser.add_argument(
-        '--student', help='mobilenet_v2, resnet18, resnet8 and the like, timm:NAME, or a config'
+        '--student',
+        help='mobilenet_v2, resnet18, resnet8 and the like, timm:NAME, or a config (default: one '
+        'for the size of the images)',
     )
     parser.add_argument(
         '--student-checkpoint',
         default='none',
         metavar='FILE',
-        help='weights that its backbone starts from; for timm also "pretrained"; by default none',
+        help='weights that its backbone starts from; for timm also "pretrained"',
     )
     parser.add_argument(
         '--methods',
         nargs='+',
         default=['labels', 'kd', 'dkd', 'dist', 'segment', 'bss'],
         metavar='METHOD',
-        help='by default all: labels kd dkd dist segment bss',
+        help='what is compared',
     )
+    parser.add_argument('--minutes', type=float, default=60.0, help='time for all of it')
+    parser.add_argument('--size', type=int, help='pixels on a side (default: as the images)')
+    parser.add_argument('--epochs', type=int, help='of each training (default: as many as fit)')
     parser.add_argument(
-        '--minutes', type=float, default=60.0, help='time for all of it, by default 60'
+        '--settings',
+        type=int,
+        help='temperatures and weights of each method, at most (default: as many as fit)',
     )
-    parser.add_argument('--size', type=int, help='pixels on a side; by default as the images')
-    parser.add_argument('--epochs', type=int, help='of each training; by default as many as fit')
-    parser.add_argument(
-        '--settings', type=int, help='temperatures and weights of each method, at most'
-    )
-    parser.add_argument('--batch-size', type=int, help='images of a step')
+    parser.add_argument('--batch-size', type=int, help='images of a step (default: by their size)')
     parser.add_argument('--seed', type=int, default=0, help='of the split and of each training')
     parser.add_argument('--plan', action='store_true', help='say what would be done, and stop')
     parser.add_argument(

@@ -51,11 +51,11 @@ def parse_args() -> argparse.Namespace:
         help='of model.teacher in a config, such as input_size=224 reverse_channels=False',
     )
     parser.add_argument('--students', nargs='+', metavar=pair, help='one or more')
-    parser.add_argument('--names', nargs='+', help='of the students; by default the checkpoints')
+    parser.add_argument('--names', nargs='+', help='of the students (default: the checkpoints)')
     parser.add_argument(
         '--data-config',
-        help="config whose test_dataloader is used, by default the teacher's, the first student's "
-        "where the teacher is none of mmpretrain, or the runs'",
+        help="config whose test_dataloader is used (default: the teacher's, the first student's "
+        "where the teacher is none of mmpretrain, or the runs')",
     )
     parser.add_argument(
         '--num-samples', type=int, default=1000, help='test samples that are attacked or corrupted'
@@ -64,7 +64,7 @@ def parse_args() -> argparse.Namespace:
         '--num-tested',
         type=int,
         metavar='N',
-        help='test samples of accuracy, agreement and calibration, at most; by default all',
+        help='test samples of accuracy, agreement and calibration, at most (default: all)',
     )
     parser.add_argument(
         '--autoattack',
@@ -77,7 +77,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--attacks',
         help='Python file with `boundary`, the attack whose boundary samples are compared, '
-        'or `robustness`, configs of attacks by name, or both',
+        'or `robustness`, configs of attacks by name, or both (default: BSS; FGSM and PGD)',
     )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()

@@ -37,15 +37,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--check-images', type=int, default=256, metavar='N', help='test images to compare with'
     )
-    parser.add_argument('--opset', type=int, help="version of ONNX's operators")
+    parser.add_argument('--opset', type=int, help="version of ONNX's operators (default: torch's)")
     parser.add_argument(
         '--classes',
         nargs='+',
         metavar='NAME',
-        help='where neither checkpoint nor data names them; or a file with one a line',
+        help='their names, or a file with one a line (default: those of checkpoint or data)',
     )
     parser.add_argument(
-        '--channels', choices=['rgb', 'bgr'], help='their order, where the data does not say it'
+        '--channels', choices=['rgb', 'bgr'], help='their order (default: that of the data)'
     )
     return parser.parse_args()
 

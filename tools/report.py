@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'work_dir', type=Path, help='work dir of tools/train.py or tools/compare.py'
     )
-    parser.add_argument('--out', type=Path, help='the page, by default WORK_DIR/report.html')
+    parser.add_argument('--out', type=Path, help='the page (default: WORK_DIR/report.html)')
     parser.add_argument(
         '--figures', type=Path, metavar='FOLDER', help='also write each picture to a file there'
     )
@@ -51,7 +51,9 @@ def parse_args() -> argparse.Namespace:
         help='grid points on a side of a decision plane',
     )
     parser.add_argument(
-        '--metrics', type=Path, help='what tools/evaluate_boundary.py has written; else computed'
+        '--metrics',
+        type=Path,
+        help='what tools/evaluate_boundary.py has written (default: computed)',
     )
     parser.add_argument(
         '--logs-only', action='store_true', help='leave out what needs networks and data'

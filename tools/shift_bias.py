@@ -1,7 +1,7 @@
-"""Shift the biases of classes that the training set lacked, or of the only ones it had.
+r"""Shift the biases of classes that the training set lacked, or of the only ones it had.
 
-    python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-40e_mnist-without-3.py \
-        work_dirs/kd_mlp-1200-to-mlp-800_1xb256-40e_mnist-without-3/epoch_40.pth --classes 3
+    python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-100e_mnist-without-3.py \
+        work_dirs/kd_mlp-1200-to-mlp-800_1xb256-100e_mnist-without-3/epoch_100.pth --classes 3
 
 Several checkpoints, such as those of several seeds, are each shifted by a number of their own; the
 table then gives the mean, the standard deviation (n - 1) and the single values.
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        help='checkpoint to write if there is one, by default *_shifted.pth beside the other',
+        help='checkpoint to write, of one (default: *_shifted.pth beside it)',
     )
     args = parser.parse_args()
     if args.out is not None and len(args.checkpoints) > 1:

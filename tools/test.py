@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
     parser.add_argument('--out', help='file to write the predictions or metrics to')
-    parser.add_argument('--out-item', choices=OUT_FORMATS, help='what --out gets; default: pred')
+    parser.add_argument('--out-item', choices=OUT_FORMATS, help='what --out gets (default: pred)')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='folder to write pictures of predictions to')
     parser.add_argument('--interval', type=int, default=1, help='picture every n-th sample')

@@ -5,7 +5,8 @@ r"""Train a classifier or distil a student, from a config file.
 
 The flags are those of mmpretrain's tools/train.py, whose configs run unchanged. Beyond it, this
 tool works with num_workers=0, mixes precision on a CPU too (bfloat16), distributes over the
-processes of torchrun on a CPU (gloo), and writes TensorBoard files when asked.
+processes of torchrun on a CPU (gloo), and says on one screen what it is about to do; the log file
+has the environment, the whole config and all else.
 """
 
 import argparse
@@ -19,6 +20,17 @@ from mmbss.engine.errors import readable_errors
 from mmbss.engine.flags import add_common_arguments
 from mmbss.engine.interrupts import one_line_at_the_end
 
+#: Trackers of experiments by the names of mmengine's backends for them.
+TRACKERS = dict(
+    tensorboard='TensorboardVisBackend',
+    wandb='WandbVisBackend',
+    mlflow='MLflowVisBackend',
+    clearml='ClearMLVisBackend',
+    neptune='NeptuneVisBackend',
+    dvclive='DVCLiveVisBackend',
+    aim='AimVisBackend',
+)
+
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
@@ -30,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, by default from the latest in the work dir',
+        help='go on from this checkpoint, without one from the latest in the work dir',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument(
@@ -39,7 +51,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--no-persistent-workers', action='store_true', help='start new data workers every epoch'
     )
-    parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files too')
+    parser.add_argument(
+        '--track',
+        nargs='+',
+        choices=TRACKERS,
+        default=[],
+        metavar='TRACKER',
+        help=f'log to these too, of {", ".join(TRACKERS)}; see docs/how-to/report.md',
+    )
     return parser.parse_args()
 
 
@@ -68,9 +87,9 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(name) is not None:
                 cfg[name].persistent_workers = False
-    if args.tensorboard:
-        backends = section(cfg, 'visualizer', '--tensorboard').setdefault('vis_backends', [])
-        backends.append(dict(type='TensorboardVisBackend'))
+    for tracker in args.track:
+        backends = section(cfg, 'visualizer', '--track').setdefault('vis_backends', [])
+        backends.append(dict(type=TRACKERS[tracker]))
     merge_options(cfg, args)
     check_scaled_rate(cfg)
 
@@ -82,6 +101,8 @@ def train(args: argparse.Namespace) -> None:
     from mmbss.engine.default_hooks import add_safety_hooks
     from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.resume import choose_checkpoint
+    from mmbss.engine.screen import short_screen
+    from mmbss.engine.start import start_in_words
     from mmbss.engine.this_process import check_launcher
     from mmbss.engine.trial import try_training
     from mmbss.engine.work_dir import claimed_work_dir
@@ -91,10 +112,11 @@ def train(args: argparse.Namespace) -> None:
     check_launcher(cfg.launcher)
     prepare_cpu_distributed(cfg)
     add_safety_hooks(cfg)
-    with claimed_work_dir(cfg):
+    with short_screen(), claimed_work_dir(cfg):
         choose_checkpoint(cfg)
         runner = build_runner(cfg)
         try_training(runner)
+        runner.logger.info(f'this training\n{start_in_words(runner)}')
         with named_start():
             runner.train()
 

@@ -42,7 +42,8 @@ from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study
 from mmbss.report.study_files import keep
-from mmbss.report.study_runner import StudyRunner, in_words
+from mmbss.report.study_progress import in_words
+from mmbss.report.study_runner import StudyRunner
 
 #: Images of a step, of small images and of others.
 BATCH_SIZES = (64, 32)

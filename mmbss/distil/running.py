@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from mmbss.engine.errors import ConfigError, lines_of
 from mmbss.report.run_logs import is_run, logged_seconds, read_run
 from mmbss.report.runs import Run
-from mmbss.report.study_runner import StudyRunner, in_words
+from mmbss.report.study_progress import in_words
+from mmbss.report.study_runner import StudyRunner
 
 #: Seconds between two lines about a run that goes on.
 PATIENCE = 30.0

@@ -68,6 +68,18 @@ def as_called(text: str) -> str:
     return SCRIPT.sub(lambda found: f'{program} {command_of(found[1])}', text)
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the layout of a description, and says what a flag is where it is left out."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default, said = action.default, action.help or ''
+        if default is None or default is False or default in (argparse.SUPPRESS, [], {}):
+            return said
+        if isinstance(default, (list, tuple)):
+            default = ' '.join(map(str, default))
+        return f'{said} (default: {default})'.replace('%', '%%').strip()
+
+
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser of a tool's command line.
 
@@ -76,5 +88,5 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     """
     return argparse.ArgumentParser(
         description=as_called(description or ''),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )

@@ -53,7 +53,10 @@ def is_readable(value: str) -> bool:
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every tool with a config and a runner has."""
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument(
+        '--work-dir',
+        help="folder of logs and checkpoints (default: the config's, or work_dirs/<its name>)",
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision; bfloat16 on a CPU')
     parser.add_argument('--no-pin-memory', action='store_true', help='for little memory')
     parser.add_argument(
@@ -64,6 +67,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config, such as train_cfg.max_epochs=10 or '
         '"param_scheduler.milestones=[5,8]"',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what has started this process among several',
+    )
     # old launchers pass the rank as a flag
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -2,21 +2,14 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.words import training_fraction
 from mmbss.report.comparison import short_names
 from mmbss.report.run_logs import read_experiments
 
 #: Last values of a metric by experiment and fraction of the training set.
 Accuracies = dict[str, dict[float, list[float]]]
-
-
-def training_fraction(dataset: dict[str, Any]) -> float:
-    """Share of the training set that a dataset config keeps, wrappers of it included."""
-    inner = dataset.get('dataset')
-    fraction = float(dataset.get('fraction', 1.0))
-    return fraction * training_fraction(inner) if isinstance(inner, dict) else fraction
 
 
 def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:

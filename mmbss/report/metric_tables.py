@@ -4,32 +4,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmbss.metrics.corruptions import CONSTANTS
-from mmbss.report.text import markdown, spread
-
-#: Names and text of the cells of a table, line by line, under its headings.
-Table = tuple[list[str], list[list[str]]]
+from mmbss.report.text import Table, markdown, spread
 
 #: Lines of the table of metrics: name in the JSON, heading, format.
 METRICS = (
     ('accuracy/top1', 'accuracy (%)', '.2f'),
     ('agreement/top1', 'agreement with the teacher (%)', '.2f'),
     ('agreement/kl', 'KL to the teacher (nats)', '.3f'),
-    ('agreement/top1_teacher_wrong', 'agreement where it is wrong (%)', '.2f'),
-    ('agreement/kl_teacher_wrong', 'KL where it is wrong (nats)', '.3f'),
+    ('agreement/top1_teacher_wrong', 'agreement where the teacher is wrong (%)', '.2f'),
+    ('agreement/kl_teacher_wrong', 'KL where the teacher is wrong (nats)', '.3f'),
     ('calibration/ece', 'calibration error (%)', '.2f'),
     ('calibration/ece_scaled', 'calibration error, scaled (%)', '.2f'),
     ('calibration/temperature', 'temperature of the scaling', '.2f'),
-    ('boundary_agreement/top1', 'agreement at its boundary (%)', '.2f'),
-    ('boundary_agreement/kl', 'KL at its boundary (nats)', '.3f'),
+    ('boundary_agreement/top1', "agreement at the teacher's boundary (%)", '.2f'),
+    ('boundary_agreement/kl', "KL at the teacher's boundary (nats)", '.3f'),
     ('boundary_similarity/mag_sim', 'MagSim', '.3f'),
     ('boundary_similarity/ang_sim', 'AngSim', '.3f'),
     ('boundary_similarity/pairs', 'pairs compared', '.0f'),
     ('boundary_similarity/pairs_one_sided', 'pairs dropped, one-sided', '.0f'),
-    ('boundary_distance/student', 'distance to own boundary', '.4f'),
-    ('boundary_distance/teacher', "teacher's on the same samples", '.4f'),
-    ('boundary_visibility/seen', 'seen of the way to its boundary (%)', '.1f'),
+    ('boundary_distance/student', 'distance to its own boundary', '.4f'),
+    ('boundary_distance/teacher', "the teacher's to its own, same samples", '.4f'),
+    ('boundary_visibility/seen', "seen of the way to the teacher's boundary (%)", '.1f'),
     ('boundary_visibility/student_clean', 'margin on clean samples', '.2f'),
-    ('boundary_visibility/student_boundary', 'margin at its boundary', '.2f'),
+    ('boundary_visibility/student_boundary', "margin at the teacher's boundary", '.2f'),
     ('transition/error', 'transition error', '.3f'),
     ('corruption_accuracy/mean', 'accuracy under corruptions (%)', '.1f'),
     *((f'corruption_accuracy/{kind}', f'accuracy under {kind} (%)', '.1f') for kind in CONSTANTS),
@@ -75,13 +72,18 @@ def class_tables(networks: Sequence[dict[str, Any]]) -> dict[str, Table]:
 
 
 def notes(networks: Sequence[dict[str, Any]]) -> list[str]:
-    """A sentence for each network whose boundary could not be compared with the teacher's."""
-    return [
-        f'{network["name"]} has no MagSim and AngSim: of '
-        f'{network["metrics"]["boundary_similarity/pairs_tried"]} samples that it and the teacher '
-        'classify correctly, none was moved onto the boundary of both.'
+    """A sentence on all networks whose boundary could not be compared with the teacher's."""
+    tried = {
+        network['name']: network['metrics']['boundary_similarity/pairs_tried']
         for network in networks
         if network['metrics'].get('boundary_similarity/pairs') == 0
+    }
+    if not tried:
+        return []
+    listed = ', '.join(f'{name} (of {count:.0f})' for name, count in tried.items())
+    return [
+        'MagSim and AngSim are missing where none of the samples that student and teacher '
+        f'classify correctly was moved onto the boundary of both: {listed}.'
     ]
 
 

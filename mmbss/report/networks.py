@@ -77,8 +77,7 @@ def load_networks(
         bounds=guide.pixel_bounds,
         samples=guide.from_student(inputs).float(),
         labels=labels.to(inputs.device),
-        classes=list(dataset.metainfo.get('classes', ()))
-        or [str(number) for number in range(known)],
+        classes=list(dataset.metainfo.get('classes') or guide.classes or map(str, range(known))),
         differentiable=guide.differentiable,
     )
 

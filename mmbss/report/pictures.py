@@ -17,6 +17,8 @@ from mmbss.visualization.draw_curves import draw_accuracies, draw_curves, draw_m
 from mmbss.visualization.draw_samples import draw_boundary_samples
 
 Styles = Mapping[str, tuple[str, str]]
+#: Ordinate of the attack's shares.
+SHARES = 'share of base samples'
 #: What a boundary term logs of its attack behind its name; it means nothing in epochs without one.
 ATTACK_SHARES = dict(
     accepted='Samples the attack accepts',
@@ -28,11 +30,12 @@ ATTACK_SHARES = dict(
 def accuracy_picture(rows: Sequence[Row], metric: str, styles: Styles) -> Picture:
     """The table of accuracies as a picture."""
     values = {row.name: row.values for row in rows}
+    several = any(len(own) > 1 for own in values.values())
     return Picture(
         'accuracy',
         draw_accuracies(values, f'{metric} at the last validation (%)', styles),
         f'{metric} of each run, by experiment',
-        'A dot for each seed, a line at the mean.',
+        'A dot for each seed, a line at the mean.' if several else '',
     )
 
 
@@ -55,7 +58,9 @@ def choose_curves(logged: Iterable[str], metric: str) -> list[Curve]:
     """
     names = sorted(set(logged), key=lambda name: (name != 'loss_cls', name))
     scalar = {name: partial(LoggedRun.train_series, name=name) for name in names}
-    curves = [Curve('accuracy', 'Validation', f'{metric} (%)', lambda run: run.val_series(metric))]
+    curves = [
+        Curve('accuracy', 'Validation', f'{metric} (%)', partial(LoggedRun.val_series, name=metric))
+    ]
     if 'loss' in scalar:
         curves.append(Curve('loss', 'Training loss, sum', 'loss (nats)', scalar['loss']))
     curves += [
@@ -68,7 +73,7 @@ def choose_curves(logged: Iterable[str], metric: str) -> list[Curve]:
         Curve(
             f'{term}_{share}',
             title if len(terms) == 1 else f'{title}, loss_{term}',
-            'share of base samples',
+            SHARES,
             partial(scalar[f'{term}_{share}'], while_positive=f'{term}_samples'),
         )
         for term in terms
@@ -91,8 +96,10 @@ def curve_pictures(experiments: Sequence[Experiment], metric: str, styles: Style
     for curve in choose_curves(logged, metric):
         values = {each.name: each.collect(curve.read) for each in experiments}
         values = {name: own for name, own in values.items() if own}
-        if values:
-            figure = draw_curves(values, curve.title, x_label, curve.y_label, styles, legend=False)
+        if any(len(own) > 1 for own in values.values()):  # else there is no curve
+            figure = draw_curves(
+                values, curve.title, x_label, curve.y_label, styles, False, curve.y_label == SHARES
+            )
             alt = f'{curve.title} by {x_label}, for {", ".join(values)}'
             pictures.append(Picture(f'curve-{curve.name}', figure, alt))
     return pictures

@@ -11,13 +11,15 @@ import jinja2
 from mmbss.engine.errors import ConfigError
 from mmbss.report.comparison import Comparison, as_network, read_comparison
 from mmbss.report.evaluation import evaluate_networks
+from mmbss.report.facts import facts
 from mmbss.report.metric_tables import class_tables, metric_table, notes
 from mmbss.report.networks import load_networks, loader_of_tests
 from mmbss.report.options import ReportOptions
 from mmbss.report.picture import Picture
 from mmbss.report.pictures import Styles, accuracy_picture, curve_pictures, network_pictures
 from mmbss.report.provenance import repeat_commands, versions
-from mmbss.report.tables import Row, accuracy_rows
+from mmbss.report.run_logs import is_run
+from mmbss.report.tables import Row, accuracy_rows, accuracy_table
 from mmbss.visualization.boundary_pairs import NoBoundaryPairsError
 from mmbss.visualization.style import GREY, line_style, to_svg
 
@@ -28,6 +30,7 @@ class Report:
 
     Attributes:
         title: Name of the run or comparison.
+        facts: What was compared, by heading; see :func:`~mmbss.report.facts.facts`.
         rows: Table of accuracies.
         pictures: Pictures by section: ``accuracy``, ``curves``, ``planes``, ``samples``,
             ``margins``; the last three are missing without networks and may be empty.
@@ -36,12 +39,13 @@ class Report:
         commands: Command lines that repeat the runs, and the report.
         legend: Name, colour and dashes of each experiment.
         metric: Name of the validation metric.
-        seeds: How many runs an experiment has, at most.
+        seeds: How many runs an experiment has, at least and at most.
         waiting: Runs that are left out, since they have not been validated yet.
         notes: Sentences on what could not be drawn or measured.
     """
 
     title: str
+    facts: dict[str, str]
     rows: list[Row]
     pictures: dict[str, list[Picture]]
     measured: dict[str, Any] | None
@@ -49,7 +53,7 @@ class Report:
     commands: list[str]
     legend: Styles
     metric: str
-    seeds: int
+    seeds: tuple[int, int]
     waiting: list[str]
     notes: list[str]
 
@@ -64,7 +68,9 @@ class Report:
             lstrip_blocks=True,
         )
         environment.filters['data_uri'] = data_uri
-        tables = dict(metric_table=metric_table, class_tables=class_tables)
+        tables = dict(
+            accuracy_table=accuracy_table, metric_table=metric_table, class_tables=class_tables
+        )
         now = datetime.datetime.now(datetime.UTC)
         return environment.get_template('report.html').render(
             report=self, versions=versions(), date=f'{now:%Y-%m-%d %H:%M} UTC', **tables
@@ -108,8 +114,10 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
             ) from error
         pictures |= drawn
     of_teacher = [each for each in experiments if each not in students]
+    counts = [len(each.runs) for each in experiments]
     return Report(
-        title=work_dir.resolve().name,
+        title=comparison.full_names[0] if is_run(work_dir) else work_dir.resolve().name,
+        facts=facts(comparison, measured, options.metric),
         rows=rows,
         pictures=pictures,
         measured=measured,
@@ -120,7 +128,7 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         commands=[*repeat_commands(work_dir, students, of_teacher), command],
         legend=styles,
         metric=options.metric,
-        seeds=max(len(each.runs) for each in experiments),
+        seeds=(min(counts), max(counts)),
         waiting=comparison.waiting,
         notes=remarks,
     )

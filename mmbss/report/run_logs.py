@@ -6,7 +6,7 @@ import reprlib
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -176,15 +176,20 @@ def read_run(folder: Path) -> LoggedRun:
             except json.JSONDecodeError as error:
                 raise ConfigError(f'{log}, line {number} is no JSON: {error}') from error
     config = Config.fromfile(logs[-1].with_name('config.py'))
-    is_seed = folder.name.startswith('seed_')
+    place = folder.absolute()
     return LoggedRun(
-        name=folder.absolute().parent.name if is_seed else folder.absolute().name,
+        name=place.parent.name if is_of_seed(place) else place.name,
         folder=folder,
         seed=config.get('randomness', {}).get('seed'),
         config=config,
         train_records=[record for record in records if 'lr' in record],
         val_records=[record for record in records if 'lr' not in record],
     )
+
+
+def is_of_seed(folder: Path) -> bool:
+    """Whether the folder is called after a seed, and the one above it after what was run."""
+    return folder.name.startswith('seed_')
 
 
 def logged_seconds(folder: Path) -> float:
@@ -281,7 +286,17 @@ def read_experiments(work_dir: Path) -> list[Experiment]:
     Raises:
         MissingFileError: If there is no such folder, or it holds no run.
     """
-    return by_experiment([read_run(folder) for folder in find_run_folders(work_dir)])
+    runs = [read_run(folder) for folder in find_run_folders(work_dir)]
+    stems = [run.name if is_of_seed(run.folder) else run.config_file.stem for run in runs]
+    # the config says more than the folder, unless several runs have it, or it has no name
+    return by_experiment(
+        [
+            run
+            if stems.count(stem) > 1 or re.fullmatch(r'config|[\d_]+', stem)
+            else replace(run, name=stem)
+            for run, stem in zip(runs, stems, strict=True)
+        ]
+    )
 
 
 def by_experiment(runs: Sequence[LoggedRun]) -> list[Experiment]:

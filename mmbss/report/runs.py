@@ -97,6 +97,11 @@ class Run:
         return hashlib.sha256(b''.join(contents)).hexdigest()[:16] if contents else None
 
     @property
+    def log(self) -> Path:
+        """What its training prints."""
+        return self.folder / 'output.log'
+
+    @property
     def info(self) -> dict[str, Any]:
         """What was written about it by :meth:`train`, perhaps by an earlier call."""
         return read_info(self.folder)
@@ -133,12 +138,11 @@ class Run:
         Raises:
             ConfigError: If the training fails; names the log.
         """
-        log = self.folder / 'output.log'
         self.folder.mkdir(parents=True, exist_ok=True)
         wait_for(self.folder)
         if 'seconds' in self.info:
             return
-        print(f'{self}: training, log in {log}', flush=True)
+        print(f'{self}: training, log in {self.log}', flush=True)
         now = git_commit(Path(__file__).parents[1])
         before = self.info.get('commit', 'unknown') if is_run(self.folder) else now
         info = dict(
@@ -150,7 +154,7 @@ class Run:
         )
         self._store(info)
         start = time.time() - logged_seconds(self.folder)
-        self.call(tool, [self.config, '--resume', *self.flags], log, threads)
+        self.call(tool, [self.config, '--resume', *self.flags], self.log, threads)
         self._store(dict(info, seconds=round(time.time() - start, 1)))
 
     def measure(self, evaluators: list[Any], tool: Path, threads: int) -> dict[str, float]:

@@ -1,18 +1,21 @@
 """Do what is left of a study: train, measure, and keep each result as soon as it is there."""
 
-import statistics
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmengine.config import Config
+from rich.live import Live
+from rich.text import Text
 
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
 from mmbss.report.runs import Run, digest_of
 from mmbss.report.study import Study
 from mmbss.report.study_files import keep, read_results
+from mmbss.report.study_progress import Progress
 from mmbss.report.study_results import Result, read_result
 
 
@@ -57,9 +60,26 @@ class StudyRunner:
         found = [stored.get((run.arm, run.seed)) for run in runs]
         if any(self.is_unmeasured(*each) for each in zip(runs, found, strict=True)):
             refuse(missing_files(Config(dict(evaluators=self.study.evaluators))))
-        errors = []
+        errors, progress = [], Progress(len(runs), self.jobs)
+
+        def finish(run: Run) -> bool:
+            with progress.under_way(run):
+                return self.finish(run)
+
+        def waiting() -> tuple[list[Run], list[Result]]:
+            left = [run for one, run in futures.items() if not one.done()]
+            return left, [*read_results(self.study).values()]
+
         with ThreadPoolExecutor(self.jobs) as pool:
-            futures = {pool.submit(self.finish, run): run for run in runs}
+            futures = {pool.submit(finish, run): run for run in runs}
+            # on a terminal alone the lines of the runs under way are seen, written anew in place
+            seen = Live(
+                get_renderable=lambda: Text('\n'.join(progress.lines(*waiting()))),
+                refresh_per_second=0.5,
+                auto_refresh=sys.stdout.isatty(),
+                transient=True,
+            )
+            seen.start()
             try:
                 for future in as_completed(futures):
                     error = future.exception()
@@ -68,9 +88,9 @@ class StudyRunner:
                     elif error is not None:
                         raise error
                     elif future.result() and self.trains:
-                        waiting = [run for one, run in futures.items() if not one.done()]
-                        print(self.progress(waiting, len(runs)), flush=True)
+                        print(progress.in_all(*waiting()), flush=True)
             finally:  # Ctrl+C ends what is running, and must not start what is not
+                seen.stop()
                 pool.shutdown(cancel_futures=True)
         table = keep(self.study)
         if errors:
@@ -137,34 +157,3 @@ class StudyRunner:
         if run.arm not in self.study.arms or not (result or self.trains):
             return False
         return getattr(result, 'evaluators', '') != self.asked
-
-    def progress(self, waiting: Sequence[Run], total: int) -> str:
-        """How far the runs are, and for how long they will take.
-
-        Args:
-            waiting: Runs that are not finished.
-            total: How many there are in all.
-        """
-        done = f'{total - len(waiting)} of {total}'
-        seconds = self.seconds_left(waiting, list(read_results(self.study).values()))
-        return f'{done}, about {in_words(seconds)} left' if seconds else done
-
-    def seconds_left(self, waiting: Sequence[Run], results: Sequence[Result]) -> float:
-        """Estimate from finished runs of the same arm, or else of all arms."""
-        by_arm: dict[str, list[float]] = {}
-        for each in results:
-            if each.seconds is not None:
-                by_arm.setdefault(each.arm, []).append(each.seconds)
-        overall = [seconds for own in by_arm.values() for seconds in own] or [0.0]
-        return sum(statistics.mean(by_arm.get(run.arm, overall)) for run in waiting) / self.jobs
-
-
-def in_words(seconds: float) -> str:
-    """A time.
-
-    Examples:
-        >>> in_words(50), in_words(4200), in_words(130000)
-        ('1 min', '1 h 10 min', '36 h 7 min')
-    """
-    minutes = max(round(seconds / 60), 1)
-    return f'{minutes // 60} h {minutes % 60} min' if minutes >= 60 else f'{minutes} min'

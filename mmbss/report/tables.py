@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mmbss.report.run_logs import Experiment
 from mmbss.report.study_results import Result, logged_result
-from mmbss.report.text import markdown, spread
+from mmbss.report.text import Table, markdown, spread
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,21 @@ def accuracy_rows(experiments: Sequence[Experiment], metric: str) -> list[Row]:
         make_row(each.name, [logged_result(run, metric) for run in each.runs])
         for each in experiments
     ]
+
+
+def accuracy_table(rows: Sequence[Row], metric: str) -> Table:
+    """The table of a page."""
+    columns = dict(
+        name='experiment',
+        value=metric,
+        parameters='parameters',
+        epochs='last epoch',
+        time='ms / iteration',
+        seconds='s / run',
+    )
+    if any(len(row.values) > 1 for row in rows):
+        columns['seeds'] = 'by seed'
+    return list(columns.values()), [[row.cells[key] for key in columns] for row in rows]
 
 
 def accuracy_markdown(rows: Sequence[Row], metric: str) -> str:

@@ -3,6 +3,9 @@
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 
+#: Headings of a table, and its cells line by line.
+Table = tuple[list[str], list[list[str]]]
+
 
 def spread(values: Sequence[float], form: str = '.2f') -> str:
     """Mean and, of several values, standard deviation (n - 1).

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,6 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mmbss.visualization.style import GREY, INK, STYLE, line_style, new_figure
+
+#: Length of a dash, and of the gaps for those of equal lines, in widths of the line.
+DASH = 3.0
 
 #: For each experiment, the values of its runs by epoch, or by any other abscissa.
 Curves = Mapping[str, Mapping[float, Sequence[float]]]
@@ -24,8 +28,11 @@ def draw_curves(
     y_label: str,
     styles: Mapping[str, tuple[str, str]] | None = None,
     legend: bool = True,
+    shares: bool = False,
 ) -> Figure:
     """Means over the runs of each experiment as lines, with a band from lowest to highest.
+
+    Equal lines lie on each other as dashes of one after the other, so that all are seen.
 
     Args:
         curves: Values by experiment and abscissa.
@@ -34,19 +41,29 @@ def draw_curves(
         y_label: Ordinate with its unit.
         styles: Colour and dashes by experiment, so that several pictures agree.
         legend: Whether to name the experiments.
+        shares: Whether values are shares, so that the ordinate goes from 0 to 1.
     """
     figure, (axis,) = new_figure(4.2, 2.9)
     styles = styles or {name: line_style(index) for index, name in enumerate(curves)}
+    means = {
+        name: {x: statistics.mean(own) for x, own in values.items()}
+        for name, values in curves.items()
+    }
     for name, values in curves.items():
         colour, dashes = styles[name]
-        x = list(values)
-        mean = [statistics.mean(each) for each in values.values()]
+        style: Any = dashes
+        equal = [other for other, own in means.items() if own == means[name]]
+        if len(equal) > 1:
+            style = (DASH * equal.index(name), (DASH, DASH * (len(equal) - 1)))
+        x, mean = list(values), list(means[name].values())
         marker = 'o' if len(x) < 6 else None
-        axis.plot(x, mean, dashes, color=colour, marker=marker, markersize=4, label=name)
+        axis.plot(x, mean, linestyle=style, color=colour, marker=marker, markersize=4, label=name)
         lowest, highest = (list(map(pick, values.values())) for pick in (min, max))
         if lowest != highest:
             axis.fill_between(x, lowest, highest, color=colour, alpha=0.18, linewidth=0)
     axis.set(xlabel=x_label, ylabel=y_label)
+    if shares:
+        axis.set_ylim(-0.02, 1.02)
     axis.set_title(title, loc='left')
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=x_label in ('epoch', 'iteration')))
     axis.grid()
@@ -61,14 +78,15 @@ def draw_accuracies(
     x_label: str,
     styles: Mapping[str, tuple[str, str]] | None = None,
 ) -> Figure:
-    """One line for each experiment: a dot for each run, a bar at the mean."""
+    """One line for each experiment: a dot for each run, a bar at the mean of several."""
     figure, (axis,) = new_figure(5.2, 0.6 + 0.48 * len(values))
     styles = styles or {name: line_style(index) for index, name in enumerate(values)}
     for place, (name, own) in enumerate(values.items()):
         colour = styles[name][0]
         axis.plot(own, [place] * len(own), 'o', color=colour, alpha=0.65, markersize=7, mew=0)
-        mean = statistics.mean(own)
-        axis.plot([mean, mean], [place - 0.2, place + 0.2], color=INK, linewidth=2)
+        if len(own) > 1:
+            mean = statistics.mean(own)
+            axis.plot([mean, mean], [place - 0.2, place + 0.2], color=INK, linewidth=2)
         # above its line, not beside it: long names leave the dots their room
         axis.annotate(name, (0.01, place - 0.38), xycoords=axis.get_yaxis_transform(), va='center')
     axis.set(xlabel=x_label, ylim=(len(values) - 0.6, -0.6), yticks=[])

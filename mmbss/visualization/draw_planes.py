@@ -16,8 +16,6 @@ from torch import Tensor
 from mmbss.attacks.functional import class_lead
 from mmbss.visualization.style import BLACK, GREY, INK, PALETTE, STYLE, new_figure, wrapped
 
-#: Colours of classes; further ones are grey.
-REGIONS = tuple(colour for colour in PALETTE if colour != GREY)
 #: Pixels that a grid point becomes; logits in between are interpolated.
 ZOOM = 4
 MARKERS = 'osD^v'
@@ -52,7 +50,7 @@ def class_colours(logits: Sequence[Tensor], first: Sequence[int]) -> dict[int, s
     present = [label for label in seen.argsort(descending=True).tolist() if seen[label] > 0]
     ordered = list(dict.fromkeys([*first, *present]))
     return {
-        label: REGIONS[place] if place < len(REGIONS) else GREY
+        label: PALETTE[place] if place < len(PALETTE) else GREY
         for place, label in enumerate(ordered)
     }
 

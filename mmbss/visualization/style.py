@@ -18,9 +18,11 @@ from matplotlib.figure import Figure
 from mmbss.engine.errors import ConfigError
 
 BLUE, VERMILION, GREEN, PURPLE = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
-ORANGE, SKY_BLUE, YELLOW, GREY = '#e69f00', '#56b4e9', '#f0e442', '#8c959f'
+ORANGE, SKY_BLUE, YELLOW, BROWN = '#e69f00', '#56b4e9', '#f0e442', '#8c564b'
+#: Of the teacher, whose students have the others.
+GREY = '#8c959f'
 #: Colours of lines and regions, the most different first.
-PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, GREY, YELLOW)
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BROWN, YELLOW)
 DASHES = ('-', '--', ':', '-.')
 #: Text, axes and boundaries; on a dark page :data:`DARK_INK`.
 INK, DARK_INK = '#24292f', '#e6edf3'

@@ -68,6 +68,18 @@ def test_a_comparison_keeps_the_order_of_its_table(make_run, tmp_path):
     assert collected[3] == [53.0, 57.0, 73.0]
 
 
+def test_a_run_is_called_after_its_config_and_not_after_its_folder(make_run, tmp_path):
+    def name(folder, config):
+        make_run(folder)
+        (folder / 'config.py').rename(folder / config)
+
+    name(tmp_path / 'a', 'kd.py')
+    name(tmp_path / 'b', '20260101_000000.py')
+    assert [each.name for each in read_experiments(tmp_path)] == ['kd', 'b']
+    name(tmp_path / 'c', 'kd.py')
+    assert [each.name for each in read_experiments(tmp_path)] == ['a', 'b', 'c'], 'two of kd.py'
+
+
 def test_an_experiment_that_is_gone_is_named(make_run, tmp_path):
     make_run(tmp_path / 'a' / 'seed_0')
     rows = [dict(name='a', folder='x/a'), dict(name='b', folder='x/b')]

@@ -11,8 +11,8 @@ from torch import nn
 from mmbss.engine.errors import ConfigError
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study
-from mmbss.report.study_files import keep, read_results
-from mmbss.report.study_runner import StudyRunner, in_words
+from mmbss.report.study_files import read_results
+from mmbss.report.study_runner import StudyRunner
 
 #: Accuracies of (arm, seed); b is better than a by 1, 2 and 3.
 ACCURACY = {'a': [50.0, 52.0, 51.0], 'b': [51.0, 54.0, 54.0], 'c': [50.5, 52.0, 50.8]}
@@ -274,14 +274,3 @@ def test_the_teacher_is_trained_first_and_shown_first(study, play, tmp_path, mon
     assert play.played[0] == ('train', 'plain', 0)
     assert table.splitlines()[2].startswith('| plain |')
     assert 'plain' not in read(study)['differences'][0].values()
-
-
-def test_progress_counts_time_by_arm(study, play):
-    first = [run for run in study.runs() if run.seed == 0]
-    run_all(study, first)
-    keep(study, *(replace(each, seconds=600.0) for each in read_results(study).values()))
-    keep(study, replace(read_results(study)['c', 0], seconds=1200.0))
-    waiting = [run for run in study.runs() if run.seed > 0]
-    runner = StudyRunner(study, Path('tools'), jobs=2)
-    assert runner.progress(waiting, 9) == f'3 of 9, about {in_words((4 * 600 + 2 * 1200) / 2)} left'
-    assert runner.progress([], 9) == '9 of 9'

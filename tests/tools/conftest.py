@@ -67,7 +67,7 @@ def train(forked, root):
 @pytest.fixture(scope='session')
 def bss_run(configs, train, tmp_path_factory):
     """Four epochs of BSS with TensorBoard files; the attack ends after two."""
-    return train(configs.bss, tmp_path_factory.mktemp('bss_run'), '--tensorboard')
+    return train(configs.bss, tmp_path_factory.mktemp('bss_run'), '--track', 'tensorboard')
 
 
 @pytest.fixture(scope='session')

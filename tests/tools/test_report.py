@@ -106,6 +106,7 @@ def test_the_report_has_every_section(page):
 
 def test_the_figures_are_those_of_the_logs(page, bss_run, teacher_run):
     text = Page(page).text
+    assert f'teacher teacher, {teacher_run}/epoch_4.pth ' in text
     last = bss_run.accuracy[max(bss_run.accuracy)]
     assert f'{last:.2f} ± 0.00' in text
     assert f'0: {last:.2f}, 0: {last:.2f}' in text, 'both folders were trained with seed 0'
@@ -161,6 +162,7 @@ def test_a_single_run_from_its_logs_alone(call_tool, bss_run, tmp_path):
     call_tool('report', bss_run.folder, '--out', out, '--logs-only')
     text = Page(out.read_text()).text
     assert 'python tools/train.py' in text
+    assert re.match(r'bss . mmbss report', text), 'the name of the config'
     assert 'MagSim' not in text
 
 
@@ -177,6 +179,7 @@ def test_metrics_that_were_measured_before_are_taken_over(call_tool, bss_run, tm
     text = Page(out.read_text()).text
     assert 'metric teacher mine accuracy (%) 98.70 12.30 accuracy under pgd_9 (%) 4.5' in text
     assert 'the others on 77 of them' in text
+    assert "teacher's accuracy 98.70 % of 540 test images" in text
 
 
 # ---------------------------------------------------------------- bad input
@@ -223,7 +226,7 @@ def test_networks_of_different_classes_are_refused(call_tool, digits_teacher, bs
         if name.startswith('head'):
             checkpoint['state_dict'][name] = weight[:7]
     torch.save(checkpoint, folder / 'epoch_4.pth')
-    with pytest.raises(SystemExit, match=r'^error: edited has 7 classes, the teacher 10'):
+    with pytest.raises(SystemExit, match=r'^error: bss has 7 classes, the teacher 10'):
         call_tool('report', folder)
 
 
@@ -242,7 +245,7 @@ def test_a_student_that_is_never_right_costs_the_pictures_and_not_the_page(
     page = (folder / 'report.html').read_text()
     text = Page(page).text
     assert 'There are no boundary samples to show: none of 5 samples is classified' in text
-    assert 'edited, edited has no MagSim and AngSim: of ' in text
+    assert re.search(r'MagSim and AngSim are missing .*: bss, edited \(of \d+\)\.', text)
     assert 'id="samples"' not in page
     assert '#planes' not in page
     assert 'accuracy under pgd_1' in text
@@ -273,7 +276,8 @@ def test_runs_that_wait_for_their_first_validation_are_named(call_tool, bss_run,
     call_tool('report', tmp_path, '--logs-only')
     text = Page((tmp_path / 'report.html').read_text()).text
     assert f'not validated yet: {tmp_path}/bss/seed_1.' in text
-    assert 'up to 1 seed each' in text
+    assert '1 experiment, 1 seed each' in text
+    assert 'seeds' not in text.partition('Configs')[0]
     forget(tmp_path / 'bss' / 'seed_0')
     with pytest.raises(SystemExit, match=r'^error: no run has been validated yet: .*seed_0'):
         call_tool('report', tmp_path, '--logs-only')

@@ -61,6 +61,22 @@ def test_time_left_is_in_the_log(bss_run):
     assert ' bss_accepted: ' in lines[0]
 
 
+def test_the_screen_says_what_is_done_and_leaves_the_rest_to_the_log(bss_run):
+    (log,) = bss_run.folder.glob('*/*.log')
+    first, _, rest = bss_run.output.partition('Epoch(train)')
+    assert len(first.splitlines()) < 25
+    for word in (
+        *('CIFARResNet(', 'teacher, ', 'epoch_4.pth', 'images in batches of', '4 epochs, SGD('),
+        *('loss_kd: KDLoss(temperature=3.0), weight 4 to 1', str(log), 'the teacher knows'),
+        'BSSAttack, weight 2 to 0 at 50 % of the training',
+    ):
+        assert word in first, word
+    for noise in ('System environment', 'Config:', 'Hooks will be', 'Exp name'):
+        assert noise not in bss_run.output
+        assert noise in log.read_text()
+    assert 'Epoch(val)' in rest
+
+
 def test_tensorboard_files_hold_losses_and_statistics(bss_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -21,7 +21,7 @@ from mmbss.visualization.draw_samples import (
     shown_classes,
     to_images,
 )
-from mmbss.visualization.style import to_svg
+from mmbss.visualization.style import BLUE, VERMILION, to_rgb, to_svg
 
 
 def texts(figure):
@@ -50,12 +50,21 @@ def test_the_legend_can_be_left_to_the_page():
     assert not draw_curves(CURVES, '', 'epoch', 'accuracy (%)', legend=False).legends
 
 
-def test_each_run_has_a_dot_and_each_experiment_its_mean():
+def test_equal_lines_do_not_hide_each_other():
+    same = {x: [0.5] for x in range(40)}
+    figure = draw_curves(dict(kd=same, bss=same), '', 'epoch', '', legend=False, shares=True)
+    assert figure.axes[0].get_ylim() == pytest.approx((0, 1), abs=0.05)
+    pixels = to_rgb(figure).reshape(-1, 3).tolist()
+    seen = [pixels.count([*bytes.fromhex(colour[1:])]) for colour in (BLUE, VERMILION)]
+    assert min(seen) > 50
+
+
+def test_each_run_has_a_dot_and_several_their_mean():
     figure = draw_accuracies({'kd': [90.0, 92.0], 'bss': [93.0]}, 'accuracy (%)')
     (axis,) = figure.axes
     assert axis.get_xlabel() == 'accuracy (%)'
     assert [line.get_xdata().tolist() for line in axis.lines] == [
-        [90.0, 92.0], [91.0, 91.0], [93.0], [93.0, 93.0]
+        [90.0, 92.0], [91.0, 91.0], [93.0]
     ]  # fmt: skip
     assert all(name in texts(figure) for name in ('kd', 'bss'))
 

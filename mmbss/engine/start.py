@@ -1,0 +1,96 @@
+"""What a training is about to do, on one screen."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.runner import Runner
+
+from mmbss.engine.models import count_parameters, unwrap
+from mmbss.engine.words import data_in_words, entry_in_words, teacher_in_words
+
+#: Letters of a line, and of the names that its parts begin with.
+WIDTH, INDENT = 100, 12
+
+
+def start_in_words(runner: Runner) -> str:
+    """Model, teacher, data, terms with their weights, schedule, and where things go.
+
+    Args:
+        runner: It is built, and has not begun.
+    """
+    return '\n'.join(
+        textwrap.fill(
+            text,
+            WIDTH,
+            initial_indent=f'{name:{INDENT}}',
+            subsequent_indent=' ' * INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name, text in _lines(runner)
+    )
+
+
+def _lines(runner: Runner) -> Iterator[tuple[str, str]]:
+    cfg, network = runner.cfg, unwrap(runner.model)
+    model = cfg.model
+    parameters = f'{count_parameters(network):,} parameters'
+    teacher = model.get('teacher')
+    yield (
+        'model' if teacher is None else 'student',
+        f'{entry_in_words(model.get("backbone", model))}, {parameters}',
+    )
+    if teacher is not None:
+        yield 'teacher', teacher_in_words(teacher)
+    loader = runner.train_dataloader
+    data = f'{data_in_words(cfg.train_dataloader.dataset)}: {len(loader.dataset):,} images in '
+    data += f'batches of {loader.batch_size}'
+    if runner.val_loop is not None:
+        data += f'; {len(runner.val_dataloader.dataset):,} images to validate with'
+    yield 'data', data
+    terms = [*terms_in_words(runner, network)] or ['the loss of its head']
+    for number, term in enumerate(terms):
+        yield '' if number else 'losses', term
+    yield 'training', ', '.join(training_in_words(runner))
+    device = next(network.parameters()).device
+    is_cpu = device.type == 'cpu'
+    threads = (
+        f'threads: {torch.get_num_threads()}' if is_cpu else torch.cuda.get_device_name(device)
+    )
+    yield 'device', f'{device.type}, {threads}, processes: {runner.world_size}, seed {runner.seed}'
+    yield 'written to', f'{cfg.work_dir}; the whole log to {runner.logger.log_file}'
+
+
+def terms_in_words(runner: Runner, network: Any) -> Iterator[str]:
+    """Each loss of a distiller with its weight, or its schedule; none of other models."""
+    schedules: dict[str, Any] = {}
+    entries = runner.cfg.model.get('losses') or {}
+    for hook in runner.hooks:
+        schedules |= getattr(hook, 'schedules', {})
+    for name, term in getattr(network, 'loss_modules', {}).items():
+        kinds = [entry_in_words(entries.get(name, dict(type=type(term))))]
+        if hasattr(term, 'attack'):
+            kinds.append(type(term.attack).__name__)
+        weight = f'{term.loss_weight:g}'
+        if (schedule := schedules.get(name)) is not None:
+            weight = f'{schedule.start:g} to {schedule.end:g}'
+            if schedule.until < 1:
+                weight += f' at {100 * schedule.until:g} % of the training'
+        yield f'{name}: {" with ".join(kinds)}, weight {weight}'
+
+
+def training_in_words(runner: Runner) -> Iterator[str]:
+    """Length, optimizer and schedule of a training."""
+    cfg, loop = runner.cfg, runner.cfg.train_cfg
+    if 'max_epochs' in loop:
+        yield f'{loop.max_epochs} epochs'
+    elif 'max_iters' in loop:
+        yield f'{loop.max_iters:,} iterations'
+    yield entry_in_words(cfg.optim_wrapper.get('optimizer', cfg.optim_wrapper))
+    schedulers = cfg.get('param_scheduler') or []
+    for each in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
+        yield entry_in_words(each)
+    if runner.val_loop is not None:
+        yield f'validation every {loop.get("val_interval", 1)}'

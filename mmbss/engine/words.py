@@ -1,0 +1,73 @@
+"""Parts of a config in a few words."""
+
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: Keys of datasets that say where their files are.
+PLACES = ('data_root', 'data_file', 'ann_file')
+
+
+def entry_in_words(entry: Mapping[str, Any]) -> str:
+    """The type of an entry, and its settings but for those of other entries within.
+
+    Examples:
+        >>> entry_in_words(dict(type='mmbss.KDLoss', temperature=3.0, attack=dict(type='A')))
+        'KDLoss(temperature=3.0)'
+    """
+    settings = ', '.join(
+        f'{key}={reprlib.repr(value)}'
+        for key, value in entry.items()
+        if key != 'type' and not isinstance(value, Mapping)
+    )
+    return f'{_name_of(entry)}({settings})' if settings else _name_of(entry)
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    kind = entry.get('type', 'unknown')
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+
+
+def teacher_in_words(teacher: Mapping[str, Any]) -> str:
+    """A teacher's config by its name, and its checkpoint.
+
+    Examples:
+        >>> teacher_in_words(dict(config='configs/kd/resnet14.py', checkpoint='work_dirs/a.pth'))
+        'resnet14, work_dirs/a.pth'
+        >>> teacher_in_words(dict(config=[dict(config='timm:resnet50'), dict(config='a.onnx')]))
+        'timm:resnet50 and a.onnx'
+    """
+    config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
+    if isinstance(config, (list, tuple)):
+        return ' and '.join(map(teacher_in_words, config))
+    if isinstance(config, Mapping):
+        name = entry_in_words(config.get('backbone', config))
+    else:
+        name = Path(str(config)).stem if str(config).endswith('.py') else str(config)
+    return name if checkpoint is None else f'{name}, {checkpoint}'
+
+
+def training_fraction(dataset: Mapping[str, Any]) -> float:
+    """Share of the training set that a dataset config keeps, wrappers of it included."""
+    inner = dataset.get('dataset')
+    fraction = float(dataset.get('fraction', 1.0))
+    return fraction * training_fraction(inner) if isinstance(inner, dict) else fraction
+
+
+def data_in_words(dataset: Mapping[str, Any]) -> str:
+    """A training set: its type, its files, the share of it.
+
+    Examples:
+        >>> inner = dict(type='mmbss.ArrayDataset', data_file='data/cifar10/train.npz')
+        >>> data_in_words(dict(type='mmbss.StratifiedSubset', dataset=inner, fraction=0.1))
+        '10 % of ArrayDataset (data/cifar10/train.npz)'
+        >>> data_in_words(inner)
+        'all of ArrayDataset (data/cifar10/train.npz)'
+    """
+    fraction = training_fraction(dataset)
+    while isinstance(dataset.get('dataset'), Mapping):
+        dataset = dataset['dataset']
+    places = [str(dataset[key]) for key in PLACES if dataset.get(key)]
+    share = 'all' if fraction == 1 else f'{100 * fraction:g} %'
+    return f'{share} of {_name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
