@@ -33,6 +33,7 @@ autodoc_typehints_format = 'short'
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 add_module_names = False
 toc_object_entries_show_parents = 'hide'

@@ -1,6 +1,6 @@
 r"""Draw the idea of the method on a problem with two inputs, trained for real in seconds.
 
-    python tools/plot_boundary_2d.py --out docs
+    python tools/plot_boundary_2d.py --out docs/figures
 
 A teacher learns two interleaved half circles from 2,000 samples. Students, far smaller, get 40 of
 them: one learns the labels alone, one also the teacher's logits (KD), one besides the teacher's
@@ -22,7 +22,9 @@ from mmbss.engine.commands import new_parser
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument('--out', type=Path, default=Path('docs'), help='folder of the pictures')
+    parser.add_argument(
+        '--out', type=Path, default=Path('docs/figures'), help='folder of the pictures'
+    )
     parser.add_argument('--seeds', type=int, default=9, help='how many seeds, from 0')
     return parser.parse_args()
 

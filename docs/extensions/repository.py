@@ -57,6 +57,8 @@ class Pages:
             return match[0]
         if target.is_relative_to(DOCS) and source.is_relative_to(DOCS):
             return match[0]
+        if target == DOCS:
+            target /= 'index.md'
         if match['sign'] or target.is_relative_to(DOCS):
             return f'{match["start"]}{from_docs(target)}{mark}{anchor})'
         if target.is_dir():
@@ -86,7 +88,7 @@ def page(pages: Pages, path: Path) -> str:
     name = path.relative_to(ROOT).as_posix()
     if path.suffix == '.md':
         return f'---\norphan: true\n---\n\n{pages.rewrite(path.read_text(), path)}'
-    language = {'.py': 'python', '.svg': 'xml'}.get(path.suffix, path.suffix[1:] or 'text')
+    language = {'.py': 'python', '.cff': 'yaml'}.get(path.suffix, path.suffix[1:] or 'text')
     return (
         f'---\norphan: true\nnosearch: true\n---\n\n# {path.name}\n\n`{name}`\n\n'
         f'```{{literalinclude}} {from_docs(path)}\n:language: {language}\n```\n'
