@@ -48,7 +48,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(site_witho
 
 
 def test_two_copies_of_a_package_are_refused_with_the_command_that_removes_them(site_without):
-    completed = site_without('import mmbss', extra=('onedl-mmpretrain',))
+    completed = site_without('import mmbss', extra=('mmpretrain', 'onedl-mmpretrain'))
     last = completed.stderr.strip().splitlines()[-1]
     assert completed.returncode == 1
     assert 'mmpretrain and onedl-mmpretrain are installed together' in last
