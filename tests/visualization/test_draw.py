@@ -134,7 +134,7 @@ def test_more_classes_than_colours_end_in_grey():
     logits = torch.eye(12).view(3, 4, 12)
     colours = class_colours([logits], [5])
     assert len(colours) == 12
-    assert len(set(colours.values())) == 8
+    assert len(set(colours.values())) == 9
 
 
 def test_planes_are_labelled_and_name_their_regions_and_points(grids):
