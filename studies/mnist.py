@@ -8,7 +8,7 @@ looked at once, after the last epoch. tools/shift_bias.py then shifts the biases
 
 question = 'Does soft-target distillation give on MNIST what Hinton et al. (2015) published?'
 
-_kd = 'configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-60e_mnist'
+_kd = 'configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-100e_mnist'
 _taught = {'model.teacher.checkpoint': 'work_dirs/studies/mnist/teacher/seed_0/epoch_200.pth'}
 common = {'optim_wrapper.type': 'mmbss.CPUAmpOptimWrapper'}
 arms = {

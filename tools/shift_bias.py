@@ -1,7 +1,7 @@
 r"""Shift the biases of classes that the training set lacked, or of the only ones it had.
 
-    python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-60e_mnist-without-3.py \
-        work_dirs/kd_mlp-1200-to-mlp-800_1xb256-60e_mnist-without-3/epoch_60.pth --classes 3
+    python tools/shift_bias.py configs/mnist/kd_mlp-1200-to-mlp-800_1xb256-100e_mnist-without-3.py \
+        work_dirs/kd_mlp-1200-to-mlp-800_1xb256-100e_mnist-without-3/epoch_100.pth --classes 3
 
 Several checkpoints, such as those of several seeds, are each shifted by a number of their own; the
 table then gives the mean, the standard deviation (n - 1) and the single values.

@@ -10,7 +10,7 @@ import mmbss
 
 FOLDER = Path(mmbss.__file__).resolve().parents[1] / 'configs' / 'mnist'
 FILES = sorted(path.name for path in FOLDER.glob('*.py'))
-KD = 'kd_mlp-1200-to-mlp-800_1xb256-60e_mnist'
+KD = 'kd_mlp-1200-to-mlp-800_1xb256-100e_mnist'
 DISTILLING = [
     f'{KD}.py',
     f'{KD}-without-3.py',

@@ -1,6 +1,6 @@
 # Hinton et al. 2015: no 3 in the transfer set. The last 5,000 training images, which have 3s, are
 # held out: tools/shift_bias.py chooses the bias of class 3 on them.
-_base_ = './kd_mlp-1200-to-mlp-800_1xb256-60e_mnist.py'
+_base_ = './kd_mlp-1200-to-mlp-800_1xb256-100e_mnist.py'
 
 train_dataloader = dict(
     dataset=dict(

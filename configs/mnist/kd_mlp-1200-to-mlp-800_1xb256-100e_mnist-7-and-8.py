@@ -1,6 +1,6 @@
 # Hinton et al. 2015: only 7s and 8s in the transfer set. tools/shift_bias.py chooses their biases
 # on the 5,000 training images that are held out.
-_base_ = './kd_mlp-1200-to-mlp-800_1xb256-60e_mnist-without-3.py'
+_base_ = './kd_mlp-1200-to-mlp-800_1xb256-100e_mnist-without-3.py'
 
 train_dataloader = dict(dataset=dict(drop=None, keep=[7, 8]))
 default_hooks = dict(

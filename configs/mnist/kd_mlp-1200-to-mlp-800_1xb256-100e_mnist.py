@@ -20,5 +20,5 @@ default_hooks = dict(
 )
 # matching logits at T = 20, times T^2, takes longer than fitting labels; 1e-2 is too much
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=3e-3, fused=True))
-param_scheduler = dict(T_max=60)
-train_cfg = dict(max_epochs=60, val_interval=60)
+param_scheduler = dict(T_max=100)
+train_cfg = dict(max_epochs=100, val_interval=100)
