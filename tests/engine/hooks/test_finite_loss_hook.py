@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 
 from mmbss.engine.hooks import FiniteLossHook
-from mmbss.engine.hooks.finite_loss_hook import NonFiniteError
+from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, gradients_are_finite
 from mmbss.registry import HOOKS
 
 
@@ -326,3 +327,20 @@ def test_the_gradients_of_a_loss_scale_are_left_to_it(spoil):
     runner.optim_wrapper.loss_scaler = object()
     with pytest.raises(NonFiniteError, match=r'bias is not finite|loss is not finite'):
         runner.train()
+
+
+@pytest.mark.parametrize(
+    ('values', 'finite'),
+    [
+        ([1.0, -2.0], True),
+        ([3e38, -3e38], True),  # whose squares are infinite
+        ([], True),
+        ([1.0, torch.inf], False),
+        ([1.0, torch.nan], False),
+    ],
+)
+def test_gradients_are_finite_as_long_as_each_of_them_is(values, finite):
+    weight = torch.nn.Parameter(torch.zeros(len(values)))
+    weight.grad = torch.tensor(values)
+    optimizer = torch.optim.SGD([weight, torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    assert bool(gradients_are_finite(OptimWrapper(optimizer))) is finite
