@@ -1,5 +1,6 @@
 """Small real things to test with: models, checkpoints, batches, configs and runs on the digits."""
 
+import gc
 import importlib.util
 import multiprocessing
 import os
@@ -26,6 +27,9 @@ import mmbss
 from mmbss.registry import MODELS
 
 torch.set_num_threads(1)
+# A fork does not collect what its parent left: a DataLoader that belongs to the parent complains
+# then, and Python 3.11, which parses code to show the complaint, fails if it was parsing already.
+os.register_at_fork(after_in_child=gc.freeze)
 # torch waits so long, 5 s, for each worker of a loader that the garbage collector has found
 torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 

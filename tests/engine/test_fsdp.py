@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from mmbss.engine.config_checks import build_runner
+from mmbss.engine.config_checks.building import faults
 from mmbss.engine.trial import try_training
 
 # no BatchNorm, whose statistics are those of a process
@@ -142,3 +143,16 @@ def test_one_process_has_nobody_to_share_with(config, tmp_path):
     config.launcher = 'none'
     with pytest.raises(ValueError, match=r'tools/launch\.py'):
         build_runner(config)
+
+
+def look_for_faults_alone(rank, config):
+    """One process has failed, and looks for what else is wrong, and the other has not."""
+    if rank == 0:
+        faults(config)
+    summed = torch.ones(1)
+    torch.distributed.all_reduce(summed)
+    assert summed == 2
+
+
+def test_a_process_that_has_failed_does_not_wait_for_the_others(config, in_two_processes):
+    in_two_processes(look_for_faults_alone, config)

@@ -56,7 +56,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.open, self.tags, self.images, self.addresses, self.words = [], [], [], [], []
-        self.feed(text)
+        self.feed(text.replace('<wbr>', ''))
         self.close()
         assert not self.open
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_distributed
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope, build_from_cfg
 from mmengine.runner import Runner
@@ -178,7 +179,13 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
     Args:
         cfg: A config that is wrong.
         refused: What is known to be wrong with it; each line begins with a path.
+
+    Returns:
+        A line for each; none where there are several processes, since what is built may wait for
+        the others, and those may have found nothing wrong.
     """
+    if is_distributed():
+        return []
     broken = [line.split()[0].split('=')[0].rstrip(':') for line in refused]
     found: list[str] = []
     entries = sorted(
