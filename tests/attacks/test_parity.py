@@ -6,10 +6,12 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from mmpretrain import get_model
 from torch import nn
 
 from mmbss.attacks import BSSAttack
 from mmbss.backbones import CIFARResNet
+from mmbss.datasets import Digits
 
 BOUNDS = (-2.5, 2.5)
 
@@ -98,6 +100,31 @@ def test_parity_in_float32_but_for_kinks(random_classifier, random_attacked):
     differences = largest_differences(result.samples, expected)
     assert (differences <= 1e-4).float().mean() >= 0.95
     assert differences.max() <= 0.05
+
+
+@pytest.mark.parametrize('kind', ['second', 'uniform'])
+def test_parity_on_a_trained_network_and_real_images(kind, reference_attack):
+    model = get_model('segment-unlabelled_resnet8-w2_digits', pretrained=True)
+    model = model.eval().requires_grad_(False)
+    arrays = {
+        name: torch.from_numpy(each[:64]) for name, each in Digits('test').load_arrays().items()
+    }
+    pixels = arrays['images'].float()[:, None]
+    images = (pixels - model.data_preprocessor.mean) / model.data_preprocessor.std
+    base, second = model(images).topk(2).indices.T
+    assert (base == arrays['labels']).float().mean() > 0.85
+    others = (base + 1 + torch.arange(64) % 9) % 10
+    target = second if kind == 'second' else others
+    exact = copy.deepcopy(model).double()
+    expected = reference_attack(exact, images.double(), base, target)
+    for result in (
+        BSSAttack()(model, images, base, target, BOUNDS),
+        attack_exactly(BSSAttack(), model, images, base, target),
+    ):
+        assert largest_differences(result.samples, expected.float()).max() <= 1e-5
+        assert torch.equal(result.success, exact(expected).argmax(dim=1) == target)
+        assert 0 < result.success.sum() < 64
+        assert len(result.steps.unique()) >= 3
 
 
 @pytest.fixture(scope='module')
