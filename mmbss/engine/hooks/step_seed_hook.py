@@ -1,6 +1,5 @@
 """Random numbers that depend on where a run stands, not on how it got there."""
 
-import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -66,7 +65,7 @@ class StepSeedHook(Hook):
         """Seed what loads the first batches."""
         loop = runner.train_loop
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = seeded_batches(loop.dataloader_iterator, runner.seed)
+            loop.dataloader_iterator = SeededBatches(loop.dataloader_iterator, runner.seed)
             return
         # a checkpoint from within an epoch says when it has begun
         epoch, begin = epoch_begin(runner)
@@ -111,8 +110,28 @@ def epoch_begin(runner: Runner) -> tuple[int, int]:
     return runner.message_hub.runtime_info.get('epoch_begin', (-1, -1))
 
 
-def seeded_batches(batches: Iterator[Any], seed: int) -> Iterator[Any]:
-    """Seed before each batch of a training by iteration, also those that a resume skips."""
-    for index in itertools.count():
-        seed_everything(seed, get_rank(), index, LOADING)
-        yield next(batches)
+class SeededBatches:
+    """Seeds before each batch of a training by iteration, also those that a resume skips.
+
+    Args:
+        batches: Without end.
+        seed: Of the run.
+    """
+
+    def __init__(self, batches: Iterator[Any], seed: int) -> None:
+        self.batches = batches
+        self.seed = seed
+        self.index = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        seed_everything(self.seed, get_rank(), self.index, LOADING)
+        self.index += 1
+        return next(self.batches)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Load what a resume skips, and with it draw what it draws; the onedl fork calls this."""
+        for _ in range(num_iters):
+            next(self)
