@@ -266,7 +266,10 @@ class Distiller(ImageClassifier):
             inputs: (M, C, H, W) in the student's normalisation.
         """
         with unchanged_randomness(), torch.no_grad(), evaluation_mode(self):
-            return self.head(self.extract_feat(inputs))
+            logits = self.head(self.extract_feat(inputs))
+        # torch 2.6 would hand the weights that it has cast here, without gradient, to what follows
+        torch.clear_autocast_cache()
+        return logits
 
     def try_terms(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Losses of a batch, as :meth:`loss` gives them, of every term, also those of weight 0.
