@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import importlib
 import os
 import re
 import runpy
@@ -266,6 +267,8 @@ def shortened(config, folder):
 @pytest.mark.slow
 def test_the_commands_of_the_tour_run(forked, tmp_path):
     """In short: of report and export, what takes seconds has tests of its own."""
+    for module in ('mmpretrain.models', 'pandas', 'sklearn.datasets', 'torch._dynamo'):
+        importlib.import_module(module)  # here once, not in every fork
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     for command in commands_of(TOUR):
         program, script, *arguments = command.words
