@@ -37,8 +37,17 @@ ROOT = Path(mmbss.__file__).resolve().parents[1]
 DIGITS_MEAN, DIGITS_STD = [77.9], [95.9]
 
 
+#: Fixtures that start a process: the tests that ask for one, directly or not, are marked slow.
+STARTING = {'fork', 'forked', 'in_two_processes', 'python'}
+
+
+# before pytest leaves out what -m says
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Begin with whole runs: of two processes, none is to have a long one left at the end."""
+    for item in items:
+        if STARTING & {*getattr(item, 'fixturenames', ())}:
+            item.add_marker('slow')
     items.sort(key=lambda item: item.path.parent.name not in ('tools', 'benchmarks'))
 
 

@@ -264,7 +264,6 @@ def shortened(config, folder):
         yield 'train_dataloader.dataset.indices=64'
 
 
-@pytest.mark.slow
 def test_the_commands_of_the_tour_run(forked, tmp_path):
     """In short: of report and export, what takes seconds has tests of its own."""
     for module in ('mmpretrain.models', 'pandas', 'sklearn.datasets', 'torch._dynamo'):
