@@ -129,6 +129,9 @@ def choose_target_classes(
         Indices (A,) into the base samples, int64, repeated where a sample has several targets;
         the target classes (A,), int64; their weights (A,), float32, None where they are equal.
 
+    Raises:
+        NotImplementedError: If ``by`` is none of these.
+
     Examples:
         >>> logits, base = torch.tensor([[9.0, 1.0, 1.0], [0.0, 9.0, 5.0]]), torch.tensor([0, 1])
         >>> choose_target_classes(logits, base, by='all', min_probability=0.1)
@@ -143,6 +146,8 @@ def choose_target_classes(
     probabilities = target_probabilities(teacher_logits, base)
     if by == 'second_most_probable':
         return indices, probabilities.argmax(dim=1), None
+    if by != 'all':
+        raise NotImplementedError(f'no rule chooses the target classes by {by!r}')
     indices, targets = (probabilities > min_probability).nonzero(as_tuple=True)
     return indices, targets, probabilities[indices, targets]
 

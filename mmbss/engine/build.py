@@ -130,21 +130,23 @@ def check_known(given: Mapping[str, Any], known: Collection[str], where: str) ->
     if unknown:
         raise ConfigError(
             f'{where} has no key '
-            + ', no key '.join(f'{key!r}{suggest(key, known)}' for key in unknown)
+            + ' No key '.join(f'{key!r}{suggest(key, known)}' for key in unknown)
             + f' It takes: {", ".join(sorted(known)) or "nothing"}; got '
             + ', '.join(f'{key}={reprlib.repr(given[key])}' for key in unknown)
         )
 
 
 def suggest(name: Any, known: Collection[str]) -> str:
-    """Ask whether the closest known name was meant; a semicolon where none is close.
+    """End a sentence, with the question whether the closest known name was meant if one is close.
 
     Examples:
         >>> suggest('KDLos', ['KDLoss', 'HintLoss'])
         ", did you mean 'KDLoss'?"
+        >>> suggest('Hinton', ['KDLoss'])
+        '.'
     """
     closest = difflib.get_close_matches(str(name), known, n=1)
-    return f', did you mean {closest[0]!r}?' if closest else ';'
+    return f', did you mean {closest[0]!r}?' if closest else '.'
 
 
 def check_keys(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmbss.boundary.sampling import (
+    TARGET_CLASSES,
     choose_partners,
     choose_target_classes,
     correct,
@@ -234,7 +235,12 @@ def test_the_default_draws_as_published():
     assert weights is None
 
 
-@pytest.mark.parametrize('by', ['probability', 'uniform', 'second_most_probable', 'all'])
+def test_a_rule_that_nobody_wrote_is_not_taken_for_another():
+    with pytest.raises(NotImplementedError, match='farthest'):
+        choose_target_classes(torch.randn(2, 3), torch.tensor([0, 1]), by='farthest')
+
+
+@pytest.mark.parametrize('by', TARGET_CLASSES)
 @pytest.mark.parametrize('count', [0, 1])
 def test_targets_of_few_samples(by, count):
     teacher, base = torch.randn(count, 2), torch.zeros(count, dtype=torch.int64)

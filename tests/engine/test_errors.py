@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmbss.engine.build import build_checked, check_keys
+from mmbss.engine.build import build_checked, check_keys, check_known
 from mmbss.engine.errors import (
     ConfigError,
     FileError,
@@ -55,6 +55,15 @@ def test_unknown_types_and_misspelt_arguments_are_named_with_the_closest():
     assert message.startswith("error: losses.loss_kd.type='mmbss.KDLos' is not in the")
     assert "did you mean 'mmbss.KDLoss'" in message
     assert "did you mean 'temperature'" in refuse(lambda: build(type='mmbss.KDLoss', temprature=1))
+
+
+def test_each_unknown_key_is_a_sentence():
+    given = dict(temprature=1, rate=2, teacher=3)
+    message = refuse(lambda: check_known(given, ['loss_weight', 'temperature'], 'KDLoss'))
+    assert message.startswith(
+        "error: KDLoss has no key 'temprature', did you mean 'temperature'? No key 'rate'. No key "
+        "'teacher'. It takes: loss_weight, temperature; got temprature=1, rate=2, teacher=3"
+    )
 
 
 @pytest.mark.parametrize('kind', [FileError, MissingFileError])

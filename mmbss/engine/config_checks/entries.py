@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader
 from mmbss import registry as registries
 from mmbss.engine.build import (
     accepted_keys,
+    are_alike,
     check_keys,
     check_known,
+    find_arguments,
     find_kind,
     is_known,
     lookup,
@@ -94,6 +96,8 @@ SECTIONS = dict(
     auto_scale_lr=('base_batch_size', 'enable'),
     env_cfg=('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
 )
+#: What to do about arguments that mmengine has merged into an entry of a new type.
+INHERITED = 'where it is inherited from another type, add _delete_=True beside the new type'
 #: Names at the top of a config that somebody reads.
 TOP_LEVEL = accepted_keys(Runner).keys() | {
     *('activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval'),
@@ -264,7 +268,13 @@ def check_entry(entry: Entry) -> None:
         or not is_known(kind, key)
         or may_be_plain(kind, key, value)
     }
-    check_keys(arguments, kind, where, {*SUPPLIED.get(entry.key, ()), *entry.config})
+    supplied = {*SUPPLIED.get(entry.key, ()), *entry.config}
+    problems = problems_of(check_keys, arguments, kind, where, supplied)
+    known, _, is_complete = find_arguments(kind)
+    if is_complete and not all(are_alike(key, known) for key in arguments):
+        # the first names the unknown keys; this is no slip of the pen, so perhaps inherited
+        problems[0] += f'; {INHERITED}'
+    refuse(problems)
 
 
 def _with_type(loop: dict[str, Any]) -> dict[str, Any]:

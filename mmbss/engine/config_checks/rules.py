@@ -134,8 +134,17 @@ def wrong_values(cfg: Config) -> Iterator[str]:
 
 
 def missing_files(cfg: Config) -> Iterator[str]:
-    """Checkpoints that are not there."""
-    yield from against_rules(cfg, FILES, str)
+    """Checkpoints that are not there; of a config that can be trained, with the command."""
+    configs = {
+        f'{path}.checkpoint': value['config']
+        for path, value in _settings(cfg)
+        if isinstance(value, dict) and isinstance(value.get('config'), str)
+    }
+    for line in against_rules(cfg, FILES, str):
+        config = configs.get(line.partition('=')[0], '')
+        # models of other libraries are named with a single colon
+        is_trainable = '::' in config or Path(config).is_file()
+        yield f'{line}; python tools/train.py {config} trains one' if is_trainable else line
 
 
 def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:

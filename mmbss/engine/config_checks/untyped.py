@@ -68,7 +68,7 @@ def check_taken_out(entry: Entry) -> None:
         if priority.upper() not in names:
             raise ConfigError(
                 f'{entry.path}.priority={priority!r} is none of {", ".join(names)}'
-                f'{suggest(priority.upper(), names).rstrip(";")}'
+                f'{suggest(priority.upper(), names).rstrip(".")}'
             )
     elif isinstance(priority, bool) or not isinstance(priority, (int, Priority)):
         raise ConfigError(
@@ -150,7 +150,7 @@ def check_scalars(entry: Entry) -> None:
         if name not in methods:
             raise ConfigError(
                 f'{where}.method_name={name!r} is none of {", ".join(methods)}'
-                f'{suggest(name, methods).rstrip(";")}'
+                f'{suggest(name, methods).rstrip(".")}'
             )
         own = {'data_src', 'method_name', 'log_name'}
         check_known(scalar, own | accepted_keys(methods[name]).keys() - {'self'}, where)

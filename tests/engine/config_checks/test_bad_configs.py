@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 from mmbss.engine.config_checks import check_config
+from mmbss.engine.config_checks.rules import missing_files
+from mmbss.engine.errors import ConfigError
 
 GONE = object()
 
@@ -552,6 +554,59 @@ def test_a_wrong_config_ends_in_one_line_before_the_first_update(bad, base, run,
     config = base(tmp_path)
     edit(config, bad.path, bad.value)
     check_line(run(config), bad.words())
+
+
+#: What replaces the type of an entry whose old keys stay, unless it says _delete_.
+REPLACED = {
+    'ours': (DATA, dict(type='mmbss.ArrayDataset', data_file='none.npz'), 'split'),
+    'a loss': ('model.losses.loss_kd', dict(type='mmbss.HardKDLoss'), 'temperature'),
+}
+
+
+@pytest.mark.parametrize(('path', 'entry', 'left'), REPLACED.values(), ids=REPLACED)
+def test_keys_that_a_replaced_type_leaves_name_their_cure(path, entry, left, base):
+    config = Config(base('unused'))
+    config.merge_from_dict({f'{path}.{key}': value for key, value in entry.items()})
+    with pytest.raises(ConfigError, match=f"no key '{left}'.*add _delete_=True"):
+        check_config(config)
+    config = Config(base('unused'))
+    config.merge_from_dict({path: dict(entry, _delete_=True)})
+    check_config(config)
+
+
+def test_a_key_that_mmpretrain_finds_left_names_the_same_cure(base, run, tmp_path):
+    config = base(tmp_path)
+    edit(config, f'{DATA}.type', 'CustomDataset')
+    edit(config, f'{DATA}.data_root', 'images')
+    check_line(run(config), [DATA, "'split'", 'add _delete_=True'])
+
+
+def test_a_slip_of_the_pen_is_not_taken_for_inherited(base):
+    config = Config(base('unused'))
+    config.model.losses.loss_kd.temprature = 2.0
+    with pytest.raises(ConfigError, match='temprature') as error:
+        check_config(config)
+    assert '_delete_' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'is_trainable'),
+    {
+        'mmbss::baseline/resnet14_1xb64-30e_digits.py': True,
+        'mine.py': True,
+        'none.py': False,
+        'timm:resnet18': False,
+    }.items(),
+)
+def test_a_missing_teacher_names_the_command_that_trains_one(
+    name, is_trainable, base, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path('mine.py').touch()
+    config = Config(base('unused'))
+    config.model.teacher = dict(config=name, checkpoint='none.pth')
+    (line,) = missing_files(config)
+    assert (f'python tools/train.py {name} ' in line) == is_trainable
 
 
 def test_several_mistakes_are_reported_at_once(base, run, tmp_path):
