@@ -28,6 +28,9 @@ templates_path: list[str] = []
 myst_enable_extensions = ['colon_fence']
 myst_heading_anchors = 4
 
+# blocks without a language are output, not Python
+highlight_language = 'text'
+
 autodoc_member_order = 'bysource'
 autodoc_typehints_format = 'short'
 autodoc_preserve_defaults = True

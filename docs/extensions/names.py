@@ -125,6 +125,28 @@ def find_reference(
     return link
 
 
+def mend_back_links(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Lead from code to the reference.
+
+    Sphinx knows one way to the names of a module, but the reference documents some of them by that
+    of the package and others by that of the module.
+    """
+    if not pagename.startswith('_modules/'):
+        return
+    module = pagename.removeprefix('_modules/').replace('/', '.')
+    known = app.env.domains.python_domain.objects
+
+    def mend(match: re.Match[str]) -> str:
+        anchor = match[2]
+        parts = anchor.split('.')
+        ways = (anchor, *(f'{module}.{".".join(parts[i:])}' for i in range(len(parts))))
+        return match[1] + next((way for way in ways if way in known), anchor)
+
+    context['body'] = re.sub(r'(class="viewcode-back" href="[^"#]*#)([^"]+)', mend, context['body'])
+
+
 def room(name: str) -> str:
     """The package below mmbss that a dotted name lies in."""
     return '.'.join(name.split('.')[:2])
@@ -135,4 +157,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive('names', Names)
     app.connect('autodoc-skip-member', skip)
     app.connect('missing-reference', find_reference)
+    app.connect('html-page-context', mend_back_links)
     return dict(parallel_read_safe=True)

@@ -40,11 +40,12 @@ class Pages:
 
     def both(self, match: re.Match[str], source: Path) -> str:
         """The two pictures, each shown on its kind of page."""
-        return '\n'.join(
+        images = '\n'.join(
             f'```{{image}} {from_docs(source.parent / match[theme])}\n'
             f':alt: {match["alt"]}\n:class: only-{theme}\n```'
             for theme in ('light', 'dark')
         )
+        return f':::{{container}} picture\n{images}\n:::'
 
     def link(self, match: re.Match[str], source: Path) -> str:
         """A link as it is to be on the site."""
