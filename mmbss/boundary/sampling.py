@@ -67,7 +67,12 @@ def select_base_samples(
 
     Returns:
         (M,) int64 indices into the batch.
+
+    Raises:
+        ValueError: If there is no such way to choose.
     """
+    if by not in BASE_SAMPLES:
+        raise ValueError(f'by={by!r} must be one of {BASE_SAMPLES}')
     if candidates is None:
         candidates = 'teacher_correct' if student_logits is None else 'both_correct'
     asked = [] if candidates == 'all' else [teacher_logits]
@@ -169,11 +174,16 @@ def choose_partners(
         Indices (A,) of those base samples for which there is one, ascending, and its row (A,) in
         the pool; int64.
 
+    Raises:
+        ValueError: If there is no such way to choose.
+
     Examples:
         >>> logits = torch.tensor([[9.0, 1.0, 2.0], [0.0, 9.0, 5.0], [0.0, 3.0, 9.0]])
         >>> choose_partners(logits, torch.tensor([0, 1, 2]), logits, by='confused')
         (tensor([0, 1, 2]), tensor([2, 2, 1]))
     """
+    if by not in PAIRINGS:
+        raise ValueError(f'by={by!r} must be one of {PAIRINGS}')
     classes = pool_logits.argmax(dim=1)
     is_other = (classes != base.unsqueeze(1)) & (classes != teacher_logits.argmax(1, keepdim=True))
     is_other &= has_softmax(pool_logits)

@@ -340,3 +340,11 @@ def test_partners_repeat_under_a_seed():
     torch.manual_seed(3)
     assert torch.equal(choose_partners(pool, base, pool)[1], first[1])
     assert not torch.equal(first[1], second[1])
+
+
+def test_a_way_to_choose_that_there_is_not_is_refused():
+    logits, labels = torch.eye(3), torch.arange(3)
+    with pytest.raises(ValueError, match='disagreemnt'):
+        select_base_samples(logits, labels, 1, by='disagreemnt', student_logits=logits)
+    with pytest.raises(ValueError, match='nearst'):
+        choose_partners(logits, labels, logits, by='nearst')
