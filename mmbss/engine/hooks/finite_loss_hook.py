@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.finite import non_finite
+from mmbss.engine.finite import dense, non_finite
 from mmbss.engine.models import memory_of_buffers, unwrap
 from mmbss.engine.ranges import check_at_least, check_choice
 from mmbss.registry import HOOKS
@@ -149,10 +149,12 @@ def of_any_process(flag: Tensor) -> bool:
 
 def gradients_are_finite(optim_wrapper: OptimWrapper) -> Tensor:
     """A boolean on the device of the gradients."""
-    dense = [gradient for gradient in gradients_of(optim_wrapper) if not gradient.is_sparse]
+    given = [dense(gradient) for gradient in gradients_of(optim_wrapper)]
+    # nothing is the largest of none
+    given = [values for values in given if values.numel()]
     # a CPU takes 19 times as long for the largest of them as for their squares, which may overflow
-    finite = torch.nn.utils.get_total_norm(dense).isfinite()
-    return finite if finite else torch.nn.utils.get_total_norm(dense, torch.inf).isfinite()
+    finite = torch.nn.utils.get_total_norm(given).isfinite()
+    return finite if finite else torch.nn.utils.get_total_norm(given, torch.inf).isfinite()
 
 
 def gradients_of(optim_wrapper: OptimWrapper) -> list[Tensor]:

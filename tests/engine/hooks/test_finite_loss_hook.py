@@ -344,3 +344,13 @@ def test_gradients_are_finite_as_long_as_each_of_them_is(values, finite):
     weight.grad = torch.tensor(values)
     optimizer = torch.optim.SGD([weight, torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     assert bool(gradients_are_finite(OptimWrapper(optimizer))) is finite
+
+
+@pytest.mark.parametrize(('value', 'finite'), [(1.0, True), (3e38, True), (torch.nan, False)])
+def test_gradients_of_embeddings_and_of_empty_weights_are_looked_at_too(value, finite):
+    weights = [torch.nn.Parameter(torch.zeros(size)) for size in (3, 3, 0)]
+    weights[0].grad = torch.sparse_coo_tensor([[1]], [value], (3,), check_invariants=True)
+    weights[1].grad = torch.sparse_coo_tensor(torch.zeros(1, 0), [], (3,), check_invariants=True)
+    weights[2].grad = torch.zeros(0)
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    assert bool(gradients_are_finite(OptimWrapper(optimizer))) is finite
