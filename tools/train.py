@@ -88,8 +88,12 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
             if cfg.get(name) is not None:
                 cfg[name].persistent_workers = False
     for tracker in args.track:
-        backends = section(cfg, 'visualizer', '--track').setdefault('vis_backends', [])
-        backends.append(dict(type=TRACKERS[tracker]))
+        visualizer = section(cfg, 'visualizer', '--track')
+        backends = visualizer.get('vis_backends') or []
+        # mmengine refuses two of a kind; a config's own has the settings
+        kinds = [each.get('type') if isinstance(each, dict) else each for each in backends]
+        if TRACKERS[tracker] not in [str(kind).removeprefix('mmengine.') for kind in kinds]:
+            visualizer.vis_backends = [*backends, dict(type=TRACKERS[tracker])]
     merge_options(cfg, args)
     check_scaled_rate(cfg)
 

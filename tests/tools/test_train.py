@@ -302,6 +302,21 @@ def test_flags_change_the_config(merged):
 
 
 @pytest.mark.parametrize(
+    ('own', 'kinds'),
+    [
+        (None, ['AimVisBackend', 'MLflowVisBackend']),
+        ([dict(type='mmengine.AimVisBackend')], ['mmengine.AimVisBackend', 'MLflowVisBackend']),
+    ],
+)
+def test_a_tracker_is_added_once(own, kinds, load_tool, monkeypatch):
+    tool = load_tool('train')
+    config = Config(dict(visualizer=dict(type='UniversalVisualizer', vis_backends=own)))
+    monkeypatch.setattr('sys.argv', ['train.py', 'x.py', '--track', 'aim', 'mlflow', 'aim'])
+    tool.merge_args(config, tool.parse_args())
+    assert [backend.type for backend in config.visualizer.vis_backends] == kinds
+
+
+@pytest.mark.parametrize(
     ('flags', 'rank', 'said'),
     [
         ((), None, r'with: python train\.py \S+bss\.py --resume$'),
