@@ -110,7 +110,7 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
 
 
 def read_safetensors(content: bytes) -> dict[str, Any]:
-    """Weights, with the names of their classes where the file has them.
+    """Weights, with the names of their classes where :mod:`mmbss.export` wrote them.
 
     Returns:
         The state dict alone, or ``state_dict`` and ``meta`` as in a checkpoint of mmpretrain.
@@ -124,12 +124,13 @@ def read_safetensors(content: bytes) -> dict[str, Any]:
     for tensor in state.values():
         normalise(tensor)
     length = int.from_bytes(content[:8], 'little')
-    metadata = json.loads(content[8 : 8 + length]).get('__metadata__', {})
-    if 'classes' not in metadata:
+    metadata = json.loads(content[8 : 8 + length]).get('__metadata__') or {}
+    if not {'classes', 'mmbss'} <= metadata.keys():
         return state
     classes = json.loads(metadata['classes'])
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError('its classes are no list of names')
+    ''.join(classes).encode()  # halves of characters, which nothing can print
     return dict(state_dict=state, meta=dict(dataset_meta=dict(classes=classes)))
 
 

@@ -248,14 +248,15 @@ def test_bools_of_safetensors_are_0_or_1(tmp_path):
 
 def test_safetensors_bring_the_names_of_their_classes(tmp_path):
     path, state = tmp_path / 'a.safetensors', dict(a=torch.ones(2))
-    save_file(state, path, dict(classes='["cat", "dog"]'))
+    save_file(state, path, dict(classes='["cat", "dog"]', mmbss='1'))
     content = read_checkpoint(path)
     assert content['meta'] == dict(dataset_meta=dict(classes=['cat', 'dog']))
     torch.testing.assert_close(content['state_dict'], state)
-    save_file(state, path, dict(format='pt'))
-    torch.testing.assert_close(read_checkpoint(path), state)
-    for classes in ('["cat", 1]', '{}', 'cat', '[' * 100_000):
-        save_file(state, path, dict(classes=classes))
+    for metadata in (dict(format='pt'), None, dict(classes='cat,dog')):  # those of others
+        save_file(state, path, metadata)
+        torch.testing.assert_close(read_checkpoint(path), state)
+    for classes in ('["cat", 1]', '{}', 'cat', '["\\ud800"]', '[' * 100_000):
+        save_file(state, path, dict(classes=classes, mmbss='1'))
         with pytest.raises(ConfigError, match=r'a\.safetensors'):
             read_checkpoint(path)
 
