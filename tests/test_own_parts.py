@@ -20,8 +20,8 @@ def tutorial(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp('own_parts')
     text = (root / 'docs' / 'tutorials' / 'own-parts.md').read_text()
     for block in re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE):
-        (name,) = re.findall(r'\A# (\w+\.py)\n', block)
-        (folder / name).write_text(block)
+        for name in re.findall(r'\A# (\w+\.py)\n', block):  # the others are parts of a config
+            (folder / name).write_text(block)
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     (printed,) = re.findall(r'^tensor\(.*\n', text, flags=re.MULTILINE)
     return folder, printed
