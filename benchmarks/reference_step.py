@@ -59,43 +59,40 @@ class ReferenceStep:
         return loss.item()
 
 
-class PlainKDStep:
-    """One step of KD as timm and torchdistill take it: without a graph of the teacher.
+def plain_kd_step(
+    teacher: nn.Module,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    alpha: float,
+    images: Tensor,
+    labels: Tensor,
+) -> float:
+    """Take a step of KD as timm and torchdistill do, without a graph of the teacher.
 
     Args:
         teacher: Callable (N, C, H, W) to (N, K), in eval mode.
         student: The same, in training mode.
         optimizer: Of the student's parameters.
         alpha: Weight of the distillation.
+        images: (N, C, H, W), normalised.
+        labels: (N,).
+
+    Returns:
+        The loss.
     """
-
-    def __init__(
-        self,
-        teacher: nn.Module,
-        student: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        alpha: float,
-    ) -> None:
-        self.teacher = teacher
-        self.student = student
-        self.optimizer = optimizer
-        self.alpha = alpha
-
-    def __call__(self, images: Tensor, labels: Tensor) -> float:
-        """Train on one batch of normalised images; returns the loss."""
-        with torch.no_grad():
-            teacher_logits = self.teacher(images)
-        student_logits = self.student(images)
-        divergence = F.kl_div(
-            F.log_softmax(student_logits / TEMPERATURE, dim=1),
-            F.softmax(teacher_logits / TEMPERATURE, dim=1),
-            reduction='batchmean',
-        )
-        loss = F.cross_entropy(student_logits, labels) + self.alpha * divergence
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+    with torch.no_grad():
+        teacher_logits = teacher(images)
+    student_logits = student(images)
+    divergence = F.kl_div(
+        F.log_softmax(student_logits / TEMPERATURE, dim=1),
+        F.softmax(teacher_logits / TEMPERATURE, dim=1),
+        reduction='batchmean',
+    )
+    loss = F.cross_entropy(student_logits, labels) + alpha * divergence
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
 
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from common import batches, build, load_distiller, set_weights, warmed_up
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope, init_default_scope
-from reference_step import PlainKDStep, ReferenceStep
+from reference_step import ReferenceStep, plain_kd_step
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -89,7 +90,7 @@ def simple_steps(cfg: Config, state: dict[str, Any], args: argparse.Namespace) -
     kinds = {
         'BSS': ReferenceStep(teacher, own[0], optimizer(own[0]), args.alpha, args.beta),
         'KD': ReferenceStep(teacher, own[1], optimizer(own[1]), args.alpha, 0.0),
-        'plain KD': PlainKDStep(teacher, own[2], optimizer(own[2]), args.alpha),
+        'plain KD': partial(plain_kd_step, teacher, own[2], optimizer(own[2]), args.alpha),
     }
     return {
         kind: lambda batch, step=step: step(*normalised(student, batch))
