@@ -63,10 +63,21 @@ def unformatted_configs():
         yield
 
 
-@pytest.fixture(autouse=True)
-def fixed_seed():
+def fix_seed():
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """What several tests share must not depend on which of them asks first."""
+    if fixturedef.scope != 'function':
+        fix_seed()
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    fix_seed()
 
 
 @pytest.fixture(scope='session')

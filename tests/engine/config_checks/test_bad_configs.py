@@ -467,10 +467,13 @@ CASES = [
 
 
 @pytest.fixture(scope='module')
-def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_model):
-    """Make the config of a short run of BSS that is right, with an untrained teacher."""
+def base(
+    tmp_path_factory, run_settings, resnet_config, boundary_config, build_model, favour_class
+):
+    """Make the config of a short run of BSS that is right, with a teacher that knows nothing."""
     checkpoint = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
-    torch.save(build_model(resnet_config()).state_dict(), checkpoint)
+    teacher = favour_class(build_model(resnet_config()), lead=100.0)  # never right by chance
+    torch.save(teacher.state_dict(), checkpoint)
 
     def make(folder):
         model = resnet_config(
