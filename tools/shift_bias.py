@@ -24,9 +24,7 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = new_parser(__doc__)
     parser.add_argument('config', help='config file with a held_out_dataloader')
-    parser.add_argument(
-        'checkpoints', type=Path, nargs='+', help='checkpoints of networks that it trained'
-    )
+    parser.add_argument('checkpoints', nargs='+', help='checkpoints of networks that it trained')
     parser.add_argument('--classes', type=int, nargs='+', required=True, help='classes to shift')
     parser.add_argument(
         '--out',

@@ -54,7 +54,7 @@ def choose_checkpoint(cfg: Config) -> None:
         cfg.load_from = str(chosen)
     elif '://' in cfg.load_from:
         check_alone(cfg.load_from, folder, templates_of(cfg))
-        return
+        progress(cfg.load_from, read_checkpoint(cfg.load_from))
     else:
         check_named(Path(cfg.load_from).expanduser(), folder, templates_of(cfg))
     _take_seed(cfg, read_checkpoint(cfg.load_from))
@@ -163,7 +163,7 @@ def find_newest(folder: Path, work_dir: Path, templates: tuple[str, ...]) -> Pat
     return None
 
 
-def progress(path: Path, content: dict[str, Any]) -> Progress:
+def progress(path: str | Path, content: dict[str, Any]) -> Progress:
     """How far the training of a checkpoint is, which its content says, whatever its name.
 
     Raises:

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.files import read_checkpoint
 from mmbss.report.classifiers import load_classifier
 from mmbss.report.text import markdown, spread
@@ -86,7 +86,7 @@ def read_logits(model: Any, loader: dict[str, Any]) -> tuple[np.ndarray, np.ndar
     return torch.cat(logits).numpy(), torch.cat(labels).numpy()
 
 
-def load(config: str, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
+def load(config: str, checkpoint: str) -> tuple[Any, dict[str, Any]]:
     """Build the plain classifier of a config and fill it; also returns the file's content.
 
     Raises:
@@ -163,7 +163,7 @@ def describe(values: Sequence[float], form: str) -> str:
 
 
 def shift_networks(
-    config: str, checkpoints: Sequence[Path], classes: list[int], out: Path | None
+    config: str, checkpoints: Sequence[str], classes: list[int], out: Path | None
 ) -> tuple[str, list[Path]]:
     """Shift the biases of networks that a config has trained, and write them.
 
@@ -177,8 +177,8 @@ def shift_networks(
         A table in Markdown of what the shifts do, and the files that were written.
 
     Raises:
-        ConfigError: If the config has no held-out images, a checkpoint does not fit, or no shift
-            can be found for the classes.
+        ConfigError: If the config has no held-out images, a checkpoint does not fit or is no file
+            beside which could be written, or no shift can be found for the classes.
     """
     cfg = load_config(config)
     if cfg.get('held_out_dataloader') is None:
@@ -186,6 +186,11 @@ def shift_networks(
             f'{config} has no held_out_dataloader: name training images, with samples of all '
             'classes, that the network was not trained on'
         )
+    refuse(
+        f'{checkpoint} is no file beside which the shifted one could lie: give --out'
+        for checkpoint in checkpoints
+        if out is None and '://' in checkpoint
+    )
     networks, written = [], []
     for checkpoint in checkpoints:
         model, content = load(config, checkpoint)
@@ -193,7 +198,7 @@ def shift_networks(
             rows, count = examine(model, cfg, classes)
         networks.append(rows)
         content['state_dict'][BIAS][classes] += rows[HELD_OUT][0]
-        written.append(out or checkpoint.with_name(f'{checkpoint.stem}_shifted.pth'))
+        written.append(out or Path(f'{Path(checkpoint).with_suffix("")}_shifted.pth'))
         with whole_file(written[-1]) as part:
             torch.save(
                 {key: content[key] for key in ('meta', 'state_dict') if key in content}, part

@@ -1,7 +1,6 @@
 """Classifiers built from a config, and filled from a checkpoint."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier
 
 from mmbss.distillers.classifiers import load_model_config
-from mmbss.engine.errors import MissingFileError, naming
+from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.files import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
@@ -35,7 +34,8 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
     """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
 
     Args:
-        network: ``config`` and ``checkpoint``.
+        network: ``config`` and ``checkpoint``; see
+            :func:`~mmbss.engine.files.read_checkpoint`.
         name: What to call it in a message.
 
     Raises:
@@ -43,11 +43,12 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
         ConfigError: If the model cannot be built, or the checkpoint does not fit.
     """
     config, checkpoint = network['config'], network['checkpoint']
-    if not Path(checkpoint).is_file():
-        raise MissingFileError(f'{name}: no checkpoint {str(checkpoint)!r}')
+    try:
+        content = read_checkpoint(checkpoint)
+    except ConfigError as error:
+        raise type(error)(f'{name}: {error}') from error
     with naming(f'{name}: model'):
         model = build_classifier(config)
-    content = read_checkpoint(checkpoint)
     state = content.get('state_dict', content)
     model_of = 'its model' if isinstance(config, dict) else config
     load_strictly(model, state, f'{name}: {checkpoint} does not fit {model_of}')

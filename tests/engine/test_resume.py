@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmbss.engine.errors import ConfigError
 from mmbss.engine.resume import choose_checkpoint
 from mmbss.engine.work_dir import claimed_work_dir
 
@@ -241,3 +242,10 @@ def test_the_seed_is_that_of_the_run(seed, work_dir, capsys):
     cfg = Config(dict(work_dir=str(work_dir), resume='auto', randomness=dict(seed=seed)))
     choose_checkpoint(cfg)
     assert cfg.randomness.seed == 3
+
+
+def test_a_student_of_the_zoo_is_nothing_to_go_on_from(tmp_path):
+    student = 'mmbss://bss_resnet8_cifar10'
+    with pytest.raises(ConfigError, match='only weights'):
+        chosen(tmp_path, True, student)
+    assert chosen(tmp_path, 'auto', student) == (False, student)

@@ -131,10 +131,20 @@ def test_a_config_without_held_out_images_is_refused(digits_teacher, call_tool):
 
 def test_a_checkpoint_that_is_missing_or_does_not_fit_is_refused(network, call_tool, tmp_path):
     config, checkpoint = network
-    with pytest.raises(SystemExit, match=r"^error: .*no checkpoint .*gone\.pth'"):
+    with pytest.raises(SystemExit, match=r"^error: .*no file .*gone\.pth'"):
         call_tool('shift_bias', config, tmp_path / 'gone.pth', '--classes', 3)
     content = torch.load(checkpoint, map_location='cpu')
     content['state_dict'].pop(BIAS)
     torch.save(content, checkpoint)
     with pytest.raises(SystemExit, match=r'^error: .*does not fit'):
         call_tool('shift_bias', config, checkpoint, '--classes', 3)
+
+
+def test_beside_a_student_of_the_zoo_nothing_is_written(network, call_tool, tmp_path):
+    config, _ = network
+    student = 'mmbss://segment-unlabelled_resnet8-w2_digits'
+    with pytest.raises(SystemExit, match=r'^error: mmbss://.*--out'):
+        call_tool('shift_bias', config, student, '--classes', 3)
+    # it is read by its name, and is of another width
+    with pytest.raises(SystemExit, match=r'^error: .*mmbss://.* does not fit'):
+        call_tool('shift_bias', config, student, '--classes', 3, '--out', tmp_path / 'a.pth')
