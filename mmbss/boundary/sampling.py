@@ -135,7 +135,7 @@ def choose_target_classes(
         the target classes (A,), int64; their weights (A,), float32, None where they are equal.
 
     Raises:
-        NotImplementedError: If ``by`` is none of these.
+        ValueError: If there is no such way to choose.
 
     Examples:
         >>> logits, base = torch.tensor([[9.0, 1.0, 1.0], [0.0, 9.0, 5.0]]), torch.tensor([0, 1])
@@ -152,7 +152,7 @@ def choose_target_classes(
     if by == 'second_most_probable':
         return indices, probabilities.argmax(dim=1), None
     if by != 'all':
-        raise NotImplementedError(f'no rule chooses the target classes by {by!r}')
+        raise ValueError(f'by={by!r} must be one of {TARGET_CLASSES}')
     indices, targets = (probabilities > min_probability).nonzero(as_tuple=True)
     return indices, targets, probabilities[indices, targets]
 

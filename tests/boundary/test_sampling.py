@@ -236,7 +236,7 @@ def test_the_default_draws_as_published():
 
 
 def test_a_rule_that_nobody_wrote_is_not_taken_for_another():
-    with pytest.raises(NotImplementedError, match='farthest'):
+    with pytest.raises(ValueError, match='farthest'):
         choose_target_classes(torch.randn(2, 3), torch.tensor([0, 1]), by='farthest')
 
 
