@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = new_parser(__doc__)
     parser.add_argument('config', help='config file of its training')
-    parser.add_argument('checkpoint', type=Path, help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or mmbss://NAME of the zoo')
     parser.add_argument('--out', type=Path, required=True, help='folder to write, empty or new')
     parser.add_argument(
         '--formats', nargs='+', default=FORMATS, metavar='FORMAT', help=f'of {", ".join(FORMATS)}'
@@ -70,7 +70,7 @@ def main() -> None:
     with readable_errors(), one_line_at_the_end(lambda: f'nothing was written to {args.out}'):
         from mmbss.export import export_student
 
-        result = export_student(
+        figures = export_student(
             args.config,
             args.checkpoint,
             args.out,
@@ -82,23 +82,22 @@ def main() -> None:
             channels=args.channels,
             command=this_command(*sys.argv[1:]),
         )
-        for name, figures in result.figures['files'].items():
-            check = figures.get('check')
-            said = f'{figures["bytes"] / 1024:.0f} KiB'
-            if check:
+        for name, file in figures['files'].items():
+            said = f'{file["bytes"] / 1024:.0f} KiB'
+            if check := file.get('check'):
                 said += (
                     f', largest difference {check["largest_difference"]:.2g}, '
                     f'{100 * check["equal_decisions"]:.2f} % of {check["images"]} decisions equal'
                 )
-            for threads, time in figures.get('latency_ms', {}).items():
+            for threads, time in file.get('latency_ms', {}).items():
                 said += f', {time:.2f} ms an image with {threads} thread(s)'
             print(f'{args.out / name}: {said}')
         print(f'{args.out / "README.md"}: the model card')
-        if result.assumed:
-            print(f'note: {result.assumed}')
-        for kind, problem in result.problems.items():
+        if figures['assumed']:
+            print(f'note: {figures["assumed"]}')
+        for kind, problem in figures['problems'].items():
             print(f'error: no {kind}: {problem}', file=sys.stderr)
-        if result.problems:
+        if figures['problems']:
             sys.exit(1)
 
 

@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument('model', metavar='MODEL', help='folder of tools/export.py, or a config')
     parser.add_argument('images', metavar='IMAGES', nargs='+', help='image files and folders')
-    parser.add_argument('--checkpoint', type=Path, help='weights, where MODEL is a config')
+    parser.add_argument('--checkpoint', help='weights, where MODEL is a config, or mmbss://NAME')
     parser.add_argument('--top', type=int, default=1, metavar='K', help='classes for each image')
     parser.add_argument('--batch-size', type=int, default=32, help='images at once')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write them as JSON')

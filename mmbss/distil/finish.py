@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -131,6 +130,7 @@ def write_report(
         teacher, students, loader_of_tests(config, tested), num_samples=attacked
     )
     options = ReportOptions(
+        title=place.folder.resolve().name,
         num_samples=attacked,
         num_tested=tested,
         num_planes=1,
@@ -140,8 +140,7 @@ def write_report(
     )
     print('report: pictures ...', flush=True)
     out = place.folder / 'report.html'
-    report = build_report(place.runs, options, command)
-    page = replace(report, title=place.folder.resolve().name).render()
+    page = build_report(place.runs, options, command).page
     with whole_file(out) as part:
         part.write_text(page, encoding='utf-8')
     return out
@@ -174,7 +173,7 @@ def export(
             formats=[name for name in FORMATS if not (missing and name == 'onnx')],
             command=command,
             notes=notes,
-        ).figures
+        )
         put_aside(folder)
         part.rename(folder)
     return dict(folder=folder, figures=figures)

@@ -21,6 +21,8 @@ from mmbss.version import __version__
 
 #: Answers (N, C, H, W) float32 images with (N, K) logits.
 Ask = Callable[[np.ndarray], np.ndarray]
+#: Name of all files, before their ending.
+STUDENT = 'student'
 #: Kinds of files that can be written, and what each is.
 FORMATS = dict(
     safetensors='weights alone, for any reader of safetensors',
@@ -103,7 +105,9 @@ def trace(deployed: Deployed, example: Tensor) -> torch.export.ExportedProgram:
         raise ConfigError(f'torch.export: {type(error).__name__}: {one_line(error)}') from error
 
 
-def write_pt2(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
+def write_pt2(
+    program: torch.export.ExportedProgram, interface: Interface, opset: int | None, path: Path
+) -> None:
     """Write a graph for ``torch.export.load``, with what it takes and gives in a file beside it."""
     described = {'interface.json': json.dumps(interface.to_dict())}
     content = io.BytesIO()
@@ -154,12 +158,12 @@ def write_onnx(
     onnx.save(model, path)
 
 
-def open_onnx(path: Path, threads: int | None = None) -> Ask:
+def open_onnx(path: Path, threads: int) -> Ask:
     """The function of an ONNX file, in onnxruntime on the CPU.
 
     Args:
         path: The file.
-        threads: Threads that it may use; None for all.
+        threads: Threads that it may use.
 
     Raises:
         ConfigError: If onnxruntime does not take it.
@@ -167,18 +171,17 @@ def open_onnx(path: Path, threads: int | None = None) -> Ask:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or cpu_count()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    providers = ['CPUExecutionProvider']
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     except Exception as error:  # its errors have no class in common
         raise ConfigError(f'onnxruntime: {one_line(error)}') from error
     name = session.get_inputs()[0].name
     return lambda images: session.run([LOGITS], {name: images})[0]
 
 
-def open_pt2(path: Path, threads: int | None = None) -> Ask:
+def open_pt2(path: Path, threads: int) -> Ask:
     """The function of a ``.pt2`` file, on the CPU; torch has its threads for the whole process."""
     return as_ask(torch.export.load(path).module())
 
@@ -191,6 +194,12 @@ def as_ask(network: Callable[[Tensor], Tensor]) -> Ask:
         return network(torch.from_numpy(images)).float().numpy()
 
     return ask
+
+
+#: How a graph is written, and how what was written is opened, by its kind.
+GRAPHS: dict[str, tuple[Callable[..., None], Callable[[Path, int], Ask]]] = dict(
+    onnx=(write_onnx, open_onnx), pt2=(write_pt2, open_pt2)
+)
 
 
 @contextmanager

@@ -1,16 +1,12 @@
-"""Whether an exported file says what the student says, how long it takes, and what it weighs."""
+"""Whether an exported file says what the student says, and how long it takes."""
 
 import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from torch.utils.benchmark import Timer
 
 from mmbss.export.formats import Ask, cpu_count
 
@@ -18,72 +14,35 @@ from mmbss.export.formats import Ask, cpu_count
 TOLERANCE = 1e-4
 #: Images that are asked about at once.
 BATCH = 100
-#: Calls before the clock, and those of which the median is taken, as far as SECONDS allow.
-WARM_UP, CALLS, SECONDS = 3, 50, 3.0
+#: For which the clock runs.
+SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How far the answers of a file are those of the student.
-
-    Attributes:
-        images: Images that both were asked about.
-        largest_difference: Of any logit.
-        largest_logit: Of the student, in absolute value.
-        equal_decisions: Share of images with the same class.
-    """
-
-    images: int
-    largest_difference: float
-    largest_logit: float
-    equal_decisions: float
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether they differ by rounding alone; also False where one of them is NaN."""
-        return self.largest_difference <= TOLERANCE * max(self.largest_logit, 1.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dict(asdict(self), tolerance=TOLERANCE * max(self.largest_logit, 1.0))
-
-
-def compare(asked: Ask, student: Ask, images: np.ndarray) -> Agreement:
+def compare(asked: Ask, student: Ask, images: np.ndarray) -> dict[str, Any]:
     """Ask a file and the student about the same images, in full batches and a smaller one.
 
     Args:
         asked: Logits of the file.
         student: Logits of the student.
         images: (N, C, H, W) float32, N of at least 1.
+
+    Returns:
+        ``images``: N; ``largest_difference`` of any logit, NaN where one is; ``largest_logit`` of
+        the student; ``equal_decisions``: share of images with the same class; ``tolerance``: what
+        rounding alone explains of a difference.
     """
     # the first one alone, so that one image and many are both tried
     parts = [images[:1], *np.array_split(images[1:], range(BATCH, len(images) - 1, BATCH))]
     answers = [(asked(part), student(part)) for part in parts if len(part)]
     given, right = (np.concatenate(column) for column in zip(*answers, strict=True))
-    return Agreement(
-        len(images),
-        float(np.abs(given - right).max()),
-        float(np.abs(right).max()),
-        float((given.argmax(1) == right.argmax(1)).mean()),
+    largest = float(np.abs(right).max())
+    return dict(
+        images=len(images),
+        largest_difference=float(np.abs(given - right).max()),
+        largest_logit=largest,
+        equal_decisions=float((given.argmax(1) == right.argmax(1)).mean()),
+        tolerance=TOLERANCE * max(largest, 1.0),
     )
-
-
-def milliseconds(ask: Ask, image: np.ndarray) -> float:
-    """Median time of an answer.
-
-    Args:
-        ask: What is asked.
-        image: (1, C, H, W) float32.
-    """
-    for _ in range(WARM_UP):
-        ask(image)
-    times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < CALLS and (len(times) < WARM_UP or time.perf_counter() - start < SECONDS):
-        before = time.perf_counter()
-        ask(image)
-        times.append(time.perf_counter() - before)
-    return 1000 * statistics.median(times)
 
 
 def latency(open_file: Callable[[int], Ask], image: np.ndarray) -> dict[str, float]:
@@ -95,20 +54,10 @@ def latency(open_file: Callable[[int], Ask], image: np.ndarray) -> dict[str, flo
     """
     times = {}
     for threads in sorted({1, cpu_count()}):
-        with torch_threads(threads):
-            times[str(threads)] = round(milliseconds(open_file(threads), image), 3)
+        asked = dict(ask=open_file(threads), image=image)
+        timer = Timer('ask(image)', globals=asked, num_threads=threads)
+        times[str(threads)] = round(1000 * timer.blocked_autorange(min_run_time=SECONDS).median, 3)
     return times
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def machine() -> str:

@@ -10,11 +10,12 @@ from mmengine.config import Config
 
 from mmbss.export.deployed import Interface
 from mmbss.report.provenance import repeat_commands
-from mmbss.report.run_logs import Experiment, LoggedRun, is_run, read_run
+from mmbss.report.run_logs import Experiment, LoggedRun
+from mmbss.report.text import markdown
 
 UNKNOWN = 'unknown'
 #: Arguments of a data set that say nothing of what is in it.
-NOT_OF_DATA = ('pipeline', 'metainfo', 'test_mode', 'type', 'dataset')
+NOT_OF_DATA = ('pipeline', 'metainfo', 'test_mode', 'dataset')
 #: How orders of channels are called in a text.
 ORDERS = dict(rgb='RGB', bgr='BGR', gray='grey', data='in the order of the data set')
 CODE = """```python
@@ -22,15 +23,6 @@ import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession('student.onnx')
 logits = session.run(['logits'], {{'{input}': images}})[0]  # (N, {count}, {height}, {width})
 ```"""
-
-
-def run_of(checkpoint: Path) -> LoggedRun | None:
-    """The training that has left a checkpoint in its folder, None where no log lies there.
-
-    Raises:
-        ConfigError: If a log is damaged.
-    """
-    return read_run(checkpoint.parent) if is_run(checkpoint.parent) else None
 
 
 def model_card(
@@ -51,33 +43,33 @@ def model_card(
         run: Its training, None where it is not at hand.
         notes: More that is known, text by its title.
     """
+    made_with = [f'{key}: {value}' for key, value in figures['versions'].items()]
+    made_with += [
+        f'weights of: {figures["checkpoint"]}',
+        f'exported by: `{figures["command"] or UNKNOWN}`',
+    ]
+    training = lines_of_training(run.config if run else config, run, figures['trained'])
     parts = [
         f'# {name}',
         sentence_of(config, interface),
         '## Files',
-        *table_of_files(figures),
+        *parts_of_files(figures),
         '## Input and output',
-        *lines_of_interface(interface, 'student.onnx' in figures['files']),
+        *parts_of_interface(interface, 'student.onnx' in figures['files']),
         '## Accuracy',
-        *lines_of_accuracy(run, figures['trained']),
+        accuracy_of(run, figures['trained']),
         '## Training',
-        *lines_of_training(run.config if run else config, run, figures['trained']),
+        items(training),
         '## Made with',
-        *(f'- {key}: {value}' for key, value in figures['versions'].items()),
-        f'- weights of: {figures["checkpoint"]}',
-        f'- exported by: `{figures["command"] or UNKNOWN}`',
-        *(line for title, text in notes.items() for line in (f'## {title}', text)),
+        items(made_with),
+        *(part for title, text in notes.items() for part in (f'## {title}', text)),
     ]
-    return spaced(parts)
+    return '\n\n'.join(part.strip('\n') for part in parts) + '\n'
 
 
-def spaced(parts: Iterable[str]) -> str:
-    """Lines of Markdown, with an empty one around all but items and rows that follow each other."""
-    lines: list[str] = []
-    for part in parts:
-        together = lines and part[:1] in '-|' and lines[-1][:1] == part[:1]
-        lines += [part] if together or not lines else ['', part]
-    return '\n'.join(lines) + '\n'
+def items(lines: Iterable[str]) -> str:
+    """Items of a list in Markdown."""
+    return '\n'.join(f'- {line}' for line in lines)
 
 
 def sentence_of(config: Config, interface: Interface) -> str:
@@ -91,20 +83,20 @@ def sentence_of(config: Config, interface: Interface) -> str:
     )
 
 
-def table_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
-    """A row for each file: its size, its answers beside the student's, and its time."""
-    yield '| file | KiB | largest difference | equal decisions | ms an image, by threads |'
-    yield '|---|---:|---:|---:|---|'
+def parts_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
+    """A table of the files: size, answers beside the student's, time; and who reads them."""
+    rows, checks = [], []
     for name, file in figures['files'].items():
-        check, times = file.get('check'), file.get('latency_ms', {})
-        of_check = (
-            (f'{check["largest_difference"]:.2g}', f'{100 * check["equal_decisions"]:.2f} %')
-            if check
-            else ('', '')
-        )
-        said = ', '.join(f'{threads}: {time:.3g}' for threads, time in times.items())
-        yield f'| {name} | {file["bytes"] / 1024:.0f} | {of_check[0]} | {of_check[1]} | {said} |'
-    checks = [file['check'] for file in figures['files'].values() if file.get('check')]
+        difference = equal = ''
+        if check := file.get('check'):
+            checks.append(check)
+            difference = f'{check["largest_difference"]:.2g}'
+            equal = f'{100 * check["equal_decisions"]:.2f} %'
+        times = file.get('latency_ms', {}).items()
+        said = ', '.join(f'{threads}: {time:.3g}' for threads, time in times)
+        rows.append([name, f'{file["bytes"] / 1024:.0f}', difference, equal, said])
+    head = ['file', 'KiB', 'largest difference', 'equal decisions', 'ms an image, by threads']
+    yield markdown(head, rows, words=head[-1:])
     if checks:
         yield (
             f'Each file was read again and asked about {checks[0]["images"]} test images beside '
@@ -113,120 +105,115 @@ def table_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
         )
     for kind, problem in figures['problems'].items():
         yield f'**No {kind}:** {problem}'
-    needs = figures['needs']
-    weights = [name for name in figures['files'] if name.endswith(('.pth', '.safetensors'))]
-    if not weights:
-        return
-    name = weights[-1]
-    # mmpretrain itself reads torch's files alone
-    needs = needs or ['mmbss'] * name.endswith('.safetensors')
-    yield (
-        f"`student.py` with `{name}` is read by `mmpretrain.get_model('student.py', "
-        f"pretrained='{name}')`"
-        + (f', where {", ".join(needs)} can be imported too.' if needs else ', without mmbss.')
-    )
+    for weights in ('student.pth', 'student.safetensors'):
+        if weights in figures['files']:
+            # mmpretrain itself reads torch's files alone
+            needs = figures['needs'] or ['mmbss'] * weights.endswith('.safetensors')
+            also = f'where {", ".join(needs)} can be imported too' if needs else 'without mmbss'
+            yield (
+                f"`student.py` with `{weights}` is read by `mmpretrain.get_model('student.py', "
+                f"pretrained='{weights}')`, {also}."
+            )
+            return
 
 
-def lines_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
+def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
     """What goes in, what comes out, and how it is called where there is an ONNX file."""
     order = ORDERS[interface.channels]
     size = f'{interface.width} x {interface.height} (width x height)'
-    numbers = f'mean {rounded(interface.mean)} and standard deviation {rounded(interface.std)}'
+    mean, std = (
+        f'({", ".join(f"{value:.6g}" for value in values)})'
+        for values in (interface.mean, interface.std)
+    )
     if interface.normalises:
-        yield (
-            f'- `{interface.input_name}`: float32 (N, C, H, W), pixels of 0 to 255, {order}, '
-            f'{size}. The graphs (.onnx, .pt2) normalise them themselves ({numbers}).'
+        taken = (
+            f'pixels of 0 to 255, {order}, {size}. The graphs (.onnx, .pt2) normalise them '
+            f'themselves (mean {mean} and standard deviation {std}).'
         )
     else:
-        yield (
-            f'- `{interface.input_name}`: float32 (N, C, H, W), {order}, {size}, normalised before '
-            f'with {numbers} of pixels of 0 to 255.'
+        taken = (
+            f'{order}, {size}, normalised before with mean {mean} and standard deviation {std} of '
+            'pixels of 0 to 255.'
         )
-    yield f'- `logits`: float32 (N, {len(interface.classes)}); their softmax are probabilities.'
-    yield f'- classes: {", ".join(interface.classes)}'
-    if not has_onnx:
-        return
-    channels = dict(rgb=3, bgr=3, gray=1).get(interface.channels, 'C')
-    yield CODE.format(
-        input=interface.input_name,
-        count=channels,
-        height=interface.height,
-        width=interface.width,
+    yield items(
+        [
+            f'`{interface.input_name}`: float32 (N, C, H, W), {taken}',
+            f'`logits`: float32 (N, {len(interface.classes)}); their softmax are probabilities.',
+            f'classes: {", ".join(interface.classes)}',
+        ]
     )
+    if has_onnx:
+        channels = dict(rgb=3, bgr=3, gray=1).get(interface.channels, 'C')
+        yield CODE.format(
+            input=interface.input_name,
+            count=channels,
+            height=interface.height,
+            width=interface.width,
+        )
 
 
-def rounded(values: Iterable[float]) -> str:
-    """Numbers of a normalisation, short.
-
-    Examples:
-        >>> rounded((123.675, 58.395000457763672))
-        '(123.675, 58.395)'
-    """
-    return f'({", ".join(f"{value:.6g}" for value in values)})'
-
-
-def lines_of_accuracy(run: LoggedRun | None, trained: Mapping[str, Any]) -> Iterator[str]:
+def accuracy_of(run: LoggedRun | None, trained: Mapping[str, Any]) -> str:
     """What the log of the training says of the validation of these weights."""
     unit = 'epoch' if run and run.by_epoch else 'iteration'
     step = trained.get('epoch' if unit == 'epoch' else 'iter')
     records = run.val_records if run else []
     found = [record for record in records if record.get('step') == step]
     if not found:
-        yield f'Of its validation: {UNKNOWN}, no log beside the checkpoint says it.'
-        return
-    yield f'The validation of its training after {unit} {step}:'
-    yield '| metric | value |'
-    yield '|---|---:|'
-    for name, value in found[-1].items():
-        if isinstance(value, int | float) and name not in ('step', 'time', 'data_time'):
-            yield f'| {name} | {value:.6g} |'
+        return f'Of its validation: {UNKNOWN}, no log beside the checkpoint says it.'
+    rows = [
+        [name, f'{value:.6g}']
+        for name, value in found[-1].items()
+        if isinstance(value, int | float) and name not in ('step', 'time', 'data_time')
+    ]
+    table = markdown(['metric', 'value'], rows)
+    return f'The validation of its training after {unit} {step}:\n\n{table}'
 
 
 def lines_of_training(
     config: Config, run: LoggedRun | None, trained: Mapping[str, Any]
 ) -> Iterator[str]:
     """Data, teacher, method, and how to repeat it."""
-    yield f'- data: {data_of(config.get("train_dataloader"))}'
-    yield f'- tested on: {data_of(config.get("test_dataloader") or config.get("val_dataloader"))}'
+    yield f'data: {data_of(config.get("train_dataloader"))}'
+    yield f'tested on: {data_of(config.get("test_dataloader") or config.get("val_dataloader"))}'
     teacher = config.model.get('teacher')
     if teacher is not None:
         for each in teacher.config if isinstance(teacher.get('config'), list) else [teacher]:
             said = each.get('config')
             named = said if isinstance(said, str) else 'a model given in the config itself'
-            yield f'- teacher: {named}, weights {each.get("checkpoint") or "of its source"}'
-            yield f'- licence of its weights: {licence_of(said) or UNKNOWN}'
+            yield f'teacher: {named}, weights {each.get("checkpoint") or "of its source"}'
+            yield f'licence of its weights: {licence_of(said) or UNKNOWN}'
     losses = {**config.model.get('losses', {})}
     if config.model.get('boundary'):
         losses['loss_bss'] = config.model.boundary
     for name, loss in losses.items():
-        yield f'- {name}: {said_of(loss)}'
+        yield f'{name}: {said_of(loss)}'
     schedules = (config.get('default_hooks') or {}).get('bss', {}).get('schedules', {})
     for name, schedule in schedules.items():
-        yield f'- weight of {name}: {said_of(schedule)}'
+        yield f'weight of {name}: {said_of(schedule)}'
     train = config.get('train_cfg') or {}
     length = [f'{key}={train[key]}' for key in ('max_epochs', 'max_iters') if train.get(key)]
-    yield f'- length: {", ".join(length) or UNKNOWN}'
-    yield f'- seed: {trained.get("seed", UNKNOWN)}'
-    yield f'- commit of the training: {(run.info.get("commit") if run else None) or UNKNOWN}'
-    if run is None:
-        yield f'- to train it again: {UNKNOWN}'
-        return
-    for command in repeat_commands(run.folder, [Experiment(run.name, [run])], []):
-        yield f'- to train it again: `{command}`'
+    yield f'length: {", ".join(length) or UNKNOWN}'
+    yield f'seed: {trained.get("seed", UNKNOWN)}'
+    yield f'commit of the training: {(run.info.get("commit") if run else None) or UNKNOWN}'
+    again = repeat_commands(run.folder, [Experiment(run.name, [run])], []) if run else []
+    yield f'to train it again: {f"`{again[0]}`" if again else UNKNOWN}'
 
 
 def data_of(loader: Mapping[str, Any] | None) -> str:
     """Types and places of a loader's data, from the outermost in."""
     said, dataset = [], (loader or {}).get('dataset')
     while isinstance(dataset, Mapping):
-        said.append(said_of({k: v for k, v in dataset.items() if k in ('type',) or is_short(k, v)}))
+        said.append(
+            said_of(
+                {
+                    key: value
+                    for key, value in dataset.items()
+                    if key not in NOT_OF_DATA and value not in (None, '') and len(str(value)) < 80
+                }
+            )
+        )
         dataset = dataset.get('dataset')
     return ' of '.join(said) or UNKNOWN
-
-
-def is_short(key: str, value: Any) -> bool:
-    """Whether a setting of a data set says what is in it, in a few characters."""
-    return key not in NOT_OF_DATA and value not in (None, '') and len(str(value)) < 80
 
 
 def said_of(settings: Any) -> str:
@@ -244,9 +231,7 @@ def said_of(settings: Any) -> str:
     arguments = ', '.join(
         f'{key}={said_of(value)}' for key, value in settings.items() if key != 'type'
     )
-    if not kind:
-        return arguments
-    return f'{kind} ({arguments})' if arguments else kind
+    return f'{kind} ({arguments})' if kind and arguments else kind or arguments
 
 
 def licence_of(teacher: Any) -> str | None:
@@ -255,9 +240,7 @@ def licence_of(teacher: Any) -> str | None:
     Args:
         teacher: What its config calls it.
     """
-    if not isinstance(teacher, str):
-        return None
-    scheme, _, name = teacher.partition(':')
+    scheme, _, name = str(teacher).partition(':')
     if scheme == 'timm' and find_spec('timm'):
         import timm
 

@@ -1,6 +1,6 @@
 """The config of a student as anyone can use it: no teacher, no training, image files as input."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine.config import Config
@@ -42,7 +42,7 @@ def plain_config(config: Config, model: nn.Module, interface: Interface) -> Conf
     preprocessor = student.pop('data_preprocessor', None) or config.get('data_preprocessor') or {}
     lasting = {key: value for key, value in preprocessor.items() if key in LASTING}
     student['data_preprocessor'] = dict(
-        dict(lasting, type='ClsDataPreprocessor', to_rgb=interface.channels == 'rgb')
+        lasting, type='ClsDataPreprocessor', to_rgb=interface.channels == 'rgb'
     )
     student['type'] = student['type'].removeprefix('mmpretrain.')
     student.pop('train_cfg', None)
@@ -59,12 +59,11 @@ def plain_config(config: Config, model: nn.Module, interface: Interface) -> Conf
         ),
         sampler=dict(type='DefaultSampler', shuffle=False),
     )
-    imported = imports_of(config, sorted(needed))
-    imports = dict(custom_imports=dict(imports=imported)) if imported else {}
+    imports = imports_of(config, sorted(needed))
     return Config(
         dict(
             default_scope='mmpretrain',
-            **imports,
+            **(dict(custom_imports=dict(imports=imports)) if imports else {}),
             model=without_pretrained(student),
             test_dataloader=loader,
             test_evaluator=dict(type='Accuracy', topk=(1,)),
@@ -82,7 +81,7 @@ def file_pipeline(transforms: list[dict[str, Any]], interface: Interface) -> lis
         transforms = [*transforms, dict(type='PackInputs')]
     if interface.channels != 'gray':
         return transforms
-    (load, *others) = transforms
+    load, *others = transforms
     load = {key: value for key, value in load.items() if key != 'color_type'}
     return [load, *(dict(each) for each in TO_GREY), *others]
 
@@ -124,12 +123,9 @@ def package_of(kind: Any) -> str:
 
 def imports_of(config: Config, packages: Iterable[str]) -> list[str]:
     """Modules to import for what packages register: those that the config names, or themselves."""
-
-    def modules() -> Iterator[str]:
-        given = (config.get('custom_imports') or {}).get('imports', [])
-        given = [given] if isinstance(given, str) else given
-        for package in packages:
-            named = [module for module in given if module.partition('.')[0] == package]
-            yield from named or [package]
-
-    return [*dict.fromkeys(modules())]
+    given = (config.get('custom_imports') or {}).get('imports', [])
+    given = [given] if isinstance(given, str) else given
+    found: list[str] = []
+    for package in packages:
+        found += [each for each in given if each.partition('.')[0] == package] or [package]
+    return found

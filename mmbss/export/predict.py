@@ -9,26 +9,16 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, lines_of, naming
-from mmbss.export.export import (
-    STUDENT,
-    check_names,
-    class_names,
-    interface_of,
-    load_student,
-    meta_of,
-)
+from mmbss.export.formats import STUDENT
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
+from mmbss.export.student import check_names, class_names, interface_of, load_student, meta_of
 from mmbss.registry import TRANSFORMS
-
-#: Endings of the files in a folder that are asked about.
-IMAGES = frozenset(
-    ['.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm']
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Prediction:
 
 
 class Predictor:
-    """A student that reads image files as its test images were read.
+    """A student that reads image files as its test images were read, on a GPU if there is one.
 
     Args:
         model: The classifier, in eval mode.
@@ -61,7 +51,8 @@ class Predictor:
     def __init__(
         self, model: ImageClassifier, transforms: list[dict[str, Any]], classes: tuple[str, ...]
     ) -> None:
-        self.model, self.classes = model, classes
+        self.model = model.to('cuda' if torch.cuda.is_available() else 'cpu')
+        self.classes = classes
         with DefaultScope.overwrite_default_scope('mmpretrain'), naming('pipeline'):
             self.pipeline = Compose([TRANSFORMS.build(each) for each in transforms])
 
@@ -130,18 +121,18 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
             )
         network = load_student(cfg, weights_in(folder))
         check_names(classes, num_classes(network))
-        return Predictor(to_device(network), transforms_of(cfg), classes)
+        return Predictor(network, transforms_of(cfg), classes)
     if checkpoint is None:
         raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')
     cfg = load_config(str(model))
-    network = load_student(cfg, Path(checkpoint))
+    network = load_student(cfg, checkpoint)
     images = read_real_images(cfg, network.data_preprocessor, 1)
-    classes = class_names(None, meta_of(Path(checkpoint)), images, num_classes(network))
-    interface, _ = interface_of(cfg, network, images, classes, None)
+    classes = class_names(None, meta_of(checkpoint), images, num_classes(network))
+    interface, _ = interface_of(cfg, network, images, classes)
     plain = plain_config(cfg, network, interface)
     # it reads files as BGR, as its pipeline does
     network.data_preprocessor.to_rgb = plain.model.data_preprocessor.to_rgb
-    return Predictor(to_device(network), transforms_of(plain), classes)
+    return Predictor(network, transforms_of(plain), classes)
 
 
 def weights_in(folder: Path) -> Path:
@@ -154,11 +145,6 @@ def weights_in(folder: Path) -> Path:
         if (folder / f'{STUDENT}.{kind}').is_file():
             return folder / f'{STUDENT}.{kind}'
     raise MissingFileError(f'{folder} holds no weights: export with --formats pth')
-
-
-def to_device(model: ImageClassifier) -> ImageClassifier:
-    """On a GPU if there is one."""
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
@@ -176,7 +162,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
             found += sorted(
                 each
                 for each in path.rglob('*')
-                if each.suffix.lower() in IMAGES
+                if each.suffix.lower() in IMG_EXTENSIONS
                 and each.is_file()
                 and not any(part.startswith('.') for part in each.relative_to(path).parts)
             )

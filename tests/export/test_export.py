@@ -11,7 +11,9 @@ from safetensors import safe_open
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
-from mmbss.export import export, export_student, formats, load_predictor
+from mmbss.export import export_student, formats, load_predictor
+from mmbss.export.real_images import RealImages
+from mmbss.export.student import class_names
 from mmbss.report.classifiers import load_classifier
 
 MEAN, STD = 77.9, 95.9  # of the digits
@@ -36,7 +38,7 @@ def softmax(logits):
 def test_onnx_takes_pixels_of_any_number_of_images(exported, digit_files, logits, count):
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(exported.files['onnx'])
+    session = onnxruntime.InferenceSession(exported / 'student.onnx')
     assert session.get_inputs()[0].shape[0] == 'batch'
     answers = session.run(['logits'], dict(pixels=digit_files.pixels[:count]))[0]
     np.testing.assert_allclose(answers, logits[:count], atol=1e-4)
@@ -48,18 +50,18 @@ def test_onnx_takes_pixels_of_any_number_of_images(exported, digit_files, logits
 
 
 def test_pt2_gives_the_same(exported, digit_files, logits):
-    network = torch.export.load(exported.files['pt2']).module()
+    network = torch.export.load(exported / 'student.pt2').module()
     for count in (1, 12):
         answers = network(torch.from_numpy(digit_files.pixels[:count]))
         np.testing.assert_allclose(answers.detach().numpy(), logits[:count], atol=1e-5)
 
 
 def test_weights_are_plain(exported, student):
-    assert torch.serialization.get_unsafe_globals_in_checkpoint(exported.files['pth']) == []
-    content = torch.load(exported.files['pth'], weights_only=True)
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(exported / 'student.pth') == []
+    content = torch.load(exported / 'student.pth', weights_only=True)
     assert content['meta']['dataset_meta']['classes'][3] == 'digit 3'
     state = student.state_dict()
-    with safe_open(exported.files['safetensors'], 'pt') as file:
+    with safe_open(exported / 'student.safetensors', 'pt') as file:
         assert set(file.keys()) == set(content['state_dict']) == set(state)
         assert json.loads(file.metadata()['classes'])[3] == 'digit 3'
         for name, value in state.items():
@@ -68,7 +70,7 @@ def test_weights_are_plain(exported, student):
 
 
 def test_mmpretrain_reads_config_and_weights(exported, digit_files, logits):
-    files = str(exported.files['config']), str(exported.files['pth'])
+    files = str(exported / 'student.py'), str(exported / 'student.pth')
     model = get_model(files[0], pretrained=files[1])
     assert model._dataset_meta['classes'][1] == 'digit 1'
     results = ImageClassificationInferencer(*files)([str(file) for file in digit_files.files])
@@ -76,25 +78,24 @@ def test_mmpretrain_reads_config_and_weights(exported, digit_files, logits):
     np.testing.assert_allclose(scores, softmax(logits), atol=1e-5)
     assert results[0]['pred_class'].startswith('digit')
     assert Config.fromfile(files[0]).custom_imports.imports == ['mmbss']
-    assert exported.figures['needs'] == ['mmbss']
+    assert json.loads((exported / 'export.json').read_text())['needs'] == ['mmbss']
 
 
 def test_what_was_found_is_written_down(exported):
-    figures = json.loads((exported.folder / 'export.json').read_text())
-    assert figures == exported.figures
+    figures = json.loads((exported / 'export.json').read_text())
     for name in ('student.onnx', 'student.pt2'):
         file = figures['files'][name]
-        assert file['bytes'] == (exported.folder / name).stat().st_size
+        assert file['bytes'] == (exported / name).stat().st_size
         assert file['check']['images'] == 103
         assert file['check']['equal_decisions'] == 1
         assert file['check']['largest_difference'] < 1e-4 * file['check']['largest_logit']
         assert all(time > 0 for time in file['latency_ms'].values())
-    assert exported.problems == {}
-    assert exported.assumed is None
+    assert figures['problems'] == {}
+    assert figures['assumed'] is None
 
 
 def test_the_card_says_what_is_known(exported):
-    card = exported.files['card'].read_text()
+    card = (exported / 'README.md').read_text()
     assert 'digit 0, digit 1' in card
     assert '| accuracy/top1 |' in card
     assert '- seed: 0\n' in card
@@ -106,21 +107,23 @@ def test_the_card_says_what_is_known(exported):
 
 
 def test_without_normalisation(digits_teacher, digit_files, logits, tmp_path):
-    result = export_student(
+    figures = export_student(
         *digits_teacher.values(), tmp_path / 'out', formats=['pt2'], normalise=False, check_images=1
     )
-    network = torch.export.load(result.files['pt2']).module()
+    network = torch.export.load(tmp_path / 'out' / 'student.pt2').module()
     answers = network((torch.from_numpy(digit_files.pixels) - MEAN) / STD)
     np.testing.assert_allclose(answers.detach().numpy(), logits, atol=1e-5)
-    assert result.figures['interface']['input'] == 'normalised'
-    assert sorted(result.files) == ['card', 'config', 'pt2']
+    assert figures['interface']['input'] == 'normalised'
+    names = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert names == {'README.md', 'export.json', 'student.pt2', 'student.py'}
+    assert [*figures['files']] == ['student.pt2', 'student.py']
 
 
 @pytest.mark.parametrize('wrong', ['answers', 'graph'])
 def test_a_graph_that_is_not_the_student_is_taken_back(
     wrong, digits_teacher, tmp_path, monkeypatch
 ):
-    opened = export.open_pt2
+    write, opened = formats.GRAPHS['pt2']
 
     def other(path, threads):
         ask = opened(path, threads)
@@ -130,16 +133,16 @@ def test_a_graph_that_is_not_the_student_is_taken_back(
         raise RuntimeError('no such operator')
 
     if wrong == 'answers':
-        monkeypatch.setattr(export, 'open_pt2', other)
+        monkeypatch.setitem(formats.GRAPHS, 'pt2', (write, other))
     else:
         monkeypatch.setattr(torch.export, 'export', fail)
-    result = export_student(
+    figures = export_student(
         *digits_teacher.values(), tmp_path / 'out', formats=['pth', 'pt2'], check_images=20
     )
-    assert ('differ' if wrong == 'answers' else 'no such operator') in result.problems['pt2']
+    assert ('differ' if wrong == 'answers' else 'no such operator') in figures['problems']['pt2']
     assert not (tmp_path / 'out' / 'student.pt2').exists()
     assert (tmp_path / 'out' / 'student.pth').exists()
-    card = result.files['card'].read_text()
+    card = (tmp_path / 'out' / 'README.md').read_text()
     assert '**No pt2:**' in card
     assert 'onnxruntime' not in card
 
@@ -184,10 +187,10 @@ def test_an_opset_that_onnx_does_not_know_is_refused():
 
 def test_a_graph_that_is_left_at_another_opset_is_not_kept(digits_teacher, tmp_path, capfd):
     pytest.importorskip('onnxruntime')
-    result = export_student(
+    figures = export_student(
         *digits_teacher.values(), tmp_path / 'out', formats=['onnx'], opset=7, check_images=1
     )
-    assert 'has no form in 7' in result.problems['onnx']
+    assert 'has no form in 7' in figures['problems']['onnx']
     assert not (tmp_path / 'out' / 'student.onnx').exists()
     assert 'Traceback' not in capfd.readouterr().err
 
@@ -199,9 +202,9 @@ def test_classes_must_be_known_and_the_same(digits_teacher, tmp_path):
     arguments = dict(config=digits_teacher['config'], folder=tmp_path / 'out', formats=['pth'])
     with pytest.raises(ConfigError, match='trained on the classes a, b, c'):
         export_student(checkpoint=tmp_path / 'others.pth', **arguments)
-    images = export.RealImages(torch.zeros(1, 1, 8, 8), None)
+    images = RealImages(torch.zeros(1, 1, 8, 8), None)
     with pytest.raises(ConfigError, match='--classes'):
-        export.class_names(None, {}, images, 10)
+        class_names(None, {}, images, 10)
 
 
 def test_what_a_checkpoint_should_not_hold(digits_teacher, tmp_path):
@@ -209,8 +212,8 @@ def test_what_a_checkpoint_should_not_hold(digits_teacher, tmp_path):
     content['meta'] = dict(dataset_meta=dict(classes=5), epoch=torch.tensor(3), seed=1)
     torch.save(content, path)
     arguments = dict(config=digits_teacher['config'], checkpoint=path, formats=['safetensors'])
-    result = export_student(**arguments, folder=tmp_path / 'out')
-    assert result.figures['trained'] == dict(seed=1)
+    figures = export_student(**arguments, folder=tmp_path / 'out')
+    assert figures['trained'] == dict(seed=1)
     content['state_dict']['backbone.conv1.weight'][0] = torch.nan
     torch.save(content, path)
     with pytest.raises(ConfigError, match=r'NaN.*backbone\.conv1\.weight'):
@@ -255,13 +258,13 @@ def folder_student(tmp_path_factory, write_config, build_model):
 
 
 def test_a_student_of_mmpretrain_alone_needs_no_mmbss(folder_student, tmp_path):
-    result = export_student(**folder_student, folder=tmp_path / 'out', formats=['safetensors'])
-    config = Config.fromfile(result.files['config'])
-    assert 'custom_imports' not in config
-    assert 'mmbss' not in result.files['config'].read_text()
-    assert result.figures['needs'] == []
-    assert result.figures['interface']['channels'] == 'rgb'
-    assert result.figures['interface']['classes'] == ['ant', 'bee']
+    figures = export_student(**folder_student, folder=tmp_path / 'out', formats=['safetensors'])
+    config = tmp_path / 'out' / 'student.py'
+    assert 'custom_imports' not in Config.fromfile(config)
+    assert 'mmbss' not in config.read_text()
+    assert figures['needs'] == []
+    assert figures['interface']['channels'] == 'rgb'
+    assert figures['interface']['classes'] == ['ant', 'bee']
     paths = sorted((folder_student['config'].parent / 'images').rglob('*.png'))
     exported = list(load_predictor(tmp_path / 'out')(paths))
     assert exported == list(load_predictor(*folder_student.values())(paths))

@@ -1,18 +1,12 @@
 import pytest
 from mmengine.config import Config
 
-from mmbss.export.model_card import (
-    data_of,
-    licence_of,
-    lines_of_accuracy,
-    lines_of_training,
-    spaced,
-)
+from mmbss.export.model_card import accuracy_of, data_of, items, licence_of, lines_of_training
 from mmbss.report.run_logs import LoggedRun
 
 
 def test_what_is_not_known_is_said_to_be_so():
-    text = '\n'.join(lines_of_training(Config(dict(model=dict(type='ImageClassifier'))), None, {}))
+    text = items(lines_of_training(Config(dict(model=dict(type='ImageClassifier'))), None, {}))
     for known in ('data', 'tested on', 'length', 'seed', 'commit of the training'):
         assert f'- {known}: unknown' in text
     assert 'teacher' not in text
@@ -27,7 +21,7 @@ def test_teachers_terms_and_schedules_are_named():
     )
     hooks = dict(bss=dict(schedules=dict(loss_kd=dict(start=4.0, end=1.0))))
     config = Config(dict(model=model, default_hooks=hooks, train_cfg=dict(max_iters=7)))
-    text = '\n'.join(lines_of_training(config, None, {}))
+    text = items(lines_of_training(config, None, {}))
     assert '- teacher: timm:nothing, weights a.pth' in text
     assert '- teacher: a model given in the config itself, weights of its source' in text
     assert text.count('licence of its weights: unknown') == 2
@@ -58,13 +52,9 @@ def test_licences_as_far_as_libraries_name_them(tmp_path):
 def test_accuracy_is_that_of_the_same_weights(tmp_path):
     records = [dict(step=step, accuracy=10.0 * step, time=9.0) for step in (1, 2, 3)]
     run = LoggedRun('run', tmp_path, 0, Config(), [dict(epoch=1)], records)
-    text = '\n'.join(lines_of_accuracy(run, dict(epoch=2, iter=99)))
+    text = accuracy_of(run, dict(epoch=2, iter=99))
     assert 'after epoch 2' in text
     assert '| accuracy | 20 |' in text
     assert 'time' not in text
     for unknown in ((run, dict(epoch=7)), (run, {}), (None, dict(epoch=2))):
-        assert 'unknown' in '\n'.join(lines_of_accuracy(*unknown))
-
-
-def test_rows_stay_together():
-    assert spaced(['# A', '- b', '- c', '|d|', '|e|', 'f']) == '# A\n\n- b\n- c\n\n|d|\n|e|\n\nf\n'
+        assert 'unknown' in accuracy_of(*unknown)

@@ -3,12 +3,12 @@ import pytest
 
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.export import find_images, load_predictor
-from mmbss.export.export import student_of
+from mmbss.export.student import student_of
 
 
 @pytest.fixture(scope='module')
 def predictor(exported):
-    return load_predictor(exported.folder)
+    return load_predictor(exported)
 
 
 def test_an_exported_student_and_that_of_the_training_say_the_same(
@@ -64,10 +64,10 @@ def test_images_are_found_in_folders_of_folders(tmp_path):
 
 def test_a_model_that_is_not_whole_is_refused(exported, digits_teacher, tmp_path):
     with pytest.raises(ConfigError, match='--checkpoint'):
-        load_predictor(exported.folder, 'a.pth')
+        load_predictor(exported, 'a.pth')
     with pytest.raises(ConfigError, match='--checkpoint'):
         load_predictor(digits_teacher['config'])
-    (tmp_path / 'student.py').write_text(exported.files['config'].read_text())
+    (tmp_path / 'student.py').write_text((exported / 'student.py').read_text())
     with pytest.raises(MissingFileError, match='no weights'):
         load_predictor(tmp_path)
     with pytest.raises(ConfigError, match=r'student\.py'):
@@ -85,9 +85,9 @@ def test_a_model_that_is_not_whole_is_refused(exported, digits_teacher, tmp_path
     ],
 )
 def test_a_config_that_was_edited_by_hand_is_checked(before, after, message, exported, tmp_path):
-    text = exported.files['config'].read_text()
+    text = (exported / 'student.py').read_text()
     assert before in text
     (tmp_path / 'student.py').write_text(text.replace(before, after))
-    (tmp_path / 'student.pth').symlink_to(exported.files['pth'])
+    (tmp_path / 'student.pth').symlink_to(exported / 'student.pth')
     with pytest.raises(ConfigError, match=message):
         load_predictor(tmp_path)

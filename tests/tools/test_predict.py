@@ -52,3 +52,10 @@ def test_mistakes_end_in_one_line(flags, message, call_tool, digits_teacher, dig
     flags = [broken if flag == 'BROKEN' else flag for flag in flags]
     with pytest.raises(SystemExit, match=rf'^error: .*{message}'):
         call_tool('predict', config, broken, *flags, '--checkpoint', checkpoint)
+
+
+def test_a_student_of_the_zoo_is_asked_by_its_name(call_tool, digits, root, capsys):
+    config = root / 'configs/baseline/resnet8-w2_1xb64-30e_digits.py'
+    student = 'mmbss://segment-unlabelled_resnet8-w2_digits'
+    call_tool('predict', config, digits / 'deeper' / '0.png', '--checkpoint', student)
+    assert '0.png: ' in capsys.readouterr().out

@@ -1,0 +1,137 @@
+"""A trained student, and what is known of it: its classes, and what it takes and gives."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmpretrain.models import ImageClassifier
+from torch import Tensor
+
+from mmbss.distillers.classifiers import normalisation
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.files import read_checkpoint
+from mmbss.engine.finite import non_finite
+from mmbss.export.deployed import Interface
+from mmbss.export.formats import Ask, as_ask
+from mmbss.export.plain_config import without_pretrained
+from mmbss.export.real_images import RealImages, channels_of, swaps_channels, transforms_of
+from mmbss.report.classifiers import load_classifier
+
+
+def load_student(cfg: Config, checkpoint: str | Path) -> ImageClassifier:
+    """The plain classifier of a config with its weights, in eval mode on the CPU.
+
+    Raises:
+        MissingFileError: If there is no such checkpoint.
+        ConfigError: If the config has no model, or the checkpoint does not fit or is not finite.
+    """
+    if 'model' not in cfg:
+        raise ConfigError(f'config {cfg.filename} defines no model')
+    given = without_pretrained(cfg.model.to_dict())
+    if cfg.get('data_preprocessor') is not None:
+        given.setdefault('data_preprocessor', cfg.data_preprocessor.to_dict())
+    model = load_classifier(dict(config=given, checkpoint=checkpoint), cfg.filename or 'export')
+    if broken := non_finite(model.state_dict()):
+        raise ConfigError(f'{checkpoint} holds NaN or infinity in {broken[0]}: take another')
+    return model.cpu()
+
+
+def meta_of(checkpoint: str | Path) -> dict[str, Any]:
+    """What a checkpoint says beside its weights; empty where it says nothing."""
+    meta = read_checkpoint(checkpoint).get('meta')
+    return meta if isinstance(meta, dict) else {}
+
+
+def class_names(
+    given: Sequence[str] | None, meta: Mapping[str, Any], images: RealImages, count: int | None
+) -> tuple[str, ...]:
+    """Names of the classes: those that the user gives, or those of checkpoint and data.
+
+    Args:
+        given: By the user.
+        meta: Of the checkpoint, see :func:`meta_of`; may name those that it was trained on.
+        images: May name them, too.
+        count: How many the network knows, None where it does not say it.
+
+    Raises:
+        ConfigError: If nobody names them, they contradict each other, or are too few or too many.
+    """
+    of_data = meta.get('dataset_meta')
+    named = of_data.get('classes') if isinstance(of_data, dict) else None
+    trained = tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
+    if given is None and trained and images.classes and trained != images.classes:
+        raise ConfigError(
+            f'the checkpoint was trained on the classes {_shortened(trained)}, the test data has '
+            f'{_shortened(images.classes)}: test with the data of the training'
+        )
+    names = tuple(given) if given is not None else trained or images.classes
+    if names is None:
+        raise ConfigError(
+            'neither the checkpoint nor the test data names the classes: give them with --classes'
+        )
+    check_names(names, count)
+    return names
+
+
+def check_names(names: Sequence[str], count: int | None) -> None:
+    """Refuse names of classes that are not one line each, or too few or too many.
+
+    Args:
+        names: Of the classes.
+        count: How many the network knows, None where it does not say it.
+
+    Raises:
+        ConfigError: With the names.
+    """
+    if not all(len(name.splitlines()) == 1 and name.strip() for name in names):
+        raise ConfigError(f'names of classes must be of one line and not empty: {[*names]}')
+    if count not in (None, len(names)):
+        raise ConfigError(f'{len(names)} names of classes, {_shortened(names)}, for {count} logits')
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return textwrap.shorten(', '.join(names), 60, placeholder=' ...')
+
+
+def interface_of(
+    cfg: Config,
+    model: ImageClassifier,
+    images: RealImages,
+    classes: tuple[str, ...],
+    channels: str | None = None,
+    normalises: bool = True,
+) -> tuple[Interface, str | None]:
+    """What a student takes and gives, and what had to be assumed.
+
+    Args:
+        cfg: Its config.
+        model: The student.
+        images: Its test images.
+        classes: Names of its classes.
+        channels: What the user says of their order.
+        normalises: Whether its files are to normalise pixels themselves.
+
+    Raises:
+        ConfigError: If what the user says contradicts the config.
+    """
+    count, height, width = images.pixels.shape[1:]
+    order, assumed = channels_of(transforms_of(cfg), model.data_preprocessor, count, channels)
+    # as they are written, not as float32 holds them, which is the same once they are float32 again
+    mean, std = (
+        tuple(float(f'{value:.7g}') for value in part.flatten().tolist())
+        for part in normalisation(model.data_preprocessor)
+    )
+    return Interface(classes, order, height, width, mean, std, normalises), assumed
+
+
+def student_of(model: ImageClassifier) -> Ask:
+    """Logits of pixels, through the student's own data preprocessor."""
+
+    def ask(pixels: Tensor) -> Tensor:
+        preprocessor = model.data_preprocessor
+        given = pixels.flip(1) if swaps_channels(preprocessor, pixels.shape[1]) else pixels
+        return model(preprocessor(dict(inputs=given), False)['inputs'], mode='tensor')
+
+    return as_ask(ask)
