@@ -7,6 +7,7 @@ import difflib
 import inspect
 import reprlib
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from mmengine.registry import DefaultScope, Registry
@@ -48,10 +49,7 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         >>> list(find_arguments(Named).known), find_arguments(Named).is_complete
         (['name', 'size', 'scale'], True)
     """
-    layers: list[Any] = [function]
-    if isinstance(function, type):
-        layers = [vars(kind)['__init__'] for kind in function.__mro__ if '__init__' in vars(kind)]
-    found, is_handed_on = Arguments({}, [], False), True
+    layers, found, is_handed_on = _layers(function), Arguments({}, [], False), True
     for layer in layers:
         if layer is object.__init__:
             # whoever has a __new__ of its own may take more
@@ -89,11 +87,8 @@ def is_known(kind: Any, argument: str) -> bool:
     """
     if not callable(kind):
         return True
-    layers: list[Any] = [kind]
-    if isinstance(kind, type):
-        layers = [vars(each)['__init__'] for each in kind.__mro__ if '__init__' in vars(each)]
     owner = kind
-    for layer in layers:
+    for layer in _layers(kind):
         parameters = _parameters(layer) or ()
         if argument in {each.name for each in parameters}:
             owner = layer
@@ -105,6 +100,14 @@ def is_known(kind: Any, argument: str) -> bool:
     return (getattr(owner, '__module__', None) or '').partition('.')[0] in KNOWN_PACKAGES
 
 
+def _layers(kind: Any) -> list[Any]:
+    """What gets the arguments: a function itself, of a class each ``__init__`` from the top."""
+    if not isinstance(kind, type):
+        return [kind]
+    return [vars(each)['__init__'] for each in kind.__mro__ if '__init__' in vars(each)]
+
+
+@cache  # a study asks 10,000 times
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
     """With their annotations as classes where these are known; None of what has no signature."""
     for evaluated in (True, False):

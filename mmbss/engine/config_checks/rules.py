@@ -48,46 +48,37 @@ def has_module(name: str) -> bool:
     return name.isidentifier() and find_spec(name) is not None
 
 
+SEVERAL = (list, tuple)
 Rules = dict[str, tuple[Callable[[Any], bool], str]]
-SEVERAL = (str, list, tuple)
 POSITIVE = (lambda value: value > 0, 'a number above 0')
+WHOLE = (lambda value: value >= 1 and value % 1 == 0, 'a whole number of at least 1')
+AT_LEAST_1 = (lambda value: value >= 1, 'at least 1')
+NOT_NEGATIVE = (lambda value: value >= 0, 'at least 0')
 
-#: What numbers must be, by patterns of their paths, where ``*`` stands for anything.
-NUMBERS: Rules = {
-    'train_cfg.max_* train_cfg.val_interval auto_scale_lr.base_batch_size': (
-        lambda value: value >= 1,
-        'at least 1',
-    ),
-    'param_scheduler*.T_max param_scheduler*.step_size': (is_whole, 'whole, and at least 1'),
+#: What settings must be, by patterns of their paths, where ``*`` stands for anything.
+RULES: Rules = {
+    'train_cfg.max_* train_cfg.val_interval auto_scale_lr.base_batch_size': AT_LEAST_1,
+    'param_scheduler*.T_max param_scheduler*.step_size param_scheduler*.end': WHOLE,
+    'custom_hooks.*.patience optim_wrapper.accumulative_counts': WHOLE,
+    '*_dataloader.prefetch_factor *_dataloader.num_batch_per_epoch': WHOLE,
     '*_hooks.*.interval *_hooks.*.max_keep_ckpts': (
-        lambda value: value == -1 or is_whole(value),
+        lambda value: value == -1 or WHOLE[0](value),
         'a whole number of at least 1 or -1',
     ),
-    'param_scheduler*.end custom_hooks.*.patience': (is_whole, 'a whole number of at least 1'),
-    'optim_wrapper.accumulative_counts': (
-        lambda value: value >= 1 and value % 1 == 0,
-        'a whole number of at least 1',
+    'randomness.seed': (
+        lambda value: value >= 0 and is_whole(value, 0),
+        'a whole number between 0 and 2**32 - 1',
     ),
-    'log_processor.num_digits': (lambda value: value >= 0, 'at least 0'),
-    '*_dataloader.prefetch_factor *_dataloader.num_batch_per_epoch': (
-        is_whole,
-        'a whole number of at least 1',
-    ),
-    'randomness.seed': (lambda value: is_whole(value, 0), 'a whole number between 0 and 2**32 - 1'),
-    'param_scheduler*.eta_min': (lambda value: value >= 0, 'at least 0'),
     'param_scheduler*.begin *_dataloader.num_workers': (
-        lambda value: is_whole(value, 0),
+        lambda value: value >= 0 and is_whole(value, 0),
         'a whole number of at least 0',
     ),
+    'param_scheduler*.eta_min model.head.loss.loss_weight': NOT_NEGATIVE,
     'optim_wrapper.optimizer.lr optim_wrapper.clip_grad.max_norm': POSITIVE,
     'optim_wrapper.clip_grad.clip_value *data_preprocessor.std.*': POSITIVE,
     'param_scheduler*.gamma param_scheduler*.factor': POSITIVE,
     'optim_wrapper.optimizer.momentum': (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
     'custom_hooks.*.momentum': (lambda value: 0 < value < 1, 'above 0 and below 1'),
-    'model.head.loss.loss_weight': (lambda value: value >= 0, 'at least 0'),
-}
-#: The same of other settings.
-OTHERS: Rules = {
     'default_scope': (
         lambda value: value is None or (isinstance(value, str) and has_module(value)),
         "a package with registries, such as 'mmpretrain'",
@@ -98,7 +89,7 @@ OTHERS: Rules = {
         'a list with a number for each channel',
     ),
     '*_hooks.*.published_keys': (  # hooks may add other keys to a checkpoint
-        lambda value: value is None or (isinstance(value, SEVERAL) and 'state_dict' in value),
+        lambda value: value is None or 'state_dict' in value,
         "names with 'state_dict' among them",
     ),
     '*_hooks.*.monitor param_scheduler*.monitor': (
@@ -108,11 +99,8 @@ OTHERS: Rules = {
     'auto_scale_lr.enable': (lambda value: isinstance(value, bool), 'True or False'),
     'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
     '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
-}
-#: The same of lists.
-LISTS: Rules = {
     '*_hooks.*.save_best': (
-        lambda value: 0 < len(value) == len({*map(str, value)}),
+        lambda value: not isinstance(value, SEVERAL) or 0 < len(value) == len({*map(str, value)}),
         'names, each once',
     ),
     'param_scheduler*.milestones': (are_ascending, 'ascending whole numbers of at least 1'),
@@ -126,13 +114,6 @@ FILES: Rules = {
 }
 
 
-def wrong_values(cfg: Config) -> Iterator[str]:
-    """Settings of the right kind, but out of their range."""
-    yield from against_rules(cfg, NUMBERS, (int, float))
-    yield from against_rules(cfg, LISTS, (list, tuple))
-    yield from against_rules(cfg, OTHERS, object)
-
-
 def missing_files(cfg: Config) -> Iterator[str]:
     """Checkpoints that are not there; of a config that can be trained, with the command."""
     configs = {
@@ -140,22 +121,25 @@ def missing_files(cfg: Config) -> Iterator[str]:
         for path, value in _settings(cfg)
         if isinstance(value, dict) and isinstance(value.get('config'), str)
     }
-    for line in against_rules(cfg, FILES, str):
+    for line in wrong_values(cfg, FILES):
         config = configs.get(line.partition('=')[0], '')
         # models of other libraries are named with a single colon
         is_trainable = '::' in config or Path(config).is_file()
         yield f'{line}; python tools/train.py {config} trains one' if is_trainable else line
 
 
-def against_rules(cfg: Config, rules: Rules, kind: Any) -> Iterator[str]:
-    """Settings of a kind that do not follow the rules for them; a wrong kind is seen elsewhere."""
+def wrong_values(cfg: Config, rules: Rules = RULES) -> Iterator[str]:
+    """Settings of the right kind, but out of their range."""
     owners = Owners(cfg)
     for path, value in _settings(cfg):
         for patterns, (allows, words) in rules.items():
-            is_meant = any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split())
-            if not is_meant or not isinstance(value, kind) or not is_finite(path, value):
-                continue  # seen elsewhere
-            if not allows(value) and owners.know(path):
+            if not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split()):
+                continue
+            try:
+                is_right = allows(value)
+            except TypeError:  # of another kind, which is refused elsewhere
+                continue
+            if not is_right and is_finite(path, value) and owners.know(path):
                 shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
                 yield f'{path}={shown} must be {words}'
 

@@ -1,26 +1,21 @@
 """Parts of a config that name no type, so that no registry knows what they take."""
 
-import inspect
-import re
-import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmengine.runner.priority import Priority
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from mmbss.engine.build import accepted_keys, are_alike, check_keys, check_known, lookup, suggest
-from mmbss.engine.config_checks.entries import TAKEN_OUT, Entry, find_entries
+from mmbss.engine.build import are_alike, check_keys, check_known, suggest
+from mmbss.engine.config_checks.entries import Entry, find_entries
 from mmbss.engine.config_checks.rules import setting
 from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 #: What a part becomes the arguments of, and those of them that are not the config's.
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
@@ -30,12 +25,12 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     'randomness': (Runner.set_randomness, ('self',)),
 }
 CLIPPING: dict[str, Callable[..., Any]] = dict(norm=clip_grad_norm_, value=clip_grad_value_)
-#: What else mmengine takes out of an entry before its class sees the rest.
-TYPES = dict(convert_to_iter_based=bool, constructor=str, epoch_length=int)
-#: What mmengine itself reads of ``paramwise_cfg.custom_keys``.
+#: What mmengine reads of ``paramwise_cfg``, and of the groups in its ``custom_keys``.
+PARAMWISE = (
+    *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'),
+    *('dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
+)
 OF_GROUPS = ('lr_mult', 'decay_mult')
-#: How many of the last values are looked at, beside a number of them.
-WINDOWS = ('epoch', 'global')
 
 
 def misfits_without_type(cfg: Config) -> Iterator[str]:
@@ -47,22 +42,16 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
     for entry in find_entries(cfg):
         if not isinstance(entry.config, dict):
             continue
-        yield from problems_of(check_taken_out, entry)
+        yield from problems_of(check_priority, entry)
         if entry.key == 'optim_wrapper':
             yield from problems_of(check_clipping, entry)
             yield from problems_of(check_paramwise, entry)
-        if entry.key == 'log_processor':
-            yield from problems_of(check_scalars, entry)
 
 
-def check_taken_out(entry: Entry) -> None:
-    """Refuse a priority that there is not, and other settings that mmengine reads itself."""
-    taken_out = TAKEN_OUT.get(entry.key, ())
-    for key in TYPES.keys() & {*taken_out}:
-        value = entry.config.get(key)
-        if not (value is None or isinstance(value, TYPES[key])):
-            raise ConfigError(f'{entry.path}.{key}={value!r} must be {TYPES[key].__name__}')
-    priority = entry.config.get('priority', 'NORMAL') if 'priority' in taken_out else 'NORMAL'
+def check_priority(entry: Entry) -> None:
+    """Refuse a priority of a hook that there is not."""
+    is_hook = entry.key in ('default_hooks', 'custom_hooks')
+    priority = entry.config.get('priority', 'NORMAL') if is_hook else 'NORMAL'
     if isinstance(priority, str):
         names = list(Priority.__members__)
         if priority.upper() not in names:
@@ -93,12 +82,11 @@ def check_paramwise(entry: Entry) -> None:
     config = entry.config.get('paramwise_cfg')
     if not isinstance(config, dict):
         return
-    name = entry.config.get('constructor') or 'DefaultOptimWrapperConstructor'
-    constructor = lookup(OPTIM_WRAPPER_CONSTRUCTORS, name)
-    known = keys_read_of('paramwise_cfg', constructor)
     where = f'{entry.path}.paramwise_cfg'
-    given = [key for key in config if not str(key).startswith('_')]
-    problems = problems_of(check_known, {key: config[key] for key in given}, known or given, where)
+    # other constructors read other keys
+    known = {*config} if entry.config.get('constructor') else PARAMWISE
+    given = {key: value for key, value in config.items() if not str(key).startswith('_')}
+    problems = problems_of(check_known, given, known, where)
     groups = config.get('custom_keys')
     for name, group in groups.items() if isinstance(groups, dict) else ():
         place = f'{where}.custom_keys[{name!r}]'
@@ -122,43 +110,6 @@ def multiples(config: dict[Any, Any], where: str) -> Iterator[str]:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or not 0 <= value < float('inf'):
             yield f'{where}.{key}={value!r} must be a number of at least 0'
-
-
-def keys_read_of(attribute: str, kind: Any) -> set[str]:
-    """Keys of a dict that the code of a class reads; empty where that cannot be seen."""
-    found: set[str] = set()
-    for layer in getattr(kind, '__mro__', (object,))[:-1]:
-        try:
-            source = inspect.getsource(layer)
-        except (OSError, TypeError):
-            return set()
-        found |= {*re.findall(rf"{attribute}\.get\(\s*['\"](\w+)", source)}
-    return found
-
-
-def check_scalars(entry: Entry) -> None:
-    """Refuse smoothed scalars of the log that mmengine fails at when it first writes one."""
-    for index, scalar in enumerate(entry.config.get('custom_cfg') or ()):
-        where = f'{entry.path}.custom_cfg.{index}'
-        if not isinstance(scalar, dict) or not {'data_src', 'method_name'} <= {*scalar}:
-            raise ConfigError(
-                f'{where} must be a dict with data_src and method_name, got {reprlib.repr(scalar)}'
-            )
-        HistoryBuffer()  # registers the methods of mmengine
-        methods = HistoryBuffer._statistics_methods
-        name = scalar['method_name']
-        if name not in methods:
-            raise ConfigError(
-                f'{where}.method_name={name!r} is none of {", ".join(methods)}'
-                f'{suggest(name, methods).rstrip(".")}'
-            )
-        own = {'data_src', 'method_name', 'log_name'}
-        check_known(scalar, own | accepted_keys(methods[name]).keys() - {'self'}, where)
-        window = scalar.get('window_size', 1)
-        if window not in WINDOWS and (not isinstance(window, int) or isinstance(window, bool)):
-            raise ConfigError(
-                f"{where}.window_size={window!r} must be a whole number, 'epoch' or 'global'"
-            )
 
 
 def idle_custom_keys(cfg: Config, model: nn.Module) -> list[str]:

@@ -193,7 +193,6 @@ IMPOSSIBLE = [
     Bad(f'{OPTIMIZER}.weight_decay', -1e-4, 'Invalid'),
     Bad('optim_wrapper.accumulative_counts', 0, 'at least 1'),
     Bad('optim_wrapper.accumulative_counts', 2.5, 'a whole number of at least 1'),
-    Bad('log_processor', dict(num_digits=-3), 'at least 0', 'num_digits', '-3'),
     Bad('train_dataloader.num_batch_per_epoch', 0, 'at least 1'),
     Bad('optim_wrapper.clip_grad', dict(max_norm=0), 'above 0', 'max_norm', '=0'),
     Bad('optim_wrapper.clip_grad', dict(type='cut'), '"norm" or "value"', 'clip_grad', 'cut'),
@@ -319,7 +318,6 @@ CONTRADICTING = [
 EMA = dict(type='EMAHook')
 WEIGHTS = dict(start=4.0, end=1.0)
 LOSS = 'default_hooks.bss.schedules.loss_kd'
-SMOOTHED = dict(data_src='loss', method_name='mean', window_size=3)
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
 INF, NAN = float('inf'), float('nan')
 
@@ -347,22 +345,6 @@ WITHOUT_TYPE = [
     Bad(PARAMWISE, dict(custom_keys=dict(backbone=0.1)), 'must be a dict', shown='0.1'),
     Bad('default_hooks.bss.priority', 'VERY_HIGHT', "did you mean 'VERY_HIGH'"),
     Bad('default_hooks.bss.priority', True, 'whole number from 0 to 100'),
-    Bad(f'{SCHEDULE}.convert_to_iter_based', 'yes', 'must be bool'),
-    Bad('log_processor', dict(custom_cfg=[dict(data_src='loss')]), 'method_name', shown='loss'),
-    Bad(
-        'log_processor',
-        dict(custom_cfg=[SMOOTHED | dict(method_name='mea')]),
-        "did you mean 'mean'",
-        'custom_cfg.0.method_name',
-        "'mea'",
-    ),
-    Bad(
-        'log_processor',
-        dict(custom_cfg=[SMOOTHED | dict(window_size='3')]),
-        "'epoch' or 'global'",
-        'window_size',
-        "'3'",
-    ),
     Bad('env_cfg', dict(mp_cfg=dict(mp_start_methd='fork')), "mean 'mp_start_method'", shown='mp'),
     Bad('env_cfg', dict(dist_cfg=dict(bakend='gloo')), "did you mean 'backend'", shown='bakend'),
     Bad('compile', dict(bakend='eager'), "did you mean 'backend'", shown='bakend'),
@@ -467,9 +449,7 @@ CASES = [
 
 
 @pytest.fixture(scope='module')
-def base(
-    tmp_path_factory, run_settings, resnet_config, boundary_config, build_model, favour_class
-):
+def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_model, favour_class):
     """Make the config of a short run of BSS that is right, with a teacher that knows nothing."""
     checkpoint = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
     teacher = favour_class(build_model(resnet_config()), lead=100.0)  # never right by chance
@@ -724,7 +704,6 @@ FILES = [
     ('model = dict(', 'SyntaxError', 'correct the file'),
     ('model = dict(type=Resnet)', "NameError: name 'Resnet' is not defined (line 1", 'correct'),
     ("_base_ = ['none.py']", 'none.py', 'correct the file or its path'),
-    ("_base_ = ['config.py']", 'config.py -> ', 'remove one of them'),
     ("_base_ = 'mmpretrain::resnet/none.py'", 'none.py', 'correct'),
     ("custom_imports = dict(imports=['no_such_module'])", 'no_such_module', 'correct'),
     ("custom_imports = dict(imprts=['mmbss'])", 'imprts', 'correct'),
