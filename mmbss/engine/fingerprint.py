@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,17 +83,12 @@ def settings_of(cfg: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def compare(
-    before: Mapping[str, str],
-    now: Mapping[str, str],
-    are_same: Callable[[str, str | None, str | None], bool] = lambda path, before, now: False,
-) -> Changes:
+def compare(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
     """Sort what differs between two fingerprints.
 
     Args:
         before: Of the checkpoint.
         now: Of the run that goes on.
-        are_same: Whether two texts under a path, None where there is none, mean the same.
 
     Examples:
         >>> compare({'optim_wrapper.optimizer.lr': '0.1'}, {'optim_wrapper.optimizer.lr': '0.2'})
@@ -104,7 +99,7 @@ def compare(
     has_shares = any(fnmatch.fnmatchcase(path, '*_hooks.*.schedules.*') for path in now)
     for path in sorted({*before, *now}):
         old, new = before.get(path, ABSENT), now.get(path, ABSENT)
-        if old == new or are_same(path, before.get(path), now.get(path)):
+        if old == new:
             continue
         line = f'{path}={reprlib.repr(new)[1:-1]} (was {reprlib.repr(old)[1:-1]})'
         if same_numbers(old, new):

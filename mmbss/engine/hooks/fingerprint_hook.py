@@ -11,7 +11,6 @@ from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import compare, data_digest, settings_of, weights_digest
 from mmbss.engine.models import unwrap
 from mmbss.engine.schedules import extend, spans
-from mmbss.engine.spellings import Spellings
 from mmbss.registry import HOOKS
 
 LENGTH = 'iterations of an epoch'
@@ -72,7 +71,7 @@ class FingerprintHook(Hook):
             )
             before = self._of(runner)
         before = {str(key): str(value) for key, value in before.items()}
-        changes = compare(before, self._of(runner), Spellings(runner.cfg).are_same)
+        changes = compare(before, self._of(runner))
         if isinstance(runner.param_schedulers, list):
             changes.refused.extend(self._moved(runner, checkpoint, before, changes.overridden))
         refused = changes.refused + [f'there is no {key} in the checkpoint' for key in lacking]
