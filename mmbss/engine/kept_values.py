@@ -1,17 +1,14 @@
-"""What hooks count, as numbers, tensors, lists and dicts of them, which a checkpoint can hold."""
+"""What hooks count: numbers, tensors, and lists and dicts of them, which a checkpoint can hold."""
 
 import io
 import math
 import pickle
 import zlib
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter, OrderedDict
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
@@ -23,130 +20,47 @@ MOST_BYTES = 2**20
 LIBRARIES = ('mmengine', 'mmpretrain', 'mmbss')
 #: Of these, which one it is is all that is looked at.
 BY_NAME = (nn.Module, type, FunctionType, MethodType, BuiltinFunctionType)
-#: What is stored as a dict with the number of its place here; others may be added at the end.
-KINDS: Any = (Counter, OrderedDict, defaultdict, deque, set, frozenset, np.ndarray, np.generic)
-KIND = '(kind)'
-FACTORIES: Any = (None, int, float, list, dict, set)
-DTYPES = [np.dtype(name) for name in ('?', 'u1', 'i1', 'i2', 'i4', 'i8', 'f2', 'f4', 'f8')]
 
 
 def is_plain(value: Any) -> bool:
-    """Whether :func:`packed` can store it, and it is not too large."""
+    """Whether a checkpoint can hold it, and it is not too large."""
     return amount(value) <= MOST
 
 
 def amount(value: Any) -> float:
     """How many numbers it holds; infinity for anything else."""
     kind = type(value)
-    if kind in (list, tuple, deque, set, frozenset):
+    if kind in (list, tuple):
         return 1 + sum(map(amount, value))
-    if kind in (dict, Counter, OrderedDict, defaultdict):
+    if kind is set:
+        return 1 + len(value) if all(type(item) in NUMBERS for item in value) else math.inf
+    if kind in (dict, Counter, OrderedDict):
         named = all(type(key) in (int, str) for key in value)
-        known = getattr(value, 'default_factory', None) in FACTORIES
-        return 1 + sum(map(amount, value.values())) if named and known else math.inf
+        return 1 + sum(map(amount, value.values())) if named else math.inf
     if kind is Tensor:
         return value.numel()
-    if kind is np.ndarray or isinstance(value, np.generic):
-        return value.size if value.dtype in DTYPES else math.inf
-    return 1 if kind in NUMBERS else math.inf
+    is_number = kind in NUMBERS or (isinstance(value, np.generic) and value.dtype.kind in 'biuf')
+    return 1 if is_number else math.inf
 
 
-def packed(value: Any) -> Any:
-    """A copy of a value of :func:`is_plain` in numbers, tensors, lists, tuples and dicts alone.
-
-    Examples:
-        >>> unpacked(packed(deque([1, 2], maxlen=2)))
-        deque([1, 2], maxlen=2)
-    """
-    kind = type(value)
-    if kind is Tensor:
+def copied(value: Any) -> Any:
+    """A copy of a value of :func:`is_plain`, on the CPU; numbers of NumPy become Python's."""
+    if isinstance(value, Tensor):
         return value.detach().cpu().clone()
-    if isinstance(value, (np.ndarray, np.generic)):
-        number = KINDS.index(np.generic if isinstance(value, np.generic) else np.ndarray)
-        return {KIND: number, 'items': torch.from_numpy(np.array(value))}
-    items: Any = value
     if isinstance(value, dict):
-        items = {key: packed(item) for key, item in value.items()}
-    elif kind in (list, tuple, deque):
-        items = [packed(item) for item in value]
-    elif kind in (set, frozenset):
-        items = [packed(item) for item in sorted(value, key=repr)]
-    if kind not in KINDS:
-        return tuple(items) if kind is tuple else items
-    more = FACTORIES.index(value.default_factory) if kind is defaultdict else None
-    return {KIND: KINDS.index(kind), 'items': items, 'more': getattr(value, 'maxlen', more)}
-
-
-def unpacked(value: Any) -> Any:
-    """What :func:`packed` was given.
-
-    Raises:
-        ValueError: If it is nothing of that.
-    """
-    if type(value) in (list, tuple):
-        return type(value)(map(unpacked, value))
-    if type(value) is not dict:
-        return value.clone() if isinstance(value, Tensor) else value
-    if KIND not in value:
-        return {key: unpacked(item) for key, item in value.items()}
-    try:
-        kind, items, more = KINDS[value[KIND]], unpacked(value['items']), value.get('more')
-        if kind in (np.ndarray, np.generic):
-            return items.numpy() if kind is np.ndarray else items.numpy()[()]
-        if kind is defaultdict:
-            return defaultdict(FACTORIES[more], items)
-        return deque(items, more) if kind is deque else kind(items)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f'is not what a hook has counted: {error}') from error
-
-
-def each_tensor(change: Callable[[Tensor], Any], value: Any) -> Any:
-    """A copy with something else in the place of each tensor."""
-    return apply_to(value, lambda part: isinstance(part, Tensor), change)
+        return type(value)({key: copied(item) for key, item in value.items()})
+    if isinstance(value, (list, tuple, set)):
+        return type(value)(map(copied, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of :func:`packed` are equal, as NaN is to itself."""
-    one, other = (
-        repr(each_tensor(lambda tensor: (tensor.dtype, tensor.tolist()), value))
+    """Whether two values of :func:`copied` are equal, as NaN is to itself."""
+    texts = (
+        repr(apply_to(value, lambda part: isinstance(part, Tensor), Tensor.tolist))
         for value in (one, other)
     )
-    return one == other
-
-
-@contextmanager
-def unchanged_attributes(model: nn.Module) -> Iterator[None]:
-    """Leave what the modules of a model count afterwards as it was.
-
-    That is plain attributes, such as ``self.steps += 1`` in a forward pass; buffers are none, and
-    anything but numbers, tensors, arrays and their containers stays as it has become.
-    """
-    of_torch = vars(nn.Module()).keys()  # such as buffers
-    attributes = [vars(module) for module in model.modules()]
-    before = [
-        {
-            key: (value, packed(value))
-            for key, value in each.items()
-            if key not in of_torch and is_plain(value)
-        }
-        for each in attributes
-    ]
-    names = [set(each) for each in attributes]
-    try:
-        yield
-    finally:
-        for each, had, values in zip(attributes, names, before, strict=True):
-            for key in each.keys() - had:
-                if is_plain(each[key]):
-                    del each[key]
-            for key in values.keys() & each.keys():
-                value, content = values[key]
-                if is_plain(each[key]) and same(packed(each[key]), content):
-                    continue
-                if isinstance(value, Tensor):  # on its device
-                    with torch.no_grad():
-                        value.copy_(content)
-                each[key] = value if isinstance(value, Tensor) else unpacked(content)
+    return len({*texts}) == 1
 
 
 class _Content(pickle.Pickler):

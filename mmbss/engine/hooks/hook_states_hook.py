@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.engine.kept_values import LIBRARIES, is_plain, packed, same, trace, unpacked
+from mmbss.engine.kept_values import LIBRARIES, copied, is_plain, same, trace
 from mmbss.registry import HOOKS
 
 #: What changes in the hooks of the libraries while they train, and no checkpoint holds.
@@ -21,9 +21,9 @@ class HookStatesHook(Hook):
 
     mmengine's ``EarlyStoppingHook`` would begin to wait anew at every resume. Of a hook of the
     user's own, each attribute is stored that has changed since the hook was made: numbers, tensors,
-    arrays, and the usual containers of them. What is anything else and has changed is named at the
-    resume, for it begins anew; a hook with a ``before_save_checkpoint`` of its own is taken to
-    store all that it needs.
+    and lists, tuples, sets, dicts and counters of them. What is anything else and has changed is
+    named at the resume, for it begins anew; a hook with a ``before_save_checkpoint`` of its own is
+    taken to store all that it needs.
 
     A run that had stopped early does not go on.
     """
@@ -37,7 +37,7 @@ class HookStatesHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Remember the hooks as they were made."""
-        self.fresh = {name: copied(hook) for name, hook in named_hooks(runner)}
+        self.fresh = {name: counts_of(hook) for name, hook in named_hooks(runner)}
 
     def before_train(self, runner: Runner) -> None:
         """Stay where an earlier run had stopped."""
@@ -55,7 +55,7 @@ class HookStatesHook(Hook):
         states, lost = {}, []
         for name, hook in named_hooks(runner):
             before = self.fresh.get(name, {})
-            now = copied(hook)
+            now = counts_of(hook)
             changed = {key: now[key] for key in now if not same(now[key], before.get(key, self))}
             if changed:
                 states[name] = changed
@@ -74,11 +74,8 @@ class HookStatesHook(Hook):
         for name, hook in named_hooks(runner):
             for key, value in dict(states.get(name) or {}).items():
                 # a file of others gets at nothing but numbers that are there
-                if key in copied(hook) and is_plain(value):
-                    try:
-                        setattr(hook, key, unpacked(value))
-                    except ValueError:
-                        lost.append(f'{name}.{key}')
+                if key in counts_of(hook) and is_plain(value):
+                    setattr(hook, key, value)
         if lost:
             runner.logger.warning(
                 f'begins anew, since a checkpoint cannot hold it: {", ".join(map(str, lost))}; '
@@ -99,14 +96,10 @@ def named_hooks(runner: Runner) -> Iterator[tuple[str, Hook]]:
         yield f'{kind.__name__}.{counts[kind.__name__]}', hook
 
 
-def copied(hook: Hook) -> State:
+def counts_of(hook: Hook) -> State:
     """Copies of the attributes that can be stored."""
     names = OF_LIBRARIES.get(type(hook).__name__, vars(hook))
-    return {
-        key: packed(vars(hook)[key])
-        for key in names
-        if key in vars(hook) and is_plain(vars(hook)[key])
-    }
+    return {key: copied(vars(hook)[key]) for key in names if is_plain(vars(hook).get(key, ...))}
 
 
 def others(hook: Hook) -> dict[str, int]:

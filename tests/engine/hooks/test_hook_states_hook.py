@@ -117,24 +117,14 @@ def test_what_a_hook_of_the_users_own_has_counted_goes_on(train, capfd):
     alone = hook_of(train(counting), 'CountingHook')
     capfd.readouterr()
     resumed = hook_of(train(counting, resume='epoch_1.pth', folder='resumed'), 'CountingHook')
-    for name in (
-        'seen',
-        'best',
-        'found',
-        'by_epoch',
-        'limit',
-        'queue',
-        'counter',
-        'last',
-        'largest',
-    ):
+    for name in ('seen', 'best', 'found', 'by_epoch', 'limit', 'queue', 'counter', 'largest'):
         assert getattr(resumed, name) == getattr(alone, name), name
-        assert type(getattr(resumed, name)) is type(getattr(alone, name)), name
+    assert type(resumed.counter) is Counter
     assert torch.equal(resumed.mean, alone.mean)
-    assert (resumed.sums == 2).all()
     said = capfd.readouterr()
     (line,) = [line for line in (said.out + said.err).splitlines() if 'begins anew' in line]
-    assert 'CountingHook.1.name, CountingHook.1.names, CountingHook.1.box' in line
+    names = ('name', 'last', 'sums', 'names', 'box')
+    assert ', '.join(f'CountingHook.1.{name}' for name in names) in line
 
 
 def test_two_hooks_of_one_type_have_a_state_each(train, tmp_path):
@@ -159,8 +149,6 @@ def test_a_hook_that_stores_its_own_state_is_left_alone(train, tmp_path):
         [],
         dict(states=None, lost=None),
         dict(states={'CountingHook.1': dict(seen='7', name='/etc', other=3, hooks=[])}),
-        dict(states={'CountingHook.1': dict(seen={'(kind)': 99, 'items': []})}),
-        dict(states={'CountingHook.1': dict(seen={'(kind)': 3, 'items': 5})}),
     ],
 )
 def test_a_file_of_others_sets_nothing_but_numbers(stored, train, tmp_path):
