@@ -43,9 +43,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         with naming_the_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            for other in path.parent.glob(f'{glob.escape(begin)}*{PART}'):
-                if not is_running(other.name.removeprefix(begin).removesuffix(PART)):
-                    other.unlink(missing_ok=True)
+            for other in _left_over(path.parent, begin):
+                other.unlink(missing_ok=True)
             yield part
             with part.open('rb+') as file:
                 os.fsync(file.fileno())
@@ -71,10 +70,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         FileError: If the disk is full or the folder cannot be written.
     """
     check_empty(folder)
-    part, known = folder / f'.{platform.node()}-{os.getpid()}{PART}', folder.exists()
+    begin, known = f'.{platform.node()}-', folder.exists()
+    part = folder / f'{begin}{os.getpid()}{PART}'
     try:
         with naming_the_disk(folder):
-            for other in folder.iterdir() if known else ():
+            for other in _left_over(folder, begin):
                 shutil.rmtree(other)
             part.mkdir(parents=True)
             yield part
@@ -95,15 +95,8 @@ def check_empty(folder: Path) -> None:
     Raises:
         ConfigError: If the folder is a file, or holds more than what a killed process has left.
     """
-    begin = f'.{platform.node()}-'
-    left = [each.name for each in folder.iterdir()] if folder.is_dir() else ['']
-    ended = (
-        name.startswith(begin)
-        and name.endswith(PART)
-        and not is_running(name.removeprefix(begin).removesuffix(PART))
-        for name in left
-    )
-    if os.path.lexists(folder) and not all(ended):
+    there = {*folder.iterdir()} if folder.is_dir() else {folder}
+    if os.path.lexists(folder) and there.difference(_left_over(folder, f'.{platform.node()}-')):
         raise ConfigError(f'{folder} is not empty: remove it, or choose another folder')
 
 
@@ -125,6 +118,15 @@ def naming_the_disk(path: Path) -> Iterator[None]:
             f'{path} could not be written ({error.strerror}); what was there before is intact: '
             'make room, or choose another place'
         ) from error
+
+
+def _left_over(folder: Path, begin: str) -> list[Path]:
+    """What processes of this machine that have ended left half written under such names."""
+    return [
+        path
+        for path in folder.glob(f'{glob.escape(begin)}*{PART}')
+        if not is_running(path.name.removeprefix(begin).removesuffix(PART))
+    ]
 
 
 def is_running(process: str) -> bool:

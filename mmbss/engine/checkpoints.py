@@ -8,6 +8,9 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
 
+#: A name with a number, which may have zeros before it, or with none.
+TEMPLATE = re.compile(r'[^/{}]*(\{0?(:(0\d+)?d)?\}[^/{}]*)?')
+
 
 @register_backend('AtomicLocalBackend', force=True)
 class AtomicLocalBackend(LocalBackend):
@@ -41,20 +44,12 @@ def check_template(template: str) -> None:
     """Refuse a ``filename_tmpl`` of which a resume would not know the files, or their numbers.
 
     Raises:
-        ConfigError: If the names that it makes are not those of :func:`name_pattern`.
+        ConfigError: If it has folders, or more than one number, or one that is not told again.
     """
-    for number in (1, 12, 1234567):
-        try:
-            name = template.format(number)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            name = ''
-        match = re.fullmatch(name_pattern(template), name)
-        known = (
-            name and match is not None and all(int(digits) == number for digits in match.groups())
+    is_known = template and TEMPLATE.fullmatch(template)
+    if not is_known or template.endswith('.safetensors'):
+        raise ConfigError(
+            f'default_hooks.checkpoint.filename_tmpl={template!r} makes names that a resume would '
+            'not know: write one without folders, with the number as {} or {:04d}, such as '
+            "'epoch_{}.pth'"
         )
-        if not known or Path(name).name != name or name.endswith('.safetensors'):
-            raise ConfigError(
-                f'default_hooks.checkpoint.filename_tmpl={template!r} makes names such as '
-                f'{name!r}, which a resume would not know: write one without folders, with the '
-                "number as {} or {:04d}, such as 'epoch_{}.pth'"
-            )

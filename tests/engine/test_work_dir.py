@@ -55,8 +55,9 @@ def test_a_second_run_in_the_folder_is_refused_with_the_first_named(other_proces
 def test_a_killed_process_gives_the_folder_free(other_process, tmp_path):
     other_process.kill()
     other_process.join(60)
+    (tmp_path / '.epoch_9.pth.4711.part').touch()
     with claimed(tmp_path, resume=True):
-        pass
+        assert not list(tmp_path.glob('.*.part'))
 
 
 def test_a_run_from_the_start_does_not_overwrite_checkpoints(tmp_path):

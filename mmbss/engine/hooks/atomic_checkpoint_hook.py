@@ -11,7 +11,6 @@ from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmbss.engine.atomic import remove_parts
 from mmbss.engine.checkpoints import AtomicLocalBackend, check_template, name_pattern
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.finite import has_nan, non_finite
@@ -62,7 +61,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.unfilled = set(non_finite(dict(unwrap(runner.model).named_buffers())))
 
     def before_train(self, runner: Runner) -> None:
-        """Clear up what a killed run has left, and make up for its last validation."""
+        """Remove what a killed run would have, and make up for its last validation."""
         self._check_weights(runner)
         info = runner.message_hub.runtime_info
         self.last_written = info.get('last_ckpt')
@@ -76,8 +75,6 @@ class AtomicCheckpointHook(CheckpointHook):
             with removal_afterwards(self.file_backend, self.out_dir, self.names):
                 for step in outdated:
                     self.file_backend.remove(self._path(step))
-        if is_main_process() and Path(self.out_dir).is_dir():
-            remove_parts(Path(self.out_dir))
         if runner._resume and validation_is_due(runner):
             runner.logger.info('validating the checkpoint, which the killed run had not')
             self.last_ckpt = self._path_of(runner)

@@ -90,12 +90,6 @@ def test_the_outdated_one_stays_until_its_successor_is_written(run, tmp_path, mo
     assert names(tmp_path) == ['epoch_1.pth']
 
 
-def test_what_a_killed_run_left_half_written_is_removed(run, tmp_path):
-    (tmp_path / '.epoch_9.pth.4711.part').touch()
-    run(epochs=1)
-    assert not list(tmp_path.glob('.*.part'))
-
-
 def validated(folder, name):
     hub = torch.load(folder / name)['message_hub']
     return hub['runtime_info'].get('last_validation')
