@@ -42,7 +42,7 @@ def build_term(config: dict[str, Any], name: str) -> Term:
             its range or has a weight beside it, or ``student_logits`` is no path.
     """
     # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
-    if not name.startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
+    if not str(name).startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
         raise ConfigError(
             f'losses: {name!r} must start with "loss_", hold no other "loss", and not be "loss_cls"'
         )

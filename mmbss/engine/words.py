@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 #: Keys of datasets that say where their files are.
-PLACES = ('data_root', 'data_file', 'ann_file')
+PLACES = ('data_root', 'data_prefix', 'data_file', 'ann_file')
 
 
 def entry_in_words(entry: Mapping[str, Any]) -> str:

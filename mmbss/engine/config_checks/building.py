@@ -16,12 +16,12 @@ from mmengine.registry import DefaultScope, build_from_cfg
 from mmengine.runner import Runner
 
 from mmbss.engine.build import find_kind
-from mmbss.engine.config_checks.cures import cure_of
-from mmbss.engine.config_checks.entries import SUPPLIED, Entry, find_entries, misfits
+from mmbss.engine.config_checks.entries import INHERITED, SUPPLIED, Entry, find_entries, misfits
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.config_checks.silent import counts_iterations, silent_mistakes
 from mmbss.engine.config_checks.untyped import idle_custom_keys, misfits_without_type
 from mmbss.engine.errors import LIBRARIES, ConfigError, is_of_input, lines_of, problems_of, refuse
+from mmbss.engine.words import PLACES
 from mmbss.registry import RUNNERS
 
 #: Methods of mmengine's runner that build a part of a config, which they name.
@@ -192,11 +192,13 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
         find_entries(cfg), key=lambda each: (-each.path.count('.'), each.key == 'model')
     )
     for entry in entries:
-        whole = _without_broken_terms(entry, broken)
-        if whole is None or not STAND_INS.keys() >= {*SUPPLIED.get(entry.key, ())}:
+        parts = [f'{entry.path}.', *(['data_preprocessor'] if entry.key == 'model' else [])]
+        is_broken = any(f'{path}.'.startswith(tuple(parts)) for path in broken)
+        can_be_built = STAND_INS.keys() >= {*SUPPLIED.get(entry.key, ())}
+        if is_broken or not can_be_built or not isinstance(entry.config, dict):
             continue
         try:
-            build_alone(whole, cfg)
+            build_alone(entry, cfg)
         except RuntimeError:
             continue  # such as that of a hook which looks for the visualizer of its runner
         except Exception as error:
@@ -207,19 +209,17 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
     return found
 
 
-def _without_broken_terms(entry: Entry, broken: list[str]) -> Entry | None:
-    """The entry without those of its ``losses`` that are broken; None if anything else of it is."""
-    if not isinstance(entry.config, dict):
-        return None
-    config = copy.deepcopy(dict(entry.config))
-    for path in broken:
-        of_model = entry.key == 'model' and path.startswith('data_preprocessor')
-        if of_model or f'{path}.'.startswith(f'{entry.path}.'):
-            key, _, name = path.removeprefix(f'{entry.path}.').partition('.')
-            if key != 'losses' or not name:
-                return None
-            config['losses'].pop(name.partition('.')[0], None)
-    return entry._replace(config=config)
+def cure_of(entry: Entry, error: Exception) -> str:
+    """What to add to the message of an error at building a part; empty where it says enough."""
+    if isinstance(error, TypeError) and 'unexpected keyword argument' in str(error):
+        return f': remove or correct it; {INHERITED}'
+    if entry.key not in ('dataset', 'datasets') or isinstance(error, ConfigError):
+        return ''
+    given = [key for key in PLACES if entry.config.get(key)]
+    places = [f'{entry.path}.{key}={entry.config[key]!r}' for key in given]
+    if places and isinstance(error, OSError):
+        return f': correct {", ".join(places)} or put the data there'
+    return f': look at the lines of {places[-1]}' if 'ann_file' in given else ''
 
 
 def build_alone(entry: Entry, cfg: Config) -> None:

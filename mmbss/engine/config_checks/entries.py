@@ -207,17 +207,6 @@ class Owners:
         return is_known(owner, argument)
 
 
-def keys_without_text(value: Any, path: str, owners: Owners) -> Iterator[str]:
-    """Keys that are numbers or the like, which cannot be the name of an argument."""
-    items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
-    for key, item in value.items() if isinstance(value, dict) else items:
-        if isinstance(value, dict) and not isinstance(key, str):
-            if owners.know(path):
-                yield f'{path} has the key {key!r}: write a name in quotes'
-        elif key != 'metainfo':
-            yield from keys_without_text(item, f'{path}.{key}', owners)
-
-
 def misfits(cfg: Config) -> Iterator[str]:
     """Names that nobody reads, unknown types, and arguments that do not fit what they are for."""
     for key, value in cfg.items():
@@ -237,9 +226,6 @@ def misfits(cfg: Config) -> Iterator[str]:
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             yield from problems_of(check_loader, name, cfg[name])
-    owners = Owners(cfg)
-    for name in (*TOP, *LOADERS):
-        yield from keys_without_text(cfg.get(name), name, owners)
     for entry in find_entries(cfg):
         yield from problems_of(check_entry, entry)
 

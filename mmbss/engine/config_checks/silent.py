@@ -96,15 +96,6 @@ def in_schedules(cfg: Config) -> Iterator[str]:
                 f'{path}.eta_min={lowest} must be at most optim_wrapper.optimizer.lr={rate}, from '
                 'which the learning rate falls to it'
             )
-    groups = cfg.get('param_scheduler')
-    has_groups = isinstance(groups, dict) and any(
-        isinstance(each, dict) for each in groups.values()
-    )
-    if has_groups and 'type' not in groups and setting(cfg, 'optim_wrapper.optimizer'):
-        yield (
-            f'param_scheduler has no type, but {", ".join(map(repr, groups))}: names are for '
-            'several optimizers; give a list of schedules'
-        )
     begin = setting(cfg, 'train_cfg.val_begin')
     end = setting(cfg, 'train_cfg.max_epochs') or setting(cfg, 'train_cfg.max_iters')
     if is_whole(begin) and is_whole(end) and begin > end and cfg.get('val_dataloader'):

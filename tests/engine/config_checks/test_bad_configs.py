@@ -225,6 +225,7 @@ IMPOSSIBLE = [
     Bad('model.losses.loss_kd.temperature', 0, 'must be positive'),
     Bad('model.losses.loss_kd.loss_weight', -2.0, 'must not be negative'),
     Bad('model.losses', dict(kd=dict(type='mmbss.KDLoss')), 'must start with', 'losses', "'kd'"),
+    Bad('model.losses', {1: dict(type='mmbss.KDLoss')}, 'must start with', 'losses', '1'),
     Bad('model.teacher.checkpoint', 'none.pth', 'train the teacher first or correct the path'),
     Bad('model.teacher.config', 'none.py', 'give a path'),
     Bad('model.teacher.acceleration', dict(precision='int8'), 'one of', 'precision', 'int8'),
@@ -411,7 +412,6 @@ TOO_MANY_OR_NONE = [
     Bad('model.type', '', 'registry'),
     Bad('model.backbone.type', '.', 'registry'),
     Bad('model.backbone.type', 'mmbss.', 'registry'),
-    Bad('model.losses', {1: dict(type='mmbss.KDLoss')}, 'write a name in quotes', shown='1'),
     Bad('model.losses', [dict(type='mmbss.KDLoss')], 'must be dict', shown='KDLoss'),
     Bad('model.head', None, 'add one to its config', shown=''),
     Bad('default_hooks', [dict(type='LoggerHook')], 'must be a dict'),
@@ -419,8 +419,8 @@ TOO_MANY_OR_NONE = [
     Bad(
         SCHEDULE,
         dict(a=dict(type='MultiStepLR', milestones=[2])),
-        'give a list of schedules',
-        shown="'a'",
+        'KeyError: type',
+        shown='',
     ),
     Bad('default_scope', 'mmpretrai', "such as 'mmpretrain'"),
 ]

@@ -88,7 +88,6 @@ GOOD = [
 ]
 BAD = [
     ('custom_hooks', [HOOK | dict(priority='VERY_HIGHT')], 'priority'),
-    ('custom_hooks', [HOOK | {5: 1}], 'has the key 5'),
     ('custom_hooks', [TYPED | dict(loss=3)], 'loss must be'),
     ('custom_hooks', [EMA | dict(momentum=1.0)], 'momentum=1.0 must be'),
     ('custom_hooks', [HOOK | dict(attack=dict(type='mmbss.BSSAttack', steps=2))], "key 'steps'"),
