@@ -21,30 +21,18 @@ def repair(module: Any) -> None:
 
     @functools.wraps(original)
     def resume(self: Any, filename: str, *args: Any, **kwargs: Any) -> None:
-        load_checkpoint = self.load_checkpoint
-
-        def load_strictly(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return load_checkpoint(*args, strict=True, **kwargs)
-            except RuntimeError as error:
-                if not is_of_input(error):
-                    raise
-                reason = textwrap.shorten(str(error), 400)
-                raise ConfigError(f'cannot resume from {filename} ({reason}): {REMEDY}') from error
-
         # an attribute of the object, which hides the method of its class
-        self.load_checkpoint = load_strictly
+        self.load_checkpoint = functools.partial(self.load_checkpoint, strict=True)
         try:
             original(self, filename, *args, **kwargs)
         except ConfigError:
             raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             # it could not be read, or there is a bug in a hook
             if str(filename) in str(error) or not is_of_input(error):
                 raise
-            raise ConfigError(
-                f'cannot resume from {filename} ({type(error).__name__}: {error}): {REMEDY}'
-            ) from error
+            reason = textwrap.shorten(f'{type(error).__name__}: {error}', 400)
+            raise ConfigError(f'cannot resume from {filename} ({reason}): {REMEDY}') from error
         finally:
             del self.load_checkpoint
 
