@@ -90,8 +90,8 @@ def distil(args: argparse.Namespace) -> None:
     begin = time.perf_counter()
     from mmengine.logging import MMLogger
 
-    from mmbss.distil.distil import Request
     from mmbss.distil.distil import distil as carry_out
+    from mmbss.distil.job import Request
 
     wanted = {name: value for name, value in vars(args).items() if name not in ('plan', 'rerun')}
     # each step of what comes after the training says what it does

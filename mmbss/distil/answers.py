@@ -19,16 +19,13 @@ from mmbss.report.classifiers import Network, load_classifier
 def ask(
     config: Config, split: str, students: Mapping[str, Network], teacher: dict[str, Any]
 ) -> tuple[dict[str, Answers], Answers]:
-    """Ask students, and the teacher as they saw it in training.
+    """The answers of students, at least one, and of the teacher as they saw it in training.
 
     Args:
         config: A whole config, whose images of the split are read.
         split: ``val`` or ``test``.
-        students: Config and checkpoint of each, at least one.
+        students: Config and checkpoint of each.
         teacher: Arguments of a :class:`~mmbss.distillers.Teacher`.
-
-    Returns:
-        The answers of the students, and those of the teacher.
     """
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(dict(config[f'{split}_dataloader'], num_workers=0), seed=0)

@@ -1,7 +1,7 @@
 """Which student is shipped, by its answers and the teacher's on images that nobody trained on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,21 +129,3 @@ def choose(students: Mapping[str, Answers], teacher: Answers) -> Choice:
         level, key=lambda name: (students[name].agreement(teacher), students[name].accuracy)
     )
     return Choice(chosen, level, dict(students), teacher)
-
-
-def best_of_methods(methods: Mapping[str, str], accuracies: Mapping[str, float]) -> Sequence[str]:
-    """For each method its setting of the highest accuracy, in their order.
-
-    Args:
-        methods: Method of each setting.
-        accuracies: Of each setting.
-
-    Examples:
-        >>> best_of_methods({'kd-1': 'kd', 'kd-2': 'kd'}, {'kd-1': 1, 'kd-2': 2})
-        ['kd-2']
-    """
-    best: dict[str, str] = {}
-    for name, method in methods.items():
-        if name in accuracies and accuracies[name] > accuracies.get(best.get(method, ''), -1.0):
-            best[method] = name
-    return [*best.values()]

@@ -1,15 +1,14 @@
 """Plain configs, one a network and method, that anyone can read and run with ``tools/train.py``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmbss.distil.code import assignment, comment
 from mmbss.distil.data import Data
+from mmbss.distil.job import Job
 from mmbss.distil.methods import Setting
 from mmbss.distil.networks import Network
-from mmbss.distil.teachers import TeacherChoice
 from mmbss.engine.atomic import whole_file
 
 RUNTIME = 'mmbss::_base_/default_runtime.py'
@@ -23,91 +22,58 @@ RATE, SMALL_RATE = 0.05, 0.01
 VALIDATIONS = 10
 
 
-@dataclass(frozen=True)
 class Place:
     """Where the parts of a distillation lie.
 
-    Attributes:
+    Args:
         folder: The work dir.
     """
 
-    folder: Path
-
-    @property
-    def configs(self) -> Path:
-        """Folder of the configs."""
-        return self.folder / 'configs'
-
-    @property
-    def data(self) -> Path:
-        """Folder of the annotation files."""
-        return self.folder / 'data'
-
-    @property
-    def runs(self) -> Path:
-        """Folder of the runs, the teacher's among them."""
-        return self.folder / 'runs'
-
-    @property
-    def teacher(self) -> Path:
-        """Work dir of the teacher's training."""
-        return self.runs / 'teacher'
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.configs = folder / 'configs'
+        self.data = folder / 'data'  # annotation files
+        self.runs = folder / 'runs'
+        self.teacher = self.runs / 'teacher'
+        self.student = folder / 'student'  # what is shipped
 
     def config(self, name: str) -> Path:
         """The config of a network or a method."""
         return self.configs / f'{name}.py'
 
 
-@dataclass(frozen=True)
-class Training:
-    """How long and in which steps networks are trained.
+def validation_interval(epochs: int) -> int:
+    """Epochs between two validations.
 
-    Attributes:
-        epochs: Of each training.
-        batch_size: Images of a step.
-        workers: Processes that read images, beside the one that trains.
+    Examples:
+        >>> validation_interval(3), validation_interval(47)
+        (1, 4)
     """
-
-    epochs: int
-    batch_size: int
-    workers: int
+    return max(epochs // VALIDATIONS, 1)
 
 
-def teacher_entry(
-    place: Place, teacher: TeacherChoice, student: Network, epochs: int
-) -> dict[str, Any]:
+def teacher_entry(place: Place, job: Job, epochs: int) -> dict[str, Any]:
     """The ``teacher`` of a distiller; one that is trained here sees the colours as it did then."""
-    if teacher.network is None:
-        return dict(teacher.entry or {})
+    network = job.teacher.network
+    if network is None:
+        return dict(job.teacher.entry or {})
     checkpoint = place.teacher / f'epoch_{epochs}.pth'
     entry: dict[str, Any] = dict(config=str(place.config('teacher')), checkpoint=str(checkpoint))
-    orders = {is_rgb(network) for network in (teacher.network, student)}
-    return dict(entry, reverse_channels=True) if len(orders) > 1 else entry
+    sees_red_first = {(each.preprocessor or IMAGENET)['to_rgb'] for each in (network, job.student)}
+    return dict(entry, reverse_channels=True) if len(sees_red_first) > 1 else entry
 
 
-def is_rgb(network: Network) -> bool:
-    """Whether a network sees red first."""
-    return bool((network.preprocessor or {}).get('to_rgb', IMAGENET['to_rgb']))
-
-
-def write_configs(
-    place: Place,
-    data: Data,
-    student: Network,
-    teacher: TeacherChoice,
-    settings: Sequence[Setting],
-    training: Training,
-) -> None:
+def write_configs(place: Place, job: Job, settings: Sequence[Setting], epochs: int) -> None:
     """Write the configs of the data, of the teacher if it is trained, and of each setting."""
-    texts = {'data': data_config(place, data, training)}
-    if teacher.network is not None:
-        texts['teacher'] = classifier_config('The teacher', teacher.network, data, training)
-    entry = teacher_entry(place, teacher, student, training.epochs)
+    texts = {'data': data_config(place, job)}
+    if job.teacher.network is not None:
+        texts['teacher'] = classifier_config('The teacher', job.teacher.network, job, epochs)
+    entry = teacher_entry(place, job, epochs)
     for each in settings:
         if each.method == 'labels':
-            texts[each.name] = classifier_config('The student', student, data, training)
+            texts[each.name] = classifier_config('The student', job.student, job, epochs)
         else:
-            texts[each.name] = method_config(each, entry, teacher.about)
+            texts[each.name] = method_config(each, entry, job.teacher.about)
     for name, text in texts.items():
         with whole_file(place.config(name)) as part:
             part.write_text(text, encoding='utf-8')
@@ -139,33 +105,34 @@ def pipelines_of(data: Data) -> tuple[list[Any], list[Any], str]:
     return [load, *train, pack], [load, *test, pack], how
 
 
-def data_config(place: Place, data: Data, training: Training) -> str:
+def data_config(place: Place, job: Job) -> str:
     """The config of the data that all others inherit."""
+    data = job.data
     train, test, how = pipelines_of(data)
     parts = [
         comment(f'The images of {data.root}: {how}.'),
         comment('Paths are relative to the folder that the distillation was started in.'),
         assignment('data_preprocessor', dict(num_classes=len(data.classes), **IMAGENET)),
     ]
-    is_enough = len(data.splits['train']) >= training.batch_size
     for split in ('train', 'val', 'test'):
+        is_train = split == 'train'
         dataset: dict[str, Any] = dict(
             type='CustomDataset',
             data_prefix=str(data.root),
             ann_file=str(place.data / f'{split}.txt'),
             metainfo=dict(classes=data.classes),
-            pipeline=train if split == 'train' else test,
+            pipeline=train if is_train else test,
         )
-        if split != 'train':
-            dataset['test_mode'] = True
         loader: dict[str, Any] = dict(
-            batch_size=training.batch_size if split == 'train' else 2 * training.batch_size,
-            num_workers=training.workers,
+            batch_size=job.batch_size if is_train else 2 * job.batch_size,
+            num_workers=job.workers,
             dataset=dataset,
-            sampler=dict(type='DefaultSampler', shuffle=split == 'train'),
+            sampler=dict(type='DefaultSampler', shuffle=is_train),
         )
-        if split == 'train' and is_enough:
+        if is_train:
             loader['drop_last'] = True  # a last batch of one image has no statistics
+        else:
+            dataset['test_mode'] = True
         if split == 'test':
             parts.append(comment('Looked at when all choices are made.'))
         parts.append(assignment(f'{split}_dataloader', loader))
@@ -174,19 +141,25 @@ def data_config(place: Place, data: Data, training: Training) -> str:
     return paragraphs(parts)
 
 
-def classifier_config(role: str, network: Network, data: Data, training: Training) -> str:
+def classifier_config(role: str, network: Network, job: Job, epochs: int) -> str:
     """The config of a network that learns from the labels."""
-    bases = ['./data.py', RUNTIME]
-    if network.base:
-        bases.insert(1, network.base)
-    rate = SMALL_RATE if network.is_pretrained else RATE
-    rate = round(rate * training.batch_size / 64, 6)
-    why = 'from weights, so with small steps' if network.is_pretrained else 'from random weights'
-    steps = max(len(data.splits['train']) // training.batch_size, 1)
-    interval = max(training.epochs // VALIDATIONS, 1)
+    rate, why = RATE, 'from random weights'
+    if network.is_pretrained:
+        rate, why = SMALL_RATE, 'from weights, so with small steps'
+    optimizer = dict(
+        type='SGD',
+        lr=round(rate * job.batch_size / 64, 6),
+        momentum=0.9,
+        weight_decay=5e-4,
+        nesterov=True,
+    )
+    scheduler = dict(
+        type='CosineAnnealingLR', T_max=epochs, by_epoch=True, convert_to_iter_based=True
+    )
+    interval = validation_interval(epochs)
     parts = [
         comment(f'{role}, on the labels alone: {network.about}.'),
-        assignment('_base_', bases),
+        assignment('_base_', ['./data.py', *([network.base] if network.base else []), RUNTIME]),
         assignment('model', network.model),
     ]
     if network.preprocessor:
@@ -196,39 +169,20 @@ def classifier_config(role: str, network: Network, data: Data, training: Trainin
         ]
     parts += [
         comment(
-            f'{training.epochs} epochs of {steps} steps, {why}; the learning rate falls to 0 along '
-            'a cosine; gradients are clipped, since some methods begin with steep ones'
+            f'{epochs} epochs of {job.steps} steps, {why}; the learning rate falls to 0 along a '
+            'cosine; gradients are clipped, since some methods begin with steep ones'
         ),
         assignment(
             'optim_wrapper',
-            dict(
-                type='OptimWrapper',
-                optimizer=dict(type='SGD', lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True),
-                clip_grad=dict(max_norm=5.0),
-            ),
+            dict(type='OptimWrapper', optimizer=optimizer, clip_grad=dict(max_norm=5.0)),
         ),
-        assignment(
-            'param_scheduler',
-            dict(
-                type='CosineAnnealingLR',
-                T_max=training.epochs,
-                by_epoch=True,
-                convert_to_iter_based=True,
-            ),
-        ),
-        assignment(
-            'train_cfg',
-            dict(
-                by_epoch=True,
-                max_epochs=training.epochs,
-                val_interval=interval,
-            ),
-        )
+        assignment('param_scheduler', scheduler),
+        assignment('train_cfg', dict(by_epoch=True, max_epochs=epochs, val_interval=interval))
         + 'val_cfg = dict()\ntest_cfg = dict()\n',
         assignment(
             'default_hooks',
             dict(
-                logger=dict(interval=max(min(steps // 2, 50), 1)),
+                logger=dict(interval=max(min(job.steps // 2, 50), 1)),
                 checkpoint=dict(interval=interval),
             ),
         ),
@@ -238,18 +192,14 @@ def classifier_config(role: str, network: Network, data: Data, training: Trainin
 
 def method_config(setting: Setting, entry: dict[str, Any], about: str) -> str:
     """The config of a method, which changes that of the labels alone."""
-    changes = dict(setting.changes)
-    schedules = changes.pop('schedules', None)
-    losses = changes.pop('losses')
-    model = dict(type='mmbss.Distiller', **changes, teacher=entry, losses=losses)
     parts = [
         comment(f'{setting.about}.'),
         comment(f'The teacher: {about}.'),
         "_base_ = './labels.py'\n",
-        assignment('model', model),
+        assignment('model', dict(type='mmbss.Distiller', teacher=entry, **setting.model)),
     ]
-    if schedules:
-        hook = dict(type='mmbss.BSSHook', schedules=schedules)
+    if setting.schedules:
+        hook = dict(type='mmbss.BSSHook', schedules=setting.schedules)
         parts.append(assignment('default_hooks', dict(bss=hook)))
     return paragraphs(parts)
 

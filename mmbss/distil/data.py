@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,8 @@ class Data:
     size: int
     same_size: bool
     is_grey: bool
-    notes: list[str] = field(default_factory=list)
-    digest: str = ''
+    notes: list[str]
+    digest: str
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
     """Read all images of a folder, find what is wrong with them, and divide them.
 
     Args:
-        root: ``root/CLASS/...`` or ``root/{train,val,test}/CLASS/...``.
+        root: See :func:`~mmbss.distil.layout.read_layout`.
         seed: Of the draw of what is held out.
         threads: Images that are read at the same time.
         size: Pixels on a side of what networks see; None: by the images.
@@ -95,11 +95,12 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
         )
     found = read_images(root, layout.files, threads)
     images = [each for each in found if not each.error]
-    doubtful = {each.path for group in conflicting(images) for each in group}
-    believed = [each for each in images if each.path not in doubtful]
+    conflicts = conflicting(images)
+    doubtful = {each for group in conflicts for each in group}
+    believed = [each for each in images if each not in doubtful]
     leaks = leaking(believed)
-    left_out = {each.path for group in leaks for each in group if each.split != group[0].split}
-    kept = [each for each in believed if each.path not in left_out]
+    left_out = {each for group in leaks for each in group if each.split != group[0].split}
+    kept = [each for each in believed if each not in left_out]
     missing = [name for name in ('val', 'test') if name not in layout.splits]
     refuse(_mistakes(root, kept, missing))
     splits = divide(kept, missing, seed)
@@ -120,7 +121,7 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
         notes=[
             *_counts(splits, classes, missing),
             *_looks(kept, own_size),
-            *_left_out(layout, found, conflicting(images), leaks),
+            *_left_out(layout, found, conflicts, leaks),
         ],
         digest=digest_of(
             {name: [(each.path, each.digest) for each in own] for name, own in splits.items()}
@@ -141,9 +142,6 @@ def is_writable(path: str) -> bool:
 
 def size_of(images: Sequence[ImageFile]) -> int:
     """Pixels on a side for a training: as the images, in steps of networks, at most 224.
-
-    Args:
-        images: At least one.
 
     Examples:
         >>> [size_of([ImageFile('', '', width=w, height=500)]) for w in (8, 28, 100, 400)]
@@ -208,8 +206,7 @@ def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
         f'{middle.width} x {middle.height} pixels in the middle, {first.width} x {first.height} '
         f'the smallest ({first.path}); networks see {size} x {size}'
     )
-    grey = sum(each.is_grey for each in images)
-    if grey:
+    if grey := sum(each.is_grey for each in images):
         which = 'all' if grey == len(images) else f'{grey} of {len(images)}'
         yield f'{which} images are grey: read as three equal channels, and not mirrored if all are'
     for words, flagged in (

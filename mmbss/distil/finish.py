@@ -2,8 +2,7 @@
 
 import json
 import math
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,12 @@ def choose_student(runs: Sequence[Run], outcome: Outcome, teacher: dict[str, Any
     """Ask all finished students and the teacher about the validation images, and choose.
 
     Raises:
-        ConfigError: If no run is finished.
+        ConfigError: If the labels alone have failed, with which everything is compared.
     """
-    if not outcome.finished:
+    if LABELS not in outcome.finished:
         raise ConfigError(*(f'{name}: {reason}' for name, reason in outcome.failed.items()))
-    networks = networks_of(runs, outcome.finished)
     config = read_run(runs[0].folder).config
-    students, guide = ask(config, 'val', networks, teacher)
-    return choose(students, guide)
+    return choose(*ask(config, 'val', networks_of(runs, outcome.finished), teacher))
 
 
 def look_at_tests(
@@ -114,9 +111,6 @@ def write_report(
         teacher: Arguments of a :class:`~mmbss.distillers.Teacher`.
         command: The command line.
         share: Of the images and points of a whole report that networks are asked about, in (0, 1].
-
-    Raises:
-        ConfigError: If something cannot be drawn.
     """
     config = read_run(runs[0].folder).config
     names = list(dict.fromkeys([LABELS, choice.name]))
@@ -149,40 +143,36 @@ def write_report(
 def export(
     place: Place, choice: Choice, runs: Sequence[Run], command: str, notes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Write the chosen student into the folder ``student``, unless it lies there.
-
-    That of an earlier choice is put aside. A folder appears when it is whole.
+    """Write the chosen student into its folder, unless it lies there; another one is put aside.
 
     Returns:
-        ``folder`` and the ``figures`` of the export.
+        Its files, see :func:`~mmbss.export.export_student`.
 
     Raises:
         ConfigError: If it cannot be written.
     """
-    folder, part = place.folder / 'student', place.folder / '.student.part'
     network = networks_of(runs, [choice.name])[choice.name]
-    figures = read_json(folder / 'export.json')
+    figures = read_json(place.student / 'export.json')
     if figures is None or figures.get('checkpoint') != network['checkpoint']:
         print('export ...', flush=True)
-        shutil.rmtree(part, ignore_errors=True)
         missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
+        if figures is not None:
+            put_aside(place.student)
         figures = export_student(
             network['config'],
             network['checkpoint'],
-            part,
+            place.student,
             formats=[name for name in FORMATS if not (missing and name == 'onnx')],
             command=command,
             notes=notes,
         )
-        put_aside(folder)
-        part.rename(folder)
-    return dict(folder=folder, figures=figures)
+    return figures['files']
 
 
-def attempt(what: str, function: Any, *args: Any) -> Any:
+def attempt(what: str, function: Callable[[], Any]) -> Any:
     """Do what comes after the choice; a mistake in it is told and does not lose the rest."""
     try:
-        return function(*args)
+        return function()
     except ConfigError as error:
         print(f'{what} could not be written: {lines_of(error)[0]}', flush=True)
         return None

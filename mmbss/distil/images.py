@@ -11,9 +11,6 @@ from PIL import Image
 
 from mmbss.engine.errors import one_line
 
-#: Endings of files that are looked at.
-ENDINGS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
-
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -45,14 +42,7 @@ class ImageFile:
 
 
 def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
-    """Decode a file; one that cannot be read says why in ``error``.
-
-    Args:
-        root: Folder of the data.
-        path: The file below it.
-        label: Its class.
-        split: Its split.
-    """
+    """Decode a file below a folder; one that cannot be read says why in ``error``."""
     try:
         with Image.open(root / path) as image:
             mode = image.mode
@@ -68,17 +58,11 @@ def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
         pixels = pixels[..., 0]
     height, width = pixels.shape[:2]
     text = f'{pixels.shape} {pixels.dtype}'.encode()
-    digest = hashlib.sha256(text + np.ascontiguousarray(pixels).tobytes()).hexdigest()[:24]
+    digest = hashlib.sha256(text + pixels.tobytes()).hexdigest()[:24]
     return ImageFile(path, label, split, '', width, height, is_grey, is_deep, has_alpha, digest)
 
 
 def read_images(root: Path, files: Sequence[tuple[str, str, str]], threads: int) -> list[ImageFile]:
-    """Decode files, several at the same time, in their order.
-
-    Args:
-        root: Folder of the data.
-        files: Path below it, class and split of each.
-        threads: How many at a time.
-    """
+    """Decode files, each by path, class and split, several at the same time, in their order."""
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         return list(pool.map(lambda each: read_image(root, *each), files))

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmbss.distil.images import ENDINGS
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
 from mmbss.engine.errors import ConfigError, MissingFileError
 
 #: Names that the folder of a split may have.
@@ -33,9 +34,6 @@ class Layout:
 
 def read_layout(root: Path) -> Layout:
     """Find the images of ``root/[train|val|test/]CLASS/...``.
-
-    Args:
-        root: The folder.
 
     Raises:
         MissingFileError: If there is no such folder.
@@ -90,7 +88,7 @@ def _walk(root: Path, begin: str, layout: Layout) -> Iterator[str]:
         place = Path(folder).relative_to(root).as_posix()
         _set_aside(layout, place, [each for each in folders if each[0] == '.'])
         folders[:] = sorted(each for each in folders if each[0] != '.')
-        images = [each for each in sorted(files) if each.lower().endswith(ENDINGS)]
+        images = [each for each in sorted(files) if each.lower().endswith(IMG_EXTENSIONS)]
         images = [each for each in images if each[0] != '.']
         _set_aside(layout, place, [each for each in sorted(files) if each not in images])
         yield from (f'{place}/{each}' for each in images)

@@ -1,6 +1,6 @@
 """Networks by name: students, and teachers that are trained or fine-tuned on the images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,23 @@ from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.extras import named_extra
 
-#: Config of a model by name, for large images and, where there is another one, for small ones.
+#: mmpretrain's config of a model by name, for large images and for small ones.
 LARGE = dict(
-    mobilenet_v2='mmpretrain::_base_/models/mobilenet_v2_1x.py',
-    mobilenet_v3_small='mmpretrain::_base_/models/mobilenet_v3/mobilenet_v3_small_imagenet.py',
-    shufflenet_v2='mmpretrain::_base_/models/shufflenet_v2_1x.py',
-    efficientnet_b0='mmpretrain::_base_/models/efficientnet_b0.py',
-    resnet18='mmpretrain::_base_/models/resnet18.py',
-    resnet34='mmpretrain::_base_/models/resnet34.py',
-    resnet50='mmpretrain::_base_/models/resnet50.py',
-)
-SMALL_ONES = dict(
-    mobilenet_v3_small='mmpretrain::_base_/models/mobilenet_v3/mobilenet_v3_small_cifar.py',
-    resnet18='mmpretrain::_base_/models/resnet18_cifar.py',
-    resnet34='mmpretrain::_base_/models/resnet34_cifar.py',
-    resnet50='mmpretrain::_base_/models/resnet50_cifar.py',
+    mobilenet_v2=('mobilenet_v2_1x', 'mobilenet_v2_1x'),
+    mobilenet_v3_small=(
+        'mobilenet_v3/mobilenet_v3_small_imagenet',
+        'mobilenet_v3/mobilenet_v3_small_cifar',
+    ),
+    shufflenet_v2=('shufflenet_v2_1x', 'shufflenet_v2_1x'),
+    efficientnet_b0=('efficientnet_b0', 'efficientnet_b0'),
+    **{f'resnet{depth}': (f'resnet{depth}', f'resnet{depth}_cifar') for depth in (18, 34, 50)},
 )
 #: The CIFAR ResNets of the paper, by depth, for small images alone.
 CIFAR = {f'resnet{depth}': depth for depth in (8, 14, 20, 26)}
 NAMES = (*CIFAR, *LARGE)
+#: Where none is named, for small images and for others: the student, and the teacher that is
+#: trained on the images.
+STUDENTS, TEACHERS = ('resnet8', 'mobilenet_v2'), ('resnet26', 'resnet34')
 #: Of the labels; methods change its weight.
 LOSS = dict(type='CrossEntropyLoss', loss_weight=1.0)
 #: What stands for no weights, and for those that timm brings.
@@ -42,7 +40,8 @@ class Network:
         about: What it is, for a comment.
         base: Config of its model to inherit from, None where ``model`` is all of it.
         model: What is changed in it, or all of it.
-        preprocessor: Mean and deviation that its weights want, None where ImageNet's do.
+        preprocessor: ``mean``, ``std`` and ``to_rgb`` that its weights want, None where ImageNet's
+            do.
         is_pretrained: Whether it starts from weights, and so learns with small steps.
     """
 
@@ -78,14 +77,13 @@ def network_of(name: str, weights: str, num_classes: int, size: int) -> Network:
         )
     found = _by_name(name, num_classes, size) or _by_config(name, num_classes)
     if weights == NO_WEIGHTS:
-        return found
+        return replace(found, about=f'{found.about}, from random weights')
     start = dict(type='Pretrained', checkpoint=weights, prefix='backbone')
     backbone = dict(found.model.get('backbone', {}), init_cfg=start)
-    return Network(
-        f'{found.about}, from the backbone of {weights}',
-        found.base,
-        dict(found.model, backbone=backbone),
-        found.preprocessor,
+    return replace(
+        found,
+        about=f'{found.about}, from the backbone of {weights}',
+        model=dict(found.model, backbone=backbone),
         is_pretrained=True,
     )
 
@@ -101,11 +99,11 @@ def _by_name(name: str, num_classes: int, size: int) -> Network | None:
             )
         model = dict(backbone=dict(depth=CIFAR[short]), head=head)
         base = 'mmbss::_base_/models/cifar_resnet8.py'
-        return Network(f'{short} of CIFAR, from random weights', base, model)
+        return Network(f'{short} of CIFAR', base, model)
     if short not in LARGE:
         return None
-    base = SMALL_ONES.get(short, LARGE[short]) if size <= SMALL else LARGE[short]
-    return Network(f'{short}, from random weights', base, dict(head=head))
+    base = f'mmpretrain::_base_/models/{LARGE[short][size <= SMALL]}.py'
+    return Network(short, base, dict(head=head))
 
 
 def _by_config(name: str, num_classes: int) -> Network:
@@ -123,12 +121,11 @@ def _by_config(name: str, num_classes: int) -> Network:
     model['head'] = dict(head, num_classes=num_classes, topk=(1,), loss=LOSS)
     for key in ('pretrained', 'train_cfg'):
         model.pop(key, None)
-    kept = (
-        {key: preprocessor[key] for key in ('mean', 'std', 'to_rgb') if key in preprocessor}
-        if (preprocessor)
-        else None
-    )
-    return Network(f'the model of {name}, from random weights', None, model, kept)
+    if preprocessor is not None:
+        # what it leaves out is not what the config of the data says
+        kept = {key: preprocessor.get(key) for key in ('mean', 'std')}
+        preprocessor = dict(kept, to_rgb=bool(preprocessor.get('to_rgb')))
+    return Network(f'the model of {name}', None, model, preprocessor)
 
 
 def _timm_network(name: str, weights: str, num_classes: int, size: int) -> Network:
@@ -176,13 +173,3 @@ def _timm_network(name: str, weights: str, num_classes: int, size: int) -> Netwo
         ),
     )
     return Network(f'{name} of timm, from {words}', None, model, preprocessor, bool(start))
-
-
-def default_student(size: int) -> str:
-    """The student where none is named."""
-    return 'resnet8' if size <= SMALL else 'mobilenet_v2'
-
-
-def default_teacher(size: int) -> str:
-    """The teacher where none is named, which is trained on the images from random weights."""
-    return 'resnet26' if size <= SMALL else 'resnet34'

@@ -3,14 +3,14 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 
-from mmbss.distil.configs import VALIDATIONS
 from mmbss.distil.methods import METHODS
 from mmbss.distil.timing import Cost
 from mmbss.engine.errors import ConfigError
 
+#: Name of the teacher's training among those of the methods.
+TEACHER = 'teacher'
 #: Share of the time that is kept for choosing, report and export, if they need it all.
 RESERVE = 0.2
 #: Share of the time of trainings that is kept for what was not foreseen.
@@ -43,28 +43,24 @@ class Plan:
     """
 
     epochs: int
-    methods: tuple[str, ...]
+    methods: list[str]
     rounds: int
     seconds: float
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What trainings cost.
+    """What everything costs.
 
     Attributes:
-        methods: By method.
-        teacher: Of the teacher, None where it is taken as it is.
-        settings: How many settings each method has.
+        trainings: By method, and of the :data:`TEACHER` where it is trained first.
         before: Seconds until there is a plan.
         hand_over: Seconds of choosing, report and export, without what networks take in it.
         report: Seconds that networks take in a whole report.
     """
 
-    methods: Mapping[str, Cost]
-    teacher: Cost | None
-    settings: Mapping[str, int]
+    trainings: Mapping[str, Cost]
     before: float = 0.0
     hand_over: float = 0.0
     report: float = 0.0
@@ -79,34 +75,12 @@ class Costs:
         fitting = (seconds - self.hand_over) / (self.report or 1.0)
         return min(max(fitting, LEAST_SHARE), 1.0)
 
-    def runs(self, names: Sequence[str], rounds: int) -> list[Cost]:
-        """Costs of all runs, the teacher's first."""
-        own = [[self.methods[name]] * min(rounds, self.settings[name]) for name in names]
-        return [*([self.teacher] if self.teacher else []), *chain.from_iterable(own)]
-
     def seconds(self, names: Sequence[str], rounds: int, epochs: int) -> float:
         """What all runs take."""
-        times = validations(epochs)
-        return sum(each.of(epochs, times) for each in self.runs(names, rounds))
-
-    def epochs(self, names: Sequence[str], rounds: int, seconds: float) -> int:
-        """The most epochs that fit, perhaps none."""
-        low, high = 0, MOST_EPOCHS[1]
-        while low < high:  # the time grows with the epochs
-            middle = (low + high + 1) // 2
-            fits = self.seconds(names, rounds, middle) <= seconds
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return low
-
-
-def validations(epochs: int) -> int:
-    """How often a training is validated.
-
-    Examples:
-        >>> validations(3), validations(47)
-        (3, 12)
-    """
-    return math.ceil(epochs / max(epochs // VALIDATIONS, 1))
+        counts = {name: min(rounds, len(METHODS[name])) for name in names}
+        if TEACHER in self.trainings:
+            counts[TEACHER] = 1
+        return sum(count * self.trainings[name].of(epochs) for name, count in counts.items())
 
 
 def within(steps: int, steps_an_epoch: int, bounds: tuple[int, int]) -> int:
@@ -149,31 +123,27 @@ def make_plan(
     wanted = epochs or within(ENOUGH, steps, ENOUGH_EPOCHS)
     most = epochs or within(MOST, steps, MOST_EPOCHS)
     chosen, notes = [*methods], []
-    while costs.epochs(chosen, 1, seconds) < least and len(chosen) > min(2, len(methods)):
+
+    def fit(rounds: int, epochs: int) -> bool:
+        return costs.seconds(chosen, rounds, epochs) <= seconds
+
+    while not fit(1, least) and len(chosen) > min(2, len(methods)):
         notes.append(f'left out, since {minutes:g} minutes do not suffice for it: {chosen.pop()}')
-    if costs.epochs(chosen, 1, seconds) < least:
+    if not fit(1, least):
         needed = costs.seconds(chosen, 1, least)
         enough = next(m for m in itertools.count(1) if (1 - MARGIN) * costs.for_runs(m) >= needed)
         raise ConfigError(
             f'--minutes {minutes:g} do not suffice for {least} epochs of {" and ".join(chosen)}: '
             f'give about {enough}, a smaller --size, or a smaller --teacher'
         )
-    possible = rounds or max(costs.settings[name] for name in chosen)
-    fitting = [
-        each for each in range(1, possible + 1) if costs.epochs(chosen, each, seconds) >= wanted
-    ]
-    tried = max(fitting, default=1)
+    possible = rounds or max(len(METHODS[name]) for name in chosen)
+    tried = max((each for each in range(1, possible + 1) if fit(each, wanted)), default=1)
     if tried < possible:
         notes.append(f'for want of time, {tried} of {possible} temperatures and weights are tried')
-    own = epochs or min(costs.epochs(chosen, tried, seconds), most)
+    own = epochs or max(each for each in range(least, most + 1) if fit(tried, each))
     if own < wanted:
         notes.append(
             f'{own} epochs are few, {wanted} would be better: more --minutes, fewer --methods or a '
             'smaller --size'
         )
-    return Plan(own, tuple(chosen), tried, costs.seconds(chosen, tried, own), tuple(notes))
-
-
-def settings_by_method(batch_size: int) -> dict[str, int]:
-    """How many settings each method has."""
-    return {name: len(make(batch_size)) for name, make in METHODS.items()}
+    return Plan(own, chosen, tried, costs.seconds(chosen, tried, own), notes)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mmbss.engine.errors import ConfigError, lines_of
-from mmbss.report.run_logs import is_run, logged_seconds, read_run
+from mmbss.report.run_logs import logged_seconds
 from mmbss.report.runs import Run
-from mmbss.report.study_progress import in_words
+from mmbss.report.study_progress import in_words, read_place
 from mmbss.report.study_runner import StudyRunner
 
 #: Seconds between two lines about a run that goes on.
@@ -39,12 +39,7 @@ def seconds_of(run: Run) -> float:
 
 
 def run_all(
-    runner: StudyRunner,
-    runs: Sequence[Run],
-    estimates: Sequence[float],
-    seconds: float,
-    epochs: int,
-    spent: float = 0.0,
+    runner: StudyRunner, runs: Sequence[Run], estimates: Sequence[float], seconds: float
 ) -> Outcome:
     """Finish runs in their order; those that would end too late are not begun.
 
@@ -55,28 +50,24 @@ def run_all(
         runs: The runs.
         estimates: Seconds that each will take, which are corrected by those that are finished.
         seconds: For all of them.
-        epochs: Of each, for what is shown.
-        spent: Seconds that are gone already.
     """
     outcome, taken, foreseen = Outcome(), 0.0, 0.0  # the latter two without failures
     for number, (run, estimate) in enumerate(zip(runs, estimates, strict=True)):
         pace = taken / foreseen if foreseen else 1.0
         left = [pace * each for each in estimates[number:]]
-        done = run.is_done()
-        needed = 0.0 if done else max(left[0] - seconds_of(run), 0.0)
-        if number and not done and spent + outcome.seconds + seconds_of(run) + needed > seconds:
-            outcome.skipped.append(run.arm)
-            continue
-        if not done:
-            total = in_words(sum(left))
+        if not run.is_done():
+            needed = max(left[0] - seconds_of(run), 0.0)
+            if number and outcome.seconds + seconds_of(run) + needed > seconds:
+                outcome.skipped.append(run.arm)
+                continue
             print(
                 f'[{number + 1}/{len(runs)}] {run.arm}: about {in_words(needed)}; all that is '
-                f'left about {total}',
+                f'left about {in_words(sum(left))}',
                 flush=True,
             )
         begin = time.monotonic()
         try:
-            with told(run, epochs):
+            with told(run):
                 runner.finish(run)
         except ConfigError as error:
             outcome.failed[run.arm] = lines_of(error)[-1]
@@ -91,14 +82,15 @@ def run_all(
 
 
 @contextmanager
-def told(run: Run, epochs: int) -> Iterator[None]:
-    """Say now and then how far a run is, while it goes on."""
+def told(run: Run) -> Iterator[None]:
+    """Say now and then where a run is, while it goes on."""
     over = threading.Event()
 
     def tell() -> None:
         while not over.wait(PATIENCE):
-            if line := how_far(run, epochs):
-                print(f'  {time.strftime("%H:%M:%S")} {line}', flush=True)
+            if place := read_place(run.log):
+                left = in_words(place.seconds)
+                print(f'  {time.strftime("%H:%M:%S")} {place.text}, {left} left', flush=True)
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()
@@ -107,17 +99,3 @@ def told(run: Run, epochs: int) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def how_far(run: Run, epochs: int) -> str:
-    """The last epoch and accuracy that a run has logged; empty before the first."""
-    if not is_run(run.folder):
-        return ''
-    try:
-        logged = read_run(run.folder)
-    except (ConfigError, OSError, ValueError):  # its last line is being written
-        return ''
-    done = max((record['epoch'] for record in logged.train_records), default=0)
-    series = logged.val_series('accuracy/top1')
-    seen = f', {series[max(series)]:.1f} % of the validation images' if series else ''
-    return f'{run.arm}: epoch {done} of {epochs}{seen}'

@@ -15,36 +15,18 @@ Splits = dict[str, list[ImageFile]]
 
 
 def conflicting(images: Sequence[ImageFile]) -> list[list[ImageFile]]:
-    """Files that show the same picture under different classes, of which none can be believed.
-
-    Args:
-        images: Readable files.
-
-    Returns:
-        The files of each such picture.
-    """
+    """Files of each picture that lies in several classes, of which none can be believed."""
     return [group for group in _groups(images) if len({each.label for each in group}) > 1]
 
 
 def leaking(images: Sequence[ImageFile]) -> list[list[ImageFile]]:
-    """Files that show the same picture in different splits.
-
-    Args:
-        images: Readable files, those of :func:`conflicting` aside.
-
-    Returns:
-        For each such picture its files, those that stay in their split first.
-    """
+    """Files of each picture that lies in several splits, those that stay in theirs first."""
     found = []
     for group in _groups(images):
-        kept = max((each.split for each in group), key=_place)
+        kept = max((each.split for each in group), key=('', *ORDER).index)
         if any(each.split != kept for each in group):
             found.append(sorted(group, key=lambda each: each.split != kept))
     return found
-
-
-def _place(split: str) -> int:
-    return ORDER.index(split) if split in ORDER else -1
 
 
 def _groups(images: Sequence[ImageFile]) -> list[list[ImageFile]]:
@@ -99,14 +81,11 @@ def divide(
 
 
 def too_few(images: Sequence[ImageFile], missing: Sequence[str]) -> dict[str, int]:
-    """Classes with fewer pictures to train on than the splits that are held out need, and one.
+    """How many pictures classes have that have too few to train on and to hold out.
 
     Args:
         images: As for :func:`divide`.
         missing: The same.
-
-    Returns:
-        Number of different pictures of each such class.
     """
     own = [each for each in images if each.split in ('', 'train')]
     counts = Counter(group[0].label for group in _groups(own))
@@ -114,11 +93,7 @@ def too_few(images: Sequence[ImageFile], missing: Sequence[str]) -> dict[str, in
 
 
 def strange_classes(images: Sequence[ImageFile]) -> Mapping[str, list[str]]:
-    """Classes of each split that the training images do not have.
-
-    Args:
-        images: As for :func:`divide`.
-    """
+    """Classes of each split that the training images do not have."""
     known = {each.label for each in images if each.split in ('', 'train')}
     strange: dict[str, set[str]] = defaultdict(set)
     for each in images:

@@ -39,7 +39,7 @@ def read_state(folder: Path, rerun: bool = False) -> dict[str, Any]:
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Store what was asked for and planned."""
     with whole_file(folder / FILE) as part:
-        part.write_text(json.dumps(state, indent=1) + '\n')
+        part.write_text(json.dumps(state, indent=1, default=str) + '\n')
 
 
 def check_same(folder: Path, state: Mapping[str, Any], part: str, asked: Mapping[str, Any]) -> None:
@@ -54,20 +54,18 @@ def check_same(folder: Path, state: Mapping[str, Any], part: str, asked: Mapping
     Raises:
         ConfigError: With a line for each difference.
     """
-    before = state.get(part)
-    if before is None:
-        return
-    asked = json.loads(json.dumps(asked))
+    now = json.loads(json.dumps(asked, default=str))
+    before = state.get(part, now)
     refuse(
-        f'{folder} was begun with {key} {before.get(key)!r}, now it is {asked.get(key)!r}: give '
+        f'{folder} was begun with {key} {before.get(key)!r}, now it is {now.get(key)!r}: give '
         'the same, another --work-dir, or --rerun, which puts the old one aside'
-        for key in dict.fromkeys([*before, *asked])
-        if before.get(key) != asked.get(key)
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
     )
 
 
 def put_aside(folder: Path) -> Path | None:
-    """Rename a work dir, so that one can begin anew and nothing is lost.
+    """Rename a folder, so that one can begin anew and nothing is lost.
 
     Returns:
         Its new name, None where there was nothing.
@@ -77,5 +75,4 @@ def put_aside(folder: Path) -> Path | None:
     number = 0
     while (new := folder.with_name(f'{folder.name}_replaced_{number}')).exists():
         number += 1
-    folder.rename(new)
-    return new
+    return folder.rename(new)

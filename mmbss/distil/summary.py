@@ -1,9 +1,9 @@
 """What has come of a distillation, in words and tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from mmbss.distil.choose import LABELS, RULE, Choice, best_of_methods, is_level
+from mmbss.distil.choose import LABELS, RULE, Choice
 from mmbss.distil.running import Outcome
 from mmbss.report.text import markdown
 
@@ -21,36 +21,28 @@ def summary(
         choice: The choice.
         methods: Method of each setting.
         outcome: What became of the runs.
-        tests: See :func:`look_at_tests`.
+        tests: See :func:`~mmbss.distil.finish.look_at_tests`.
         parts: Further lines by title: the student, the teacher, files, the report.
     """
-    accuracies = {name: own.accuracy for name, own in choice.students.items()}
-    best = max(accuracies, key=lambda name: accuracies[name])
-    own = best_of_methods(methods, accuracies)
     rows = []
     for name, answers in sorted(choice.students.items(), key=lambda item: -item[1].accuracy):
-        level = 'level with the best' if name in choice.level else ''
-        marks = [level, 'chosen' if name == choice.name else '']
-        rows.append(
-            [
-                name,
-                methods[name],
-                f'{answers.accuracy:.1f}',
-                f'{answers.agreement(choice.teacher):.1f}',
-                ', '.join(mark for mark in marks if mark),
-            ]
-        )
+        accuracy, agreement = answers.accuracy, answers.agreement(choice.teacher)
+        marks = ['level with the best'] if name in choice.level else []
+        marks += ['chosen'] if name == choice.name else []
+        row = [name, methods[name], f'{accuracy:.1f}', f'{agreement:.1f}', ', '.join(marks)]
+        rows.append(row)
     rows.append(['teacher', '', f'{choice.teacher.accuracy:.1f}', '100.0', ''])
     head = ['network', 'method', 'accuracy, %', 'agreement with the teacher, %', '']
-    lines = [f'**{title}**: {text}\n' for title, text in parts.items()]
-    lines += [
-        f'## Test images, looked at {"once" if tests["looks"] == 1 else str(tests["looks"])}'
-        f'{"" if tests["looks"] == 1 else " times, since the choice has changed"}\n',
+    looks = 'once'
+    if tests['looks'] > 1:
+        looks = f'{tests["looks"]} times, since the choice has changed'
+    lines = [
+        *(f'**{title}**: {text}\n' for title, text in parts.items()),
+        f'## Test images, looked at {looks}\n',
         tests_in_words(choice, tests),
         '## Validation images, by which the student was chosen\n',
         markdown(head, rows, words=('method', '')),
         f'{RULE}\n',
-        f'By their best settings: {", ".join(own)}. {noise_in_words(choice, best, own)}\n',
     ]
     for name in outcome.skipped:
         lines.append(f'- {name} was not run: it would have ended after the time that was given')
@@ -83,15 +75,16 @@ def tests_in_words(choice: Choice, tests: Mapping[str, Any]) -> str:
     )
 
 
-def noise_in_words(choice: Choice, best: str, names: Sequence[str]) -> str:
-    """Which methods' best settings cannot be told apart from the most accurate one."""
-    others = [name for name in names if name != best]
-    same = [name for name in others if is_level(choice.students[name], choice.students[best])]
-    if not others:
-        return 'There was nothing to compare.'
-    if not same:
-        return f'{best} is above all others by more than one standard error.'
-    return (
-        f'Within the noise of these images, {", ".join(same)} {"is" if len(same) == 1 else "are"} '
-        f'as good as {best}.'
-    )
+def exported_in_words(folder: Any, files: Mapping[str, Any]) -> str:
+    """Where the student lies, how large its files are and how fast they answer.
+
+    Args:
+        folder: Where.
+        files: See :func:`~mmbss.export.export_student`.
+    """
+    words = []
+    for name, own in files.items():
+        times = own.get('latency_ms')
+        fast = f' ({times["1"]:.2g} ms an image on one thread)' if times else ''
+        words.append(f'{name} {own["bytes"] / 1e6:.2f} MB{fast}')
+    return f'{folder}: {", ".join(words)}'

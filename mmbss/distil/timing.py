@@ -1,12 +1,12 @@
 """How long trainings will take, from steps that are measured on this machine."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -15,10 +15,11 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmbss.distil.configs import validation_interval
 from mmbss.distillers.sources.weights import read_weights
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, naming, one_line
-from mmbss.engine.models import misfit, shapes_of
+from mmbss.engine.models import load_strictly
 from mmbss.registry import DATASETS, MODELS
 from mmbss.report.classifiers import build_classifier
 
@@ -28,8 +29,7 @@ STEPS = 2
 FORWARD = 0.4
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What a training costs, in seconds.
 
     Attributes:
@@ -42,37 +42,34 @@ class Cost:
     epoch: float
     validation: float
 
-    def of(self, epochs: int, validations: int) -> float:
-        """Seconds of a training."""
+    def of(self, epochs: int) -> float:
+        """Seconds of a training.
+
+        Examples:
+            >>> Cost(1.0, 0.0, 1.0).of(3), Cost(1.0, 0.0, 1.0).of(47)
+            (4.0, 13.0)
+        """
+        validations = math.ceil(epochs / validation_interval(epochs))
         return self.start + epochs * self.epoch + validations * self.validation
 
 
-def stand_in_teacher(config: str, folder: Path) -> Path:
-    """Random weights in place of those that a teacher is yet to learn.
-
-    Args:
-        config: The teacher's config.
-        folder: Where they are written.
-    """
-    path = folder / 'stand_in.pth'
-    torch.save(dict(state_dict=build_classifier(config).state_dict()), path)
-    return path
+def stand_in_teacher(config: Path, checkpoint: Path) -> None:
+    """Write random weights where those will lie that a teacher is yet to learn."""
+    checkpoint.parent.mkdir(parents=True)
+    torch.save(dict(state_dict=build_classifier(str(config)).state_dict()), checkpoint)
 
 
-def measure(config: Path, import_seconds: float, checkpoint: Path | None = None) -> Cost:
+def measure(config: Path, import_seconds: float) -> Cost:
     """Measure a few steps of a training in this process.
 
     Args:
         config: Its config.
         import_seconds: How long a new process takes to import everything.
-        checkpoint: Weights in the place of those of the teacher, which are not there yet.
 
     Raises:
         ConfigError: If the config, a file or a network is at fault.
     """
     cfg = load_config(str(config))
-    if checkpoint and cfg.model.get('teacher', {}).get('checkpoint'):
-        cfg.model.teacher.checkpoint = str(checkpoint)
     begin = time.perf_counter()
     with named_faults(config), DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
@@ -106,13 +103,12 @@ def check_start(backbone: nn.Module, config: Mapping[str, Any]) -> None:
     start = config.get('init_cfg')
     if not isinstance(start, Mapping) or start.get('prefix') != 'backbone':
         return
-    state, _ = read_weights(start['checkpoint'])
-    begin = 'backbone.'
+    checkpoint, begin = start['checkpoint'], 'backbone.'
+    state, _ = read_weights(checkpoint)
     own = {key.removeprefix(begin): state[key] for key in state if key.startswith(begin)}
-    if differing := misfit(shapes_of(backbone.state_dict()), shapes_of(own or state)):
-        raise ConfigError(f'{start["checkpoint"]} is not of this backbone: {differing}')
+    load_strictly(backbone, own or state, f'{checkpoint} is not of this backbone')
     if not own:
-        raise ConfigError(f"{start['checkpoint']} has no names that begin with '{begin}'")
+        raise ConfigError(f"{checkpoint} has no names that begin with '{begin}'")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 import pytest
 
-from mmbss.distil.configs import Place, Training, write_configs
+from mmbss.distil.configs import Place, write_configs
 from mmbss.distil.data import look_at
+from mmbss.distil.job import Job, Request
 from mmbss.distil.methods import METHODS, settings_of
 from mmbss.distil.networks import NO_WEIGHTS, network_of
 from mmbss.distil.teachers import choose_teacher
@@ -17,15 +18,14 @@ def written(write_images, tmp_path):
         data = look_at(write_images({'a': 10, 'b': 10}, size, mode), 0, 1, seen_at)
         place = Place(tmp_path / 'work')
         student, teacher = networks
-        settings = settings_of([*METHODS], 3, 4)
-        write_configs(
-            place,
+        job = Job(
+            Request(data.root, place.folder, batch_size=4),
             data,
             network_of(student, NO_WEIGHTS, 2, data.size),
             choose_teacher(teacher, None, {}, data.classes, data.size),
-            settings,
-            Training(epochs=epochs, batch_size=4, workers=0),
+            [*METHODS],
         )
+        write_configs(place, job, settings_of([*METHODS], 3), epochs)
         return place, lambda name: load_config(str(place.config(name)))
 
     return write
@@ -37,19 +37,19 @@ def transforms(config, split):
 
 def test_all_are_sound(written):
     place, read = written()
-    settings = settings_of([*METHODS], 3, 4)
+    settings = settings_of([*METHODS], 3)
     names = {path.stem for path in place.configs.iterdir()}
     assert names == {'data', 'teacher', *(each.name for each in settings)}
-    for name in ('teacher', *(each.name for each in settings_of([*METHODS], 1, 4))):
+    for name in ('teacher', *(each.name for each in settings_of([*METHODS], 1))):
         check_config(read(name))
 
 
 def test_methods_change_what_they_say_and_nothing_else(written):
     place, read = written()
     labels = read('labels').to_dict()
-    for each in settings_of(['kd', 'bss'], 1, 4):
+    for each in settings_of(['kd', 'bss'], 1):
         own = read(each.name).to_dict()
-        assert own['model'].pop('losses') == each.changes['losses']
+        assert own['model'].pop('losses') == each.model['losses']
         assert own['model'].pop('teacher') == dict(
             config=str(place.config('teacher')), checkpoint=str(place.teacher / 'epoch_20.pth')
         )

@@ -7,16 +7,15 @@ import pytest
 from torch import nn
 
 from mmbss.distil import distil as steps
-from mmbss.distil.distil import Request, distil
+from mmbss.distil.distil import distil
+from mmbss.distil.job import Request
 from mmbss.distil.methods import METHODS
-from mmbss.distil.plan import Costs
+from mmbss.distil.plan import TEACHER, Costs
 from mmbss.distil.timing import Cost
 from mmbss.distillers.sources import Source
 from mmbss.engine.errors import ConfigError
 
-COSTS = Costs(
-    dict.fromkeys(METHODS, Cost(5.0, 0.5, 0.1)), Cost(5.0, 1.0, 0.1), dict.fromkeys(METHODS, 1)
-)
+COSTS = Costs({**dict.fromkeys(METHODS, Cost(5.0, 0.5, 0.1)), TEACHER: Cost(5.0, 1.0, 0.1)})
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def call(monkeypatch, write_images, tmp_path):
     measured, carried = [], []
     monkeypatch.setattr(steps, 'measure_all', lambda job, _: measured.append(job.methods) or COSTS)
     monkeypatch.setattr(steps, 'carry_out', lambda job, plan, *_: carried.append(plan) or 'done')
-    request = Request(write_images({'a': 10, 'b': 10}), tmp_path / 'work')
+    request = Request(write_images({'a': 10, 'b': 10}), tmp_path / 'work', settings=1)
 
     def call(rerun=False, plan_only=False, **changes):
         return distil(replace(request, **changes), tmp_path, 'distil', 1.0, rerun, plan_only)
@@ -83,7 +82,7 @@ def test_a_call_that_died_while_it_wrote_configs(call, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(steps.Job, 'write', fail)
+        patch.setattr(steps, 'write_configs', fail)
         with pytest.raises(KeyboardInterrupt):
             call()
     assert call() == 'done'

@@ -7,7 +7,7 @@ from mmbss.report.study import is_name
 
 
 def test_first_settings_of_all_come_first():
-    settings = settings_of([*METHODS], 2, 64)
+    settings = settings_of([*METHODS], 2)
     methods = [each.method for each in settings]
     assert methods[: len(METHODS)] == [*METHODS]
     assert methods[len(METHODS) :] == [name for name in METHODS if name != 'labels']
@@ -15,18 +15,18 @@ def test_first_settings_of_all_come_first():
 
 @pytest.mark.parametrize('name', METHODS)
 def test_settings_can_be_built_and_told_apart(name):
-    settings = settings_of([name], 9, 64)
+    settings = settings_of([name], 9)
     assert len({each.name for each in settings}) == len(settings)
     assert all(is_name(each.name) for each in settings)
     for each in settings:
-        for loss in each.changes.get('losses', {}).values():
+        for loss in each.model.get('losses', {}).values():
             MODELS.build(dict(loss))
 
 
 def test_weights_of_labels_and_distillation_sum_to_one():
-    for each in settings_of(['kd', 'segment'], 9, 64):
-        weight = each.changes['losses']['loss_kd']['loss_weight']
-        assert each.changes['head']['loss']['loss_weight'] + weight == pytest.approx(1.0)
+    for each in settings_of(['kd', 'segment'], 9):
+        weight = each.model['losses']['loss_kd']['loss_weight']
+        assert each.model['head']['loss']['loss_weight'] + weight == pytest.approx(1.0)
 
 
 def test_labels_are_always_there():

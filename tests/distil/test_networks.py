@@ -38,7 +38,8 @@ def test_the_model_of_a_config(tmp_path, write_config, resnet_config):
     normalisation = dict(mean=[1.0] * 3, std=[2.0] * 3)
     config = dict(model=resnet_config(in_channels=3), data_preprocessor=normalisation)
     network = network_of(str(write_config(tmp_path / 'a.py', config)), NO_WEIGHTS, 3, 8)
-    assert network.preprocessor == normalisation
+    # blue first, as it was where the config says nothing of colours
+    assert network.preprocessor == dict(normalisation, to_rgb=False)
     assert built(network, tmp_path).head.num_classes == 3
 
 

@@ -1,21 +1,19 @@
 import pytest
 
-from mmbss.distil.plan import LEAST, MARGIN, Costs, make_plan
+from mmbss.distil.plan import LEAST, MARGIN, TEACHER, Costs, make_plan
 from mmbss.distil.timing import Cost
 from mmbss.engine.errors import ConfigError
-
-SETTINGS = dict(labels=1, kd=3, bss=3)
 
 
 @pytest.fixture
 def costs():
     cheap, dear = Cost(10.0, 1.0, 0.5), Cost(10.0, 6.0, 0.5)
-    methods = dict(labels=cheap, kd=cheap, bss=dear)
-    return Costs(methods, cheap, SETTINGS, before=5.0, hand_over=10.0, report=80.0)
+    trainings = {'labels': cheap, 'kd': cheap, 'bss': dear, TEACHER: cheap}
+    return Costs(trainings, before=5.0, hand_over=10.0, report=80.0)
 
 
 def plan_of(costs, minutes, steps=100, **changes):
-    return make_plan(costs, [*SETTINGS], minutes, steps, **changes)
+    return make_plan(costs, ['labels', 'kd', 'bss'], minutes, steps, **changes)
 
 
 @pytest.mark.parametrize('minutes', [3, 10, 30, 100, 1000])
@@ -48,7 +46,7 @@ def test_no_endless_training(costs):
 
 def test_dear_methods_go_first(costs):
     plan = plan_of(costs, 1.7)
-    assert plan.methods == ('labels', 'kd')
+    assert plan.methods == ['labels', 'kd']
     assert any('bss' in note for note in plan.notes)
     assert plan.epochs >= LEAST
 
@@ -63,5 +61,6 @@ def test_too_little_time_names_enough(costs):
 def test_what_was_asked_for_is_kept(costs):
     plan = plan_of(costs, 60, epochs=7, rounds=2)
     assert (plan.epochs, plan.rounds) == (7, 2)
+    assert plan_of(costs, 1000, epochs=700).epochs == 700
     with pytest.raises(ConfigError, match='7 epochs'):
         plan_of(costs, 0.5, epochs=7)

@@ -15,6 +15,7 @@ class PlayedRun:
     takes: float
     info: dict = field(default_factory=dict)
     folder: Path = Path('nowhere')
+    log: Path = Path('nowhere', 'log')
 
     def is_done(self):
         return 'seconds' in self.info
@@ -36,9 +37,9 @@ def runs_of(*seconds):
     return [PlayedRun(name, each) for name, each in zip('abcd', seconds, strict=False)]
 
 
-def play(runs, seconds, estimate=10.0, failing=(), **more):
+def play(runs, seconds, failing=()):
     runner = PlayedRunner(failing)
-    outcome = run_all(runner, runs, [estimate] * len(runs), seconds, 3, **more)
+    outcome = run_all(runner, runs, [10.0] * len(runs), seconds)
     return outcome, runner.trained
 
 
@@ -56,10 +57,6 @@ def test_none_is_begun_that_would_end_too_late():
 @pytest.mark.parametrize('takes', [20, 5])
 def test_estimates_follow_what_is_seen(takes):
     assert play(runs_of(*[takes] * 4), 45)[1] == list('abcd'[: 45 // takes])
-
-
-def test_time_that_is_gone_counts():
-    assert play(runs_of(10, 10), 45, spent=30.0)[1] == ['a']
 
 
 def test_finished_ones_are_kept_and_count():
