@@ -12,11 +12,12 @@ has the environment, the whole config and all else.
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 
 from mmengine.config import Config
 
 from mmbss.engine.commands import new_parser, this_command
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.flags import add_common_arguments
 from mmbss.engine.interrupts import one_line_at_the_end
 
@@ -88,6 +89,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
             if cfg.get(name) is not None:
                 cfg[name].persistent_workers = False
     for tracker in args.track:
+        if find_spec(tracker) is None:  # each is called as its package
+            raise ConfigError(f'--track {tracker}: it is not installed: pip install {tracker}')
         visualizer = section(cfg, 'visualizer', '--track')
         backends = visualizer.get('vis_backends') or []
         # mmengine refuses two of a kind; a config's own has the settings

@@ -117,6 +117,17 @@ def test_flags_that_would_fail_late_are_refused(
         call_tool('test', path, 'x.pth', '--work-dir', tmp_path, *flags)
 
 
+def test_data_of_other_classes_than_the_weights_are_refused(
+    call_tool, orphan, bss_run, tmp_path, write_config
+):
+    config = Config.fromfile(orphan)
+    config.test_dataloader.dataset.metainfo = dict(classes=tuple('9876543210'))
+    path = write_config(tmp_path / 'config.py', config.to_dict())
+    checkpoint = bss_run.folder / 'epoch_4.pth'
+    with pytest.raises(SystemExit, match=f'test_dataloader.dataset: .*another order.*{checkpoint}'):
+        call_tool('test', path, checkpoint, '--work-dir', tmp_path)
+
+
 def test_a_missing_checkpoint_ends_with_one_clear_message(call_tool, orphan, tmp_path):
     with pytest.raises(SystemExit, match=r'^error: .*none\.pth'):
         call_tool('test', orphan, 'none.pth', '--work-dir', tmp_path)

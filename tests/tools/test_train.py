@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmpretrain import get_model
 from mmpretrain.registry import DATASETS
 
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
 
 STATISTICS = ('samples', 'accepted', 'third_class', 'not_crossed', 'steps', 'gap')
@@ -312,6 +313,10 @@ def test_a_tracker_is_added_once(own, kinds, load_tool, monkeypatch):
     tool = load_tool('train')
     config = Config(dict(visualizer=dict(type='UniversalVisualizer', vis_backends=own)))
     monkeypatch.setattr('sys.argv', ['train.py', 'x.py', '--track', 'aim', 'mlflow', 'aim'])
+    monkeypatch.setattr(tool, 'find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match=r'^--track aim: .*pip install aim'):
+        tool.merge_args(config, tool.parse_args())
+    monkeypatch.setattr(tool, 'find_spec', lambda name: name)
     tool.merge_args(config, tool.parse_args())
     assert [backend.type for backend in config.visualizer.vis_backends] == kinds
 
