@@ -17,9 +17,18 @@ arms = {
     'kd': dict(config=f'{_kd}.py', options=_taught),
     'without-3': dict(config=f'{_kd}-without-3.py', options=_taught),
     '7-and-8': dict(config=f'{_kd}-7-and-8.py', options=_taught),
+    # not in the paper: the transfer set is shifted, too, as the teacher's training set was
+    'kd-jitter': dict(
+        config=f'{_kd}.py',
+        options={
+            **_taught,
+            'data_preprocessor.crop_padding': 2,
+            'default_hooks.teacher_cache': None,
+        },
+    ),
 }
 seeds = [0, 1, 2]
 contrast = ('kd', 'labels')
-secondary = [('kd', 'teacher')]
+secondary = [('kd', 'teacher'), ('kd-jitter', 'kd')]
 # ten errors
 margin = 0.1
