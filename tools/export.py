@@ -69,6 +69,7 @@ def main() -> None:
     args = parse_args()
     with readable_errors(), one_line_at_the_end(lambda: f'nothing was written to {args.out}'):
         from mmbss.export import export_student
+        from mmbss.export.measures import file_in_words
 
         figures = export_student(
             args.config,
@@ -83,15 +84,7 @@ def main() -> None:
             command=this_command(*sys.argv[1:]),
         )
         for name, file in figures['files'].items():
-            said = f'{file["bytes"] / 1024:.0f} KiB'
-            if check := file.get('check'):
-                said += (
-                    f', largest difference {check["largest_difference"]:.2g}, '
-                    f'{100 * check["equal_decisions"]:.2f} % of {check["images"]} decisions equal'
-                )
-            for threads, time in file.get('latency_ms', {}).items():
-                said += f', {time:.2f} ms an image with {threads} thread(s)'
-            print(f'{args.out / name}: {said}')
+            print(f'{args.out / name}: {file_in_words(file)}')
         print(f'{args.out / "README.md"}: the model card')
         if figures['assumed']:
             print(f'note: {figures["assumed"]}')

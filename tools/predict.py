@@ -4,8 +4,9 @@ r"""Say what a student sees in images: names of classes and their probabilities.
     python tools/predict.py configs/kd/kd_resnet26-to-resnet8_1xb256-80e_cifar10.py photos/ \
         --checkpoint work_dirs/kd/epoch_80.pth
 
-MODEL is a folder of tools/export.py, or a config with --checkpoint. Folders are searched for images
-through all their folders. An image that cannot be read is named, and the others go on.
+MODEL is a folder of tools/export.py, mmbss://NAME of the zoo, or a config with --checkpoint.
+Folders are searched for images through all their folders. An image that cannot be read is named,
+and the others go on.
 """
 
 import argparse
@@ -28,9 +29,11 @@ if TYPE_CHECKING:  # nothing heavy before the command line is read
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument('model', metavar='MODEL', help='folder of tools/export.py, or a config')
+    parser.add_argument(
+        'model', metavar='MODEL', help='folder of tools/export.py, mmbss://NAME, or a config'
+    )
     parser.add_argument('images', metavar='IMAGES', nargs='+', help='image files and folders')
-    parser.add_argument('--checkpoint', help='weights, where MODEL is a config, or mmbss://NAME')
+    parser.add_argument('--checkpoint', help='weights, where MODEL is a config')
     parser.add_argument('--top', type=int, default=1, metavar='K', help='classes for each image')
     parser.add_argument('--batch-size', type=int, default=32, help='images at once')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write them as JSON')

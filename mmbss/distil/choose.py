@@ -68,21 +68,13 @@ def is_level(first: Answers, second: Answers) -> bool:
 
     The difference of the images on which the first alone and the second alone is right, b - c, has
     the standard error sqrt(b + c) where neither is better (McNemar 1947).
-
-    Args:
-        first: Of a network.
-        second: Of another one, for the same images.
     """
     alone, other = _alone(first, second)
     return abs(alone - other) <= math.sqrt(alone + other)
 
 
 def difference_p(first: Answers, second: Answers) -> float:
-    """P value of equal accuracies: McNemar's exact test, two-sided.
-
-    Args:
-        first: Of a network.
-        second: Of another one, for the same images.
+    """P value of equal accuracies on the same images: McNemar's exact test, two-sided.
 
     Examples:
         >>> labels = np.zeros(8, int)
@@ -102,11 +94,7 @@ def _alone(first: Answers, second: Answers) -> tuple[int, int]:
 
 
 def interval(right: int, count: int) -> tuple[float, float]:
-    """95 % interval of an accuracy in percent (Wilson 1927).
-
-    Args:
-        right: Images that are classified correctly.
-        count: All of them, at least one.
+    """95 % interval of an accuracy in percent (Wilson 1927), of so many right among all images.
 
     Examples:
         >>> tuple(round(end, 1) for end in interval(8, 10))
@@ -125,7 +113,8 @@ def choose(students: Mapping[str, Answers], teacher: Answers) -> Choice:
     """
     best = max(students, key=lambda name: students[name].accuracy)
     level = [name for name, own in students.items() if is_level(own, students[best])]
-    chosen = max(
-        level, key=lambda name: (students[name].agreement(teacher), students[name].accuracy)
-    )
-    return Choice(chosen, level, dict(students), teacher)
+
+    def merit(name: str) -> tuple[float, float]:
+        return students[name].agreement(teacher), students[name].accuracy
+
+    return Choice(max(level, key=merit), level, dict(students), teacher)

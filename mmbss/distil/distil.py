@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmbss.distil.choose import LABELS, RULE
 from mmbss.distil.configs import Place, teacher_entry, write_configs
@@ -23,10 +24,12 @@ from mmbss.distil.plan import (
     make_plan,
 )
 from mmbss.distil.running import run_all, seconds_of
-from mmbss.distil.state import check_same, put_aside, read_state, write_state
-from mmbss.distil.summary import exported_in_words, summary, tests_in_words
+from mmbss.distil.state import FILE, check_same, put_aside, read_state, write_state
+from mmbss.distil.summary import summary, tests_in_words
 from mmbss.distil.timing import Cost, measure, stand_in_teacher
 from mmbss.engine.atomic import whole_file
+from mmbss.engine.errors import ConfigError
+from mmbss.export.measures import file_in_words
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study
 from mmbss.report.study_files import keep
@@ -67,9 +70,7 @@ def distil(
     job = understand(request)
     check_same(folder, state, 'data', job.data.counts)
     if 'plan' in state:
-        plan = Plan(**state['plan'])
-        trainings = {name: Cost(*own) for name, own in state['costs']['trainings'].items()}
-        costs = Costs(**dict(state['costs'], trainings=trainings))
+        plan, costs = stored_plan(folder, state)
     else:
         costs = measure_all(job, import_seconds)
         costs = replace(costs, before=time.perf_counter() - begin)
@@ -90,6 +91,21 @@ def distil(
         write_configs(place, job, settings, plan.epochs)
         write_state(folder, dict(begun, plan=asdict(plan), costs=asdict(costs)))
     return carry_out(job, plan, costs, settings, tools, command)
+
+
+def stored_plan(folder: Path, state: dict[str, Any]) -> tuple[Plan, Costs]:
+    """The plan of an earlier call.
+
+    Raises:
+        ConfigError: If it is damaged, or of another version.
+    """
+    try:
+        trainings = {name: Cost(*own) for name, own in state['costs']['trainings'].items()}
+        return Plan(**state['plan']), Costs(**dict(state['costs'], trainings=trainings))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f'{folder / FILE} is damaged, or of another version: --rerun puts the work dir aside'
+        ) from error
 
 
 def measure_all(job: Job, import_seconds: float) -> Costs:
@@ -192,7 +208,8 @@ def carry_out(
         Images=f'{job.data.root}: {job.data.notes[0]}',
     )
     if files:
-        parts['Files'] = exported_in_words(place.student, files)
+        said = '; '.join(f'{name} {file_in_words(file)}' for name, file in files.items())
+        parts['Files'] = f'{place.student}: {said}'
     if report:
         parts['Report'] = str(report)
     parts['Again'] = f'`{command}`'

@@ -19,7 +19,7 @@ class ImageFile:
     Attributes:
         path: Below the folder of the data, with slashes.
         label: Name of its class.
-        split: ``train``, ``val``, ``test``; '' where the folder says none.
+        split: ``train``, ``val`` or ``test``.
         error: Why it cannot be read, '' where it can.
         width: In pixels.
         height: In pixels.
@@ -31,7 +31,7 @@ class ImageFile:
 
     path: str
     label: str
-    split: str = ''
+    split: str = 'train'
     error: str = ''
     width: int = 0
     height: int = 0

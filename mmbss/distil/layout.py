@@ -18,7 +18,7 @@ class Layout:
     """Files of images by split and class.
 
     Attributes:
-        files: Path below the folder, with slashes, class and split ('' without one) of each.
+        files: Path below the folder, with slashes, class and split of each.
         splits: Those that the folder has, in the order of :data:`SPLITS`.
         empty: Folders of classes without an image.
         hidden: Files and folders whose names begin with a dot.
@@ -56,7 +56,7 @@ def read_layout(root: Path) -> Layout:
             'from into train/CLASS/, or all of them into CLASS/'
         )
     layout.splits = [*found]
-    for split, folder in found.items() or {'': ''}.items():
+    for split, folder in (found or {'train': ''}).items():
         _read_classes(root, folder, split, layout)
     if found:
         _set_aside(layout, '', [each for each in entries if each not in found.values()])

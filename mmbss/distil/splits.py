@@ -23,7 +23,7 @@ def leaking(images: Sequence[ImageFile]) -> list[list[ImageFile]]:
     """Files of each picture that lies in several splits, those that stay in theirs first."""
     found = []
     for group in _groups(images):
-        kept = max((each.split for each in group), key=('', *ORDER).index)
+        kept = max((each.split for each in group), key=ORDER.index)
         if any(each.split != kept for each in group):
             found.append(sorted(group, key=lambda each: each.split != kept))
     return found
@@ -46,7 +46,7 @@ def divide(
     split that is held out.
 
     Args:
-        images: Readable files whose split, where the folder says none, is ''.
+        images: Readable files.
         missing: ``val``, ``test`` or both: held out from what is to be trained on.
         seed: Of the draw.
         share: Of each class, for each split.
@@ -62,7 +62,7 @@ def divide(
     splits: Splits = {name: [] for name in ORDER}
     by_class: dict[str, list[ImageFile]] = defaultdict(list)
     for each in images:
-        if each.split in ('', 'train'):
+        if each.split == 'train':
             by_class[each.label].append(each)
         else:
             splits[each.split].append(each)
@@ -87,14 +87,14 @@ def too_few(images: Sequence[ImageFile], missing: Sequence[str]) -> dict[str, in
         images: As for :func:`divide`.
         missing: The same.
     """
-    own = [each for each in images if each.split in ('', 'train')]
+    own = [each for each in images if each.split == 'train']
     counts = Counter(group[0].label for group in _groups(own))
     return {label: count for label, count in counts.items() if count < len(missing) + 1}
 
 
 def strange_classes(images: Sequence[ImageFile]) -> Mapping[str, list[str]]:
     """Classes of each split that the training images do not have."""
-    known = {each.label for each in images if each.split in ('', 'train')}
+    known = {each.label for each in images if each.split == 'train'}
     strange: dict[str, set[str]] = defaultdict(set)
     for each in images:
         if each.label not in known:

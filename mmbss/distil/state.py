@@ -13,11 +13,7 @@ FILE = 'distil.json'
 
 
 def read_state(folder: Path, rerun: bool = False) -> dict[str, Any]:
-    """What was stored; empty where nothing was.
-
-    Args:
-        folder: The work dir.
-        rerun: Whether what was stored does not matter, since it is to be put aside.
+    """What was stored in a work dir; empty where nothing was, or all is to be put aside.
 
     Raises:
         ConfigError: If the file is damaged, or the folder holds something else.
@@ -47,8 +43,8 @@ def check_same(folder: Path, state: Mapping[str, Any], part: str, asked: Mapping
 
     Args:
         folder: The work dir.
-        state: What is stored; empty at the first call.
-        part: Which part of it is compared.
+        state: What is stored in it.
+        part: Which part of that is compared.
         asked: What is asked for now.
 
     Raises:

@@ -73,18 +73,3 @@ def tests_in_words(choice: Choice, tests: Mapping[str, Any]) -> str:
         f"images, {verdict} (McNemar's test, p = {tests['p']:.2g}; one run each, so the spread "
         'between seeds comes on top).\n'
     )
-
-
-def exported_in_words(folder: Any, files: Mapping[str, Any]) -> str:
-    """Where the student lies, how large its files are and how fast they answer.
-
-    Args:
-        folder: Where.
-        files: See :func:`~mmbss.export.export_student`.
-    """
-    words = []
-    for name, own in files.items():
-        times = own.get('latency_ms')
-        fast = f' ({times["1"]:.2g} ms an image on one thread)' if times else ''
-        words.append(f'{name} {own["bytes"] / 1e6:.2f} MB{fast}')
-    return f'{folder}: {", ".join(words)}'

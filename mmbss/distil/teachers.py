@@ -80,12 +80,7 @@ def choose_teacher(
 
 
 def why_not(source: Source, classes: Sequence[str]) -> str | None:
-    """Why a network cannot answer about these classes, None where it can.
-
-    Args:
-        source: The network.
-        classes: Names of the classes of the images in their order.
-    """
+    """Why a network cannot answer about these classes in this order, None where it can."""
     if source.num_classes not in (None, len(classes)):
         return f'it has {source.num_classes} classes, the images {len(classes)}'
     if source.classes is None or [*source.classes] == [*classes]:

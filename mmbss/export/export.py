@@ -40,7 +40,7 @@ def export_student(
     checkpoint: str | Path,
     folder: str | Path,
     *,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Sequence[str] = FORMATS,
     normalise: bool = True,
     check_images: int = 256,
     opset: int | None = None,

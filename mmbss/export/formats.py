@@ -23,27 +23,17 @@ from mmbss.version import __version__
 Ask = Callable[[np.ndarray], np.ndarray]
 #: Name of all files, before their ending.
 STUDENT = 'student'
-#: Kinds of files that can be written, and what each is.
-FORMATS = dict(
-    safetensors='weights alone, for any reader of safetensors',
-    pth='weights alone, for torch.load and mmpretrain.get_model',
-    onnx='the whole network, for onnxruntime and others',
-    pt2='the whole network, for torch.export.load',
-)
+#: Kinds of files that can be written: weights alone, and whole networks.
+FORMATS = ('safetensors', 'pth', 'onnx', 'pt2')
 #: Images of the example that is traced; with a single one the batch would be fixed to it.
 TRACED = 2
 
 
 def check_formats(formats: tuple[str, ...], opset: int | None, normalise: bool) -> None:
-    """Refuse kinds of files that are unknown, and what cannot be done for those that are asked for.
-
-    Args:
-        formats: Kinds of files.
-        opset: Version of ONNX's operators, None where the user does not say it.
-        normalise: Whether the graphs normalise.
+    """Refuse what :func:`~mmbss.export.export_student` cannot write, or nobody would read.
 
     Raises:
-        ConfigError: With those that there are, the extra to install, or what nobody would read.
+        ConfigError: With those that there are, the extra to install, or what is missing.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -72,16 +62,15 @@ def write_weights(state: dict[str, Tensor], interface: Interface, path: Path) ->
         path: A ``.safetensors`` or a ``.pth`` file. The latter holds ``state_dict`` and ``meta``
             as mmpretrain reads them, and nothing but tensors, texts, lists and dicts.
     """
-    state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    classes = list(interface.classes)
     if path.suffix == '.safetensors':
         from safetensors.torch import save
 
-        state = {name: tensor.contiguous() for name, tensor in state.items()}
-        classes = json.dumps(list(interface.classes))
-        metadata = dict(format='pt', classes=classes, mmbss=__version__)
+        metadata = dict(format='pt', classes=json.dumps(classes), mmbss=__version__)
         path.write_bytes(save(state, metadata))
     else:
-        meta = dict(dataset_meta=dict(classes=list(interface.classes)), mmbss=__version__)
+        meta = dict(dataset_meta=dict(classes=classes), mmbss=__version__)
         content = io.BytesIO()  # torch's own errors of a full disk name no disk
         torch.save(dict(state_dict=state, meta=meta), content)
         path.write_bytes(content.getvalue())
@@ -121,12 +110,6 @@ def write_onnx(
 ) -> None:
     """Write a graph as ONNX, with what it takes and gives in its ``metadata_props``.
 
-    Args:
-        program: The graph.
-        interface: What it takes.
-        opset: Version of the operators; None leaves it to torch.
-        path: The file.
-
     Raises:
         ConfigError: If it cannot be converted.
     """
@@ -151,19 +134,14 @@ def write_onnx(
         raise ConfigError(f'torch.onnx: it is of opset {versions[0]} and has no form in {opset}')
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = 'batch'
-    described = {**interface.to_dict(), 'mmbss': __version__}
-    for key, said in described.items():
+    for key, said in {**interface.to_dict(), 'mmbss': __version__}.items():
         text = said if isinstance(said, str) else json.dumps(said)
         model.metadata_props.add(key=key, value=text)
     onnx.save(model, path)
 
 
 def open_onnx(path: Path, threads: int) -> Ask:
-    """The function of an ONNX file, in onnxruntime on the CPU.
-
-    Args:
-        path: The file.
-        threads: Threads that it may use.
+    """The function of an ONNX file, in onnxruntime on the CPU with so many threads.
 
     Raises:
         ConfigError: If onnxruntime does not take it.

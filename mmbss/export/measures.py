@@ -1,7 +1,7 @@
 """Whether an exported file says what the student says, and how long it takes."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,24 @@ def latency(open_file: Callable[[int], Ask], image: np.ndarray) -> dict[str, flo
         timer = Timer('ask(image)', globals=asked, num_threads=threads)
         times[str(threads)] = round(1000 * timer.blocked_autorange(min_run_time=SECONDS).median, 3)
     return times
+
+
+def file_in_words(file: Mapping[str, Any]) -> str:
+    """What ``export.json`` holds of a file.
+
+    Examples:
+        >>> file_in_words(dict(bytes=2048, latency_ms={'1': 0.5, '4': 0.25}))
+        '2 KiB, 0.50 ms an image with 1 thread(s), 0.25 ms an image with 4 thread(s)'
+    """
+    said = [f'{file["bytes"] / 1024:.0f} KiB']
+    if check := file.get('check'):
+        said += [
+            f'largest difference {check["largest_difference"]:.2g}',
+            f'{100 * check["equal_decisions"]:.2f} % of {check["images"]} decisions equal',
+        ]
+    times = file.get('latency_ms', {}).items()
+    said += [f'{time:.2f} ms an image with {threads} thread(s)' for threads, time in times]
+    return ', '.join(said)
 
 
 def machine() -> str:

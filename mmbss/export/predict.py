@@ -14,6 +14,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, lines_of, naming
+from mmbss.engine.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
@@ -100,14 +101,15 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
     """Load an exported student, or one of a training.
 
     Args:
-        model: Folder of ``tools/export.py``, or a config.
+        model: Folder of ``tools/export.py``, ``mmbss://NAME`` of the zoo, or a config.
         checkpoint: Weights, where ``model`` is a config.
 
     Raises:
         MissingFileError: If there is no such folder, config or checkpoint.
         ConfigError: If a checkpoint is missing or one too many, does not fit, or names no classes.
     """
-    folder = Path(model)
+    is_of_zoo = str(model).startswith(SCHEME)
+    folder = weights_of(str(model)).parent if is_of_zoo else Path(model)
     if folder.is_dir():
         if checkpoint is not None:
             raise ConfigError(f'{folder} is an exported folder with weights: no --checkpoint')

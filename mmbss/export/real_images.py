@@ -1,6 +1,5 @@
 """Real images of a config's test data, as pixels, for the check of what is exported."""
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,6 @@ from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.report.networks import loader_of_tests
-
-#: Orders of colour channels that can be told to the export.
-CHANNELS = ('rgb', 'bgr')
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ def read_real_images(config: Config, preprocessor: nn.Module, count: int) -> Rea
     """
     with DefaultScope.overwrite_default_scope('mmpretrain'), naming('test images'):
         loader = dict(loader_of_tests(config, count), num_workers=0, persistent_workers=False)
-        batches = Runner.build_dataloader(copy.copy(loader), seed=0)
+        batches = Runner.build_dataloader(loader, seed=0)
         images = [image for batch in batches for image in batch['inputs']]
     sizes = sorted({tuple(image.shape) for image in images})
     if len(sizes) > 1:
@@ -91,16 +87,13 @@ def reads_files(transforms: Iterable[dict[str, Any]]) -> bool:
 def channels_of(
     transforms: Iterable[dict[str, Any]], preprocessor: nn.Module, count: int, given: str | None
 ) -> tuple[str, str | None]:
-    """In which order a network wants its channels.
+    """In which order a network wants its channels, and what was assumed of it, if anything.
 
     Args:
         transforms: The pipeline of its test images.
         preprocessor: Its data preprocessor.
         count: Number of channels.
         given: What the user says.
-
-    Returns:
-        The order, see :class:`~mmbss.export.deployed.Interface`, and what was assumed, if anything.
 
     Raises:
         ConfigError: If what the user says contradicts the config.

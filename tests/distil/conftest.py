@@ -37,7 +37,7 @@ def write_images(tmp_path):
 def image_file():
     """Make what is known of a file that shows ``shows``."""
 
-    def make(path, label, split='', shows=None):
+    def make(path, label, split='train', shows=None):
         return ImageFile(path, label, split, width=8, height=8, digest=str(shows or path))
 
     return make

@@ -47,6 +47,17 @@ def test_the_second_call_goes_on_with_the_first_plan(call):
     assert call.carried[0] == call.carried[1]
 
 
+@pytest.mark.parametrize('part', ['plan', 'costs'])
+def test_a_plan_of_another_version_is_refused(call, part):
+    call()
+    path = call.request.work_dir / 'distil.json'
+    state = json.loads(path.read_text())
+    state[part] = dict(methods={}, teacher=None)
+    path.write_text(json.dumps(state))
+    with pytest.raises(ConfigError, match='another version'):
+        call()
+
+
 def test_configs_are_left_as_they_are(call):
     call()
     path = call.request.work_dir / 'configs' / 'labels.py'

@@ -53,17 +53,17 @@ def test_shape_counts_too(read):
 @pytest.mark.parametrize('content', [b'', b'no image', b'\x89PNG\r\n\x1a\n broken'])
 def test_unreadable(tmp_path, content):
     (tmp_path / 'a.png').write_bytes(content)
-    assert read_image(tmp_path, 'a.png', 'a', '').error
+    assert read_image(tmp_path, 'a.png', 'a', 'train').error
 
 
 def test_cut_off(tmp_path, make_picture):
     make_picture(0, size=32).save(tmp_path / 'a.png')
     (tmp_path / 'a.png').write_bytes((tmp_path / 'a.png').read_bytes()[:-200])
-    assert read_image(tmp_path, 'a.png', 'a', '').error
+    assert read_image(tmp_path, 'a.png', 'a', 'train').error
 
 
 def test_in_their_order(write_images):
     root = write_images({'a': 5})
-    files = [(f'a/{row:03}.png', 'a', '') for row in (3, 0, 4)]
+    files = [(f'a/{row:03}.png', 'a', 'train') for row in (3, 0, 4)]
     found = read_images(root, files, threads=2)
     assert [each.path for each in found] == [path for path, _, _ in files]

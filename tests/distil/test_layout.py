@@ -7,9 +7,9 @@ from mmbss.engine.errors import ConfigError, MissingFileError
 def test_folders_of_classes(write_images):
     layout = read_layout(write_images({'a': 2, 'b/deep': 1}))
     assert layout.files == [
-        ('a/000.png', 'a', ''),
-        ('a/001.png', 'a', ''),
-        ('b/deep/000.png', 'b', ''),
+        ('a/000.png', 'a', 'train'),
+        ('a/001.png', 'a', 'train'),
+        ('b/deep/000.png', 'b', 'train'),
     ]
     assert layout.splits == []
 

@@ -8,9 +8,11 @@ from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer, get_model
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.zoo import ZOO
 from mmbss.export import export_student, formats, load_predictor
 from mmbss.export.real_images import RealImages
 from mmbss.export.student import class_names
@@ -269,3 +271,20 @@ def test_a_student_of_mmpretrain_alone_needs_no_mmbss(folder_student, tmp_path):
     exported = list(load_predictor(tmp_path / 'out')(paths))
     assert exported == list(load_predictor(*folder_student.values())(paths))
     assert len({each.ranked[0][1] for each in exported}) == 3
+
+
+def test_a_student_of_the_zoo_is_taken_by_its_name(root, tmp_path):
+    name = 'segment-unlabelled_resnet8-w2_digits'
+    figures = export_student(
+        root / 'configs/baseline/resnet8-w2_1xb64-30e_digits.py',
+        f'mmbss://{name}',
+        tmp_path / 'out',
+        formats=['safetensors'],
+        check_images=1,
+    )
+    assert figures['checkpoint'] == f'mmbss://{name}'
+    assert (tmp_path / 'out' / 'README.md').read_text().startswith(f'# {name}\n')
+    written, shipped = (
+        load_file(folder / 'student.safetensors') for folder in (tmp_path / 'out', ZOO / name)
+    )
+    assert all(torch.equal(written[key], value) for key, value in shipped.items())

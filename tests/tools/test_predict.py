@@ -56,6 +56,11 @@ def test_mistakes_end_in_one_line(flags, message, call_tool, digits_teacher, dig
 
 def test_a_student_of_the_zoo_is_asked_by_its_name(call_tool, digits, root, capsys):
     config = root / 'configs/baseline/resnet8-w2_1xb64-30e_digits.py'
-    student = 'mmbss://segment-unlabelled_resnet8-w2_digits'
-    call_tool('predict', config, digits / 'deeper' / '0.png', '--checkpoint', student)
-    assert '0.png: ' in capsys.readouterr().out
+    student, image = 'mmbss://segment-unlabelled_resnet8-w2_digits', digits / 'deeper' / '0.png'
+    call_tool('predict', student, image)
+    said = capsys.readouterr().out
+    assert '0.png: ' in said
+    call_tool('predict', config, image, '--checkpoint', student)
+    assert capsys.readouterr().out == said
+    with pytest.raises(SystemExit, match=r'^error: .*nothing'):
+        call_tool('predict', 'mmbss://nothing', image)
