@@ -9,12 +9,11 @@ paths. See docs/how-to/report.md.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from mmbss.engine.commands import new_parser, this_command
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
 from mmbss.report.options import ReportOptions
 
@@ -66,9 +65,12 @@ def main() -> None:
     args = parse_args()
     with readable_errors(), named_extra():
         from mmbss.report.report import build_report
+        from mmbss.report.run_logs import read_json
         from mmbss.visualization.style import save_figure
 
-        metrics = json.loads(args.metrics.read_text()) if args.metrics else None
+        metrics = read_json(args.metrics) if args.metrics else None
+        if args.metrics and not (isinstance(metrics, dict) and 'networks' in metrics):
+            raise ConfigError(f'--metrics {args.metrics} is no file of tools/evaluate_boundary.py')
         options = ReportOptions(
             metric=args.metric,
             logs_only=args.logs_only,
@@ -80,7 +82,7 @@ def main() -> None:
         report = build_report(args.work_dir, options, this_command(*sys.argv[1:]))
         out = args.out or args.work_dir / 'report.html'
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(report.render(), encoding='utf-8')
+        out.write_text(report.page, encoding='utf-8')
         print(f'written to {out}')
         for pictures in report.pictures.values():
             for picture in pictures if args.figures else ():

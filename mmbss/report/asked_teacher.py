@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import torch
 from mmpretrain.models import BaseClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbss.distillers import Teacher
-from mmbss.distillers.sources.load import kind_of
-from mmbss.report.classifiers import Network, load_classifier
 
 
 class AskedTeacher(BaseClassifier):
@@ -40,24 +37,3 @@ class AskedTeacher(BaseClassifier):
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Its logits, for want of features that every teacher has."""
         return self(inputs)
-
-
-def load_teacher(teacher: Network, student_preprocessor: nn.Module) -> BaseClassifier:
-    """A teacher as a classifier, in eval mode, on a GPU if there is one.
-
-    Args:
-        teacher: Arguments of a :class:`~mmbss.distillers.Teacher`.
-        student_preprocessor: Prepares the images, unless the teacher is one of mmpretrain, whose
-            own does.
-
-    Raises:
-        MissingFileError: If its config or checkpoint does not exist.
-        ConfigError: If they do not fit.
-    """
-    given = {key for key, value in teacher.items() if value is not None}
-    if given == {'config', 'checkpoint'} and kind_of(teacher['config'])[0] == 'openmmlab':
-        return load_classifier(teacher, 'teacher')
-    asked = AskedTeacher(
-        Teacher(**teacher, student_preprocessor=student_preprocessor), student_preprocessor
-    )
-    return asked.to('cuda' if torch.cuda.is_available() else 'cpu').eval()

@@ -61,16 +61,13 @@ def best_shift(logits: np.ndarray, labels: np.ndarray, classes: list[int]) -> fl
     return float(min(shifts[best], key=abs))
 
 
-def shift_logits(logits: np.ndarray, classes: list[int], shift: float) -> np.ndarray:
-    """(N, K) logits after ``shift`` is added to the biases of ``classes``."""
+def count_errors(
+    logits: np.ndarray, labels: np.ndarray, classes: list[int], shift: float = 0.0
+) -> tuple[int, int]:
+    """Errors in all, and on the samples of ``classes``, whose biases are shifted."""
     shifted = logits.copy()
     shifted[:, classes] += shift
-    return shifted
-
-
-def count_errors(logits: np.ndarray, labels: np.ndarray, classes: list[int]) -> tuple[int, int]:
-    """Errors in all, and on the samples that belong to ``classes``."""
-    wrong = logits.argmax(1) != labels
+    wrong = shifted.argmax(1) != labels
     return int(wrong.sum()), int(wrong[np.isin(labels, classes)].sum())
 
 
@@ -90,7 +87,6 @@ def load(config: str, checkpoint: str) -> tuple[Any, dict[str, Any]]:
     """Build the plain classifier of a config and fill it; also returns the file's content.
 
     Raises:
-        MissingFileError: If there is no such checkpoint.
         ConfigError: If the checkpoint does not fit, or the head has no bias to shift.
     """
     model = load_classifier(dict(config=config, checkpoint=checkpoint), 'shift_bias')
@@ -102,18 +98,12 @@ def load(config: str, checkpoint: str) -> tuple[Any, dict[str, Any]]:
 
 
 def check_classes(classes: list[int], num_classes: int, labels: np.ndarray) -> None:
-    """Refuse classes for which no shift can be found.
-
-    Raises:
-        ConfigError: If a class is unknown or missing in the held-out set, or none is left over.
-    """
-    unknown = sorted(set(classes) - set(range(num_classes)))
-    if unknown or len(set(classes)) == num_classes:
+    """Refuse classes for which no shift can be found, by the labels of the held-out images."""
+    if not {*classes} < {*range(num_classes)}:
         raise ConfigError(
             f'--classes must be some, not all, of 0 to {num_classes - 1}, got {classes}'
         )
-    absent = sorted(set(classes) - set(labels.tolist()))
-    if absent:
+    if absent := sorted({*classes} - {*labels.tolist()}):
         raise ConfigError(f'held_out_dataloader has no sample of class {absent}')
 
 
@@ -125,9 +115,6 @@ def examine(
     Returns:
         By what the shift is chosen on: the shift, its errors on the held-out images, those on the
         test set, and those on test samples of the classes; and the number of these samples.
-
-    Raises:
-        ConfigError: If no shift can be found for the classes.
     """
     held_out = read_logits(model, cfg.held_out_dataloader)
     check_classes(classes, held_out[0].shape[1], held_out[1])
@@ -137,22 +124,19 @@ def examine(
         HELD_OUT: best_shift(*held_out, classes),
         'test set (too good)': best_shift(*test, classes),
     }
-    rows = {}
-    for name, shift in shifts.items():
-        (chosen, _), (total, own) = (
-            count_errors(shift_logits(logits, classes, shift), labels, classes)
-            for logits, labels in (held_out, test)
+    rows = {
+        name: (
+            shift,
+            count_errors(*held_out, classes, shift)[0],
+            *count_errors(*test, classes, shift),
         )
-        rows[name] = (shift, chosen, total, own)
+        for name, shift in shifts.items()
+    }
     return rows, int(np.isin(test[1], classes).sum())
 
 
 def describe(values: Sequence[float], form: str) -> str:
     """A number, or the mean and the standard deviation of several and these themselves.
-
-    Args:
-        values: At least one; whole numbers stay whole.
-        form: Format of the others.
 
     Examples:
         >>> describe([3], '.1f'), describe([1.0, 2.0], '+.1f'), describe([1, 2], '.1f')

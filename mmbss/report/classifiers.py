@@ -34,8 +34,8 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
     """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
 
     Args:
-        network: ``config`` and ``checkpoint``; see
-            :func:`~mmbss.engine.files.read_checkpoint`.
+        network: ``config``, and ``checkpoint`` as :func:`~mmbss.engine.files.read_checkpoint`
+            takes it.
         name: What to call it in a message.
 
     Raises:
@@ -49,7 +49,12 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
         raise type(error)(f'{name}: {error}') from error
     with naming(f'{name}: model'):
         model = build_classifier(config)
-    state = content.get('state_dict', content)
     model_of = 'its model' if isinstance(config, dict) else config
-    load_strictly(model, state, f'{name}: {checkpoint} does not fit {model_of}')
+    where = f'{name}: {checkpoint} does not fit {model_of}'
+    load_strictly(model, content.get('state_dict', content), where)
+    return on_device(model)
+
+
+def on_device(model: BaseClassifier) -> BaseClassifier:
+    """The model in eval mode, on a GPU if there is one."""
     return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmbss.engine.errors import ConfigError
 from mmbss.report.classifiers import Network
-from mmbss.report.run_logs import Experiment, LoggedRun, read_experiments
+from mmbss.report.run_logs import Experiment, LoggedRun, read_contents, read_experiments
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
 TEACHER_KEYS = (
@@ -22,12 +22,14 @@ class Comparison:
     Attributes:
         experiments: All of them, by their short names.
         full_names: Their names in full.
-        waiting: Folders of the runs that have not been validated yet.
+        waiting: Folders of the runs, and names of the arms, that have not been validated yet.
+        question: What it asks, '' where nothing says it.
     """
 
     experiments: list[Experiment]
     full_names: list[str]
     waiting: list[str]
+    question: str
 
     @property
     def teachers(self) -> list[Network]:
@@ -61,19 +63,11 @@ class Comparison:
     def students(self) -> list[Experiment]:
         """The experiments but for those that have trained a teacher."""
         teachers = self.teachers
-        return [
-            each
-            for each in self.experiments
-            if not any(is_of(each, teacher) for teacher in teachers)
-        ]
+        return [each for each in self.experiments if not any(is_of(each, t) for t in teachers)]
 
     @property
     def student_networks(self) -> dict[str, Network]:
-        """The networks of all runs of the students, by names of their own.
-
-        Raises:
-            MissingFileError: If a run has no checkpoint.
-        """
+        """The networks of all runs of the students, by names of their own."""
         return {
             f'{each.name}, {run.folder.name}': dict(as_network(run), experiment=each.name)
             for each in self.students
@@ -88,15 +82,18 @@ def read_comparison(work_dir: Path) -> Comparison:
         MissingFileError: If there is no such folder, or it holds no run.
         ConfigError: If no run has been validated.
     """
-    found = read_experiments(work_dir)
-    waiting = [str(run.folder) for each in found for run in each.runs if not run.val_records]
+    found, contents = read_experiments(work_dir), read_contents(work_dir)
+    begun = {each.name for each in found}
+    waiting = [name for name in contents.get('arms', ()) if name not in begun]
+    waiting += [str(run.folder) for each in found for run in each.runs if not run.val_records]
     done = [replace(each, runs=[run for run in each.runs if run.val_records]) for each in found]
     done = [each for each in done if each.runs]
     if not done:
         raise ConfigError(f'no run has been validated yet: {", ".join(waiting)}')
     full_names = [each.name for each in done]
     named = zip(done, short_names(full_names), strict=True)
-    return Comparison([replace(each, name=name) for each, name in named], full_names, waiting)
+    shortened = [replace(each, name=name) for each, name in named]
+    return Comparison(shortened, full_names, waiting, contents.get('question', ''))
 
 
 def is_of(experiment: Experiment, teacher: Network) -> bool:
@@ -108,11 +105,7 @@ def is_of(experiment: Experiment, teacher: Network) -> bool:
 
 
 def as_network(run: LoggedRun) -> Network:
-    """Config and checkpoint of a run's student.
-
-    Raises:
-        MissingFileError: If the run has no checkpoint.
-    """
+    """Config and last checkpoint of a run's student."""
     return dict(config=str(run.config_file), checkpoint=str(run.checkpoint()))
 
 
@@ -130,8 +123,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     """
     words = [name.split('_') for name in names]
     while len(names) > 1 and len({each[-1] for each in words if len(each) > 1}) == 1:
-        shorter = [each[:-1] if len(each) > 1 else each for each in words]
-        if len(set(map(tuple, shorter))) < len(set(map(tuple, words))):
+        shorter = [each[:-1] or each for each in words]
+        if len({*map(tuple, shorter)}) < len({*map(tuple, words)}):
             break
         words = shorter
     return ['_'.join(each) for each in words]

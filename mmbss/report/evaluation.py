@@ -25,8 +25,8 @@ from mmbss.metrics.corruption_accuracy import CorruptionAccuracy
 from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
 from mmbss.metrics.transition_error import TransitionError
-from mmbss.report.asked_teacher import load_teacher
-from mmbss.report.classifiers import Network, load_classifier
+from mmbss.report.asked_teacher import AskedTeacher
+from mmbss.report.classifiers import Network, load_classifier, on_device
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.
 BOUNDARY_ATTACK = dict(type='mmbss.BSSAttack', num_steps=10, step_size=0.3)
@@ -82,34 +82,30 @@ def evaluate_networks(
         and all that needs a gradient which the teacher does not give.
 
     Raises:
-        MissingFileError: If a config or a checkpoint does not exist.
-        ConfigError: If AutoAttack is asked for and not installed.
-        ConfigError: If a checkpoint does not fit, or the classes differ.
+        ConfigError: If a file is missing, a checkpoint does not fit, the classes differ, or
+            AutoAttack is asked for and not installed.
     """
-    if 'teacher' in students:
-        raise ConfigError('students: "teacher" is the name of the teacher itself, give another one')
-    if not students:
-        raise ConfigError('students: there is none to compare with the teacher')
+    if 'teacher' in students or not students:
+        raise ConfigError('students: name one or more, none of them "teacher"')
     check_keys(teacher, Teacher, 'teacher', supplied=('student_preprocessor',))
     attacks = attacks or ROBUSTNESS_ATTACKS
     drawn: dict[str, Any] = dict(num_samples=num_samples, seed=seed)
-    slow: list[BaseMetric] = []
+    slow = []
     if autoattack_samples:
         few = dict(num_samples=autoattack_samples, seed=seed, prefix='autoattack')
-        slow.append(RobustAccuracy(AUTOATTACK, **few))
+        slow = [RobustAccuracy(AUTOATTACK, **few)]
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(copy.deepcopy(dataloader), seed=seed)
-        dataset_size = len(loader.dataset)
-        runs: list[tuple[dict[str, Any], BaseClassifier, list[BaseMetric]]] = []
+        size = len(loader.dataset)
         models = {name: load_classifier(network, name) for name, network in students.items()}
         preprocessor = next(iter(models.values())).data_preprocessor
-        models = {'teacher': load_teacher(teacher, preprocessor), **models}
-        for name, network in {'teacher': teacher, **students}.items():
-            model = models[name]
+        asked = AskedTeacher(Teacher(**teacher, student_preprocessor=preprocessor), preprocessor)
+        if attack is None:
+            attack = BOUNDARY_ATTACK if asked.teacher.differentiable else ATTACK_BY_DECISIONS
+        models, metrics = {'teacher': on_device(asked), **models}, {}
+        for name, model in models.items():
             guide = Teacher(**teacher, student_preprocessor=model.data_preprocessor)
-            if attack is None:
-                attack = BOUNDARY_ATTACK if guide.differentiable else ATTACK_BY_DECISIONS
-            metrics: list[BaseMetric] = [
+            metrics[name] = [
                 Accuracy(topk=(1,)),
                 Agreement(teacher=guide),
                 CalibrationError(),
@@ -122,22 +118,23 @@ def evaluate_networks(
                 RobustAccuracy(attacks=attacks, **drawn),
             ]
             if not guide.differentiable:
-                metrics = [each for each in metrics if not needs_gradient(each, name == 'teacher')]
-            attach_metrics(metrics, model, dataset_size)
-            runs.append((dict(name=name, **network), model, metrics))
+                metrics[name] = [
+                    each for each in metrics[name] if not needs_gradient(each, model is asked)
+                ]
+            attach_metrics(metrics[name], model, size)  # what does not fit is seen before all
     rows = []
-    for row, model, metrics in runs:
-        values = evaluate_model(model, metrics, loader)
-        if slow and (row['name'] != 'teacher' or guide.differentiable):
+    for name, model in models.items():
+        values = evaluate_model(model, metrics[name], loader)
+        if slow and (model is not asked or asked.teacher.differentiable):
             values |= evaluate_model(model, slow, few_samples(loader, autoattack_samples, seed))
-        rows.append(dict(row, metrics=values))
-        print_log(f'measured {row["name"]}, {len(rows)} of {len(runs)}', logger='current')
+        rows.append(dict(name=name, **(students.get(name) or teacher), metrics=values))
+        print_log(f'measured {name}, {len(rows)} of {len(models)}', logger='current')
     settings = dict(
         drawn,
         attack=attack,
         attacks=attacks,
         autoattack_samples=autoattack_samples,
-        dataset_size=dataset_size,
+        dataset_size=size,
     )
     return dict(settings=settings, networks=rows)
 
@@ -164,15 +161,9 @@ def few_samples(loader: DataLoader, count: int, seed: int) -> DataLoader:
 def evaluate_model(
     model: BaseClassifier, metrics: list[BaseMetric], loader: DataLoader
 ) -> dict[str, float]:
-    """Evaluate a model outside of a runner, with metrics of mmengine's kind.
+    """Evaluate a model outside of a runner; those metrics that ask the model itself are handed it.
 
-    Args:
-        model: A classifier with its data preprocessor; it keeps its mode and gradients.
-        metrics: Those that ask the model itself are handed it.
-        loader: The samples.
-
-    Returns:
-        Numbers by name.
+    The model keeps its mode and gradients.
     """
     dataset: Any = loader.dataset
     attach_metrics(metrics, model, len(dataset))

@@ -17,23 +17,20 @@ def facts(
         measured: What :func:`~mmbss.report.evaluation.evaluate_networks` has found.
         metric: Validation metric, which tells how good the teacher is where it was not measured.
     """
-    found: dict[str, str] = {}
+    found = {'question': comparison.question} if comparison.question else {}
     teachers = comparison.teachers
     if teachers:
-        found['teachers' if len(teachers) > 1 else 'teacher'] = '; '.join(
-            map(teacher_in_words, teachers)
-        )
+        heading = 'teachers' if len(teachers) > 1 else 'teacher'
+        found[heading] = '; '.join(map(teacher_in_words, teachers))
     if len(teachers) == 1:
-        own = [
-            run for each in comparison.experiments if is_of(each, teachers[0]) for run in each.runs
-        ]
-        if measured and 'accuracy/top1' in measured['networks'][0]['metrics']:
-            accuracy = measured['networks'][0]['metrics']['accuracy/top1']
-            found["teacher's accuracy"] = (
-                f'{accuracy:.2f} % of {measured["settings"]["dataset_size"]:,} test images'
-            )
+        own = [each.runs[0] for each in comparison.experiments if is_of(each, teachers[0])]
+        metrics = measured['networks'][0]['metrics'] if measured else {}
+        if measured and 'accuracy/top1' in metrics:
+            images = f'{measured["settings"]["dataset_size"]:,} test images'
+            found["teacher's accuracy"] = f'{metrics["accuracy/top1"]:.2f} % of {images}'
         elif own:
             found["teacher's accuracy"] = f'{own[0].last_value(metric):.2f} ({metric})'
-    datasets = (each.runs[0].config.train_dataloader.dataset for each in comparison.students)
+    loaders = (each.runs[0].config.get('train_dataloader') or {} for each in comparison.students)
+    datasets = (loader.get('dataset', {}) for loader in loaders)
     found['training data'] = '; '.join(dict.fromkeys(map(data_in_words, datasets)))
     return found

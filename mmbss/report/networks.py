@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
-from mmbss.attacks.functional import Bounds
-from mmbss.datasets.subsets import RowSubset, spread_rows
+from mmbss.attacks.functional import Bounds, ToLogits
+from mmbss.datasets.subsets import spread_rows
 from mmbss.distillers import Teacher
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
 from mmbss.metrics.teacher_metric import check_same_classes
+from mmbss.registry import DATASETS
 from mmbss.report.classifiers import Network, load_classifier
-from mmbss.visualization.boundary_pairs import ToLogits
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,16 @@ class Networks:
 def load_networks(
     teacher: Network, students: dict[str, Network], data_config: Config, num_samples: int
 ) -> Networks:
-    """Load a teacher, its students and test samples.
+    """Load a teacher, its students and so many of the test samples of a config.
 
     Args:
         teacher: Arguments of a :class:`~mmbss.distillers.Teacher`, of any kind.
         students: ``config`` and ``checkpoint`` of each student, by name; at least one.
-        data_config: A whole config, whose test samples are read.
-        num_samples: How many, evenly spread over the dataset.
+        data_config: A whole config.
+        num_samples: See :func:`loader_of_tests`.
 
     Raises:
-        MissingFileError: If a config, a checkpoint or the data does not exist.
-        ConfigError: If a checkpoint does not fit, or the classes differ.
+        ConfigError: If a file is missing, a checkpoint does not fit, or the classes differ.
     """
     answers: dict[str, ToLogits] = {}
     for name, network in students.items():
@@ -70,38 +69,16 @@ def load_networks(
     batch = pseudo_collate([dataset[row] for row in range(len(dataset))])
     data = student.data_preprocessor(batch, False)
     inputs, labels = data['inputs'], class_labels(data['data_samples'])
-    known = guide.num_classes or int(labels.max()) + 1
+    known = range(guide.num_classes or int(labels.max()) + 1)
     return Networks(
         teacher=lambda images: guide.logits(images).float(),
         students=answers,
         bounds=guide.pixel_bounds,
         samples=guide.from_student(inputs).float(),
         labels=labels.to(inputs.device),
-        classes=list(dataset.metainfo.get('classes') or guide.classes or map(str, range(known))),
+        classes=list(dataset.metainfo.get('classes') or guide.classes or map(str, known)),
         differentiable=guide.differentiable,
     )
-
-
-class SpreadSubset(RowSubset):
-    """So many rows of a dataset, see :func:`~mmbss.datasets.subsets.spread_rows`.
-
-    Args:
-        dataset: A dataset of mmpretrain, or its config.
-        count: How many at most.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-
-    def __init__(self, dataset: Any, count: int) -> None:
-        self.count = count
-        super().__init__(dataset)
-
-    def choose_rows(self, labels: np.ndarray) -> np.ndarray:
-        """See :class:`RowSubset`."""
-        if not min(self.count, len(labels)):
-            raise ConfigError(f'{self.count} of {len(labels)} test samples are none: take more')
-        return np.array(spread_rows(len(labels), self.count))
 
 
 def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
@@ -112,13 +89,18 @@ def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
         count: Samples at most, evenly spread over the dataset.
 
     Raises:
-        ConfigError: If the config has no test samples.
+        ConfigError: If there are no test samples.
     """
     loader = config.get('test_dataloader') or config.get('val_dataloader')
     if loader is None:
         raise ConfigError(f'{config.filename} has neither test_dataloader nor val_dataloader')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return dict(loader, dataset=SpreadSubset(loader.dataset.to_dict(), count))
+        dataset = DATASETS.build(loader.dataset.to_dict())
+    if not min(count, len(dataset)):
+        raise ConfigError(f'{count} of {len(dataset)} test samples are none: take more')
+    subset: Any = Subset(dataset, spread_rows(len(dataset), count))
+    subset.metainfo = getattr(dataset, 'metainfo', {})
+    return dict(loader, dataset=subset)
 
 
 def _in_teachers_space(student: nn.Module, guide: Teacher) -> ToLogits:

@@ -10,6 +10,7 @@ class ReportOptions:
     """What a report contains.
 
     Attributes:
+        title: Its heading; '' stands for the name of the run or the folder.
         metric: Validation metric of the table.
         logs_only: Leave out what needs the networks and the data.
         num_samples: Test samples that are attacked, for pictures and metrics.
@@ -21,6 +22,7 @@ class ReportOptions:
         metrics: What ``tools/evaluate_boundary.py`` has written; None computes it.
     """
 
+    title: str = ''
     metric: str = 'accuracy/top1'
     logs_only: bool = False
     num_samples: int = 200

@@ -97,9 +97,8 @@ def curve_pictures(experiments: Sequence[Experiment], metric: str, styles: Style
         values = {each.name: each.collect(curve.read) for each in experiments}
         values = {name: own for name, own in values.items() if own}
         if any(len(own) > 1 for own in values.values()):  # else there is no curve
-            figure = draw_curves(
-                values, curve.title, x_label, curve.y_label, styles, False, curve.y_label == SHARES
-            )
+            is_share = curve.y_label == SHARES
+            figure = draw_curves(values, curve.title, x_label, curve.y_label, styles, is_share)
             alt = f'{curve.title} by {x_label}, for {", ".join(values)}'
             pictures.append(Picture(f'curve-{curve.name}', figure, alt))
     return pictures

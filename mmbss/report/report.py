@@ -19,67 +19,17 @@ from mmbss.report.picture import Picture
 from mmbss.report.pictures import Styles, accuracy_picture, curve_pictures, network_pictures
 from mmbss.report.provenance import repeat_commands, versions
 from mmbss.report.run_logs import is_run
-from mmbss.report.tables import Row, accuracy_rows, accuracy_table
+from mmbss.report.tables import accuracy_rows, accuracy_table
 from mmbss.visualization.boundary_pairs import NoBoundaryPairsError
 from mmbss.visualization.style import GREY, line_style, to_svg
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report that is worked out and can be rendered.
+    """A page, and the pictures in it by section: accuracy, curves, planes, samples, margins."""
 
-    Attributes:
-        title: Name of the run or comparison.
-        facts: What was compared, by heading; see :func:`~mmbss.report.facts.facts`.
-        rows: Table of accuracies.
-        pictures: Pictures by section: ``accuracy``, ``curves``, ``planes``, ``samples``,
-            ``margins``; the last three are missing without networks and may be empty.
-        measured: What :func:`evaluate_networks` has found, None without.
-        configs: Complete config of each experiment.
-        commands: Command lines that repeat the runs, and the report.
-        legend: Name, colour and dashes of each experiment.
-        metric: Name of the validation metric.
-        seeds: How many runs an experiment has, at least and at most.
-        waiting: Runs that are left out, since they have not been validated yet.
-        notes: Sentences on what could not be drawn or measured.
-    """
-
-    title: str
-    facts: dict[str, str]
-    rows: list[Row]
+    page: str
     pictures: dict[str, list[Picture]]
-    measured: dict[str, Any] | None
-    configs: dict[str, str]
-    commands: list[str]
-    legend: Styles
-    metric: str
-    seeds: tuple[int, int]
-    waiting: list[str]
-    notes: list[str]
-
-    def render(self) -> str:
-        """The page."""
-        folder = jinja2.FileSystemLoader(Path(__file__).parent / 'templates')
-        environment = jinja2.Environment(
-            loader=folder,
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters['data_uri'] = data_uri
-        tables = dict(
-            accuracy_table=accuracy_table, metric_table=metric_table, class_tables=class_tables
-        )
-        now = datetime.datetime.now(datetime.UTC)
-        return environment.get_template('report.html').render(
-            report=self, versions=versions(), date=f'{now:%Y-%m-%d %H:%M} UTC', **tables
-        )
-
-
-def data_uri(picture: Picture) -> str:
-    """A picture inside its address; light or dark, as the reader's settings are."""
-    return f'data:image/svg+xml;base64,{base64.b64encode(to_svg(picture.figure).encode()).decode()}'
 
 
 def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report:
@@ -113,10 +63,11 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
                 f'{error}; --logs-only leaves out what needs networks and data'
             ) from error
         pictures |= drawn
+    name = comparison.full_names[0] if is_run(work_dir) else work_dir.resolve().name
     of_teacher = [each for each in experiments if each not in students]
     counts = [len(each.runs) for each in experiments]
-    return Report(
-        title=comparison.full_names[0] if is_run(work_dir) else work_dir.resolve().name,
+    page = render(
+        title=options.title or name,
         facts=facts(comparison, measured, options.metric),
         rows=rows,
         pictures=pictures,
@@ -128,21 +79,43 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         commands=[*repeat_commands(work_dir, students, of_teacher), command],
         legend=styles,
         metric=options.metric,
-        seeds=(min(counts), max(counts)),
+        fewest=min(counts),
+        most=max(counts),
         waiting=comparison.waiting,
         notes=remarks,
     )
+    return Report(page, pictures)
+
+
+def render(**content: Any) -> str:
+    """The page of what ``templates/report.html`` names."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / 'templates'),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters['data_uri'] = data_uri
+    return environment.get_template('report.html').render(
+        content,
+        accuracy_table=accuracy_table,
+        metric_table=metric_table,
+        class_tables=class_tables,
+        versions=versions(),
+        date=f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC',
+    )
+
+
+def data_uri(picture: Picture) -> str:
+    """A picture inside its address; light or dark, as the reader's settings are."""
+    return f'data:image/svg+xml;base64,{base64.b64encode(to_svg(picture.figure).encode()).decode()}'
 
 
 def ask_networks(
     comparison: Comparison, styles: Styles, options: ReportOptions
 ) -> tuple[dict[str, list[Picture]], dict[str, Any], list[str]]:
-    """Pictures of the networks, metrics of all runs, and notes on what is missing.
-
-    Raises:
-        ConfigError: If a config, a checkpoint or the data is missing, there are several teachers,
-            or the networks do not fit together.
-    """
+    """Pictures of the networks, metrics of all runs, and notes on what is missing."""
     teacher, asked = comparison.teacher, options.students
     students = [each for each in comparison.students if asked is None or each.name in asked]
     first = {each.name: as_network(each.runs[0]) for each in students}

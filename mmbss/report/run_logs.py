@@ -1,11 +1,12 @@
 """What a training has left in its folder: config, log of scalars, checkpoint."""
 
+import itertools
 import json
 import re
 import reprlib
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -14,13 +15,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.errors import ConfigError, MissingFileError, one_line
+from mmbss.engine.errors import ConfigError, MissingFileError, naming, one_line
+from mmbss.engine.resume import own_checkpoints, read_pointer, templates_of
 
 #: A scalar over the training: its value by epoch, or by iteration.
 Series = dict[float, float]
 LOGS = '*/vis_data/scalars.json'
-#: What ``tools/compare.py`` writes about a run.
-RUN_FILE = 'run.json'
+#: What ``tools/compare.py`` writes about a run, and about all of a study.
+RUN_FILE, STUDY_FILE = 'run.json', 'study.json'
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class LoggedRun:
             while_positive: Another scalar; only records in which it is above 0 count.
         """
         unit = 'epoch' if self.by_epoch else 'step'
-        return _averages(
-            (record[unit], record[name])
-            for record in self.train_records
-            if name in record and (while_positive is None or record.get(while_positive, 0) > 0)
-        )
+        values: dict[float, list[float]] = defaultdict(list)
+        for record in self.train_records:
+            if name in record and (while_positive is None or record.get(while_positive, 0) > 0):
+                values[record[unit]].append(record[name])
+        return {step: statistics.mean(own) for step, own in sorted(values.items())}
 
     def val_series(self, name: str) -> Series:
         """A validation metric; of steps validated twice, after a resume, the last value."""
@@ -102,23 +104,17 @@ class LoggedRun:
         Raises:
             MissingFileError: If the folder holds none.
         """
-        pointer = self.folder / 'last_checkpoint'
-        if pointer.is_file():
-            # the folder may have been moved, so the name alone counts
-            named = self.folder / Path(pointer.read_text().strip()).name
-            if named.is_file():
-                return named
-        numbered = [
-            (int(match[1]), path)
-            for path in self.folder.glob('*.pth')
-            if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem))
-        ]
-        if not numbered:
-            raise MissingFileError(
-                f'{self.folder} holds no checkpoint epoch_*.pth; what needs networks can be left '
-                'out with --logs-only'
-            )
-        return max(numbered)[1]
+        pointer = read_pointer(self.folder)
+        # the folder may have been moved, so the name alone counts
+        named = [] if pointer is None else [self.folder / pointer.name]
+        numbered = own_checkpoints(self.folder, templates_of(self.config))
+        for path in [*named, *itertools.chain(*numbered)]:
+            if path.is_file():
+                return path
+        raise MissingFileError(
+            f'{self.folder} holds no checkpoint epoch_*.pth; what needs networks can be left out '
+            'with --logs-only'
+        )
 
 
 def read_json(path: Path) -> Any:
@@ -143,14 +139,13 @@ def read_info(folder: Path) -> dict[str, Any]:
     """
     path = folder / RUN_FILE
     info = read_json(path)
-    if info is None:
-        return {}
     kinds = dict(seconds=int | float, commit=str, teacher=str | None)
-    if not isinstance(info, dict) or not all(
+    is_sound = isinstance(info, dict) and all(
         isinstance(info[key], kind) for key, kind in kinds.items() if key in info
-    ):
+    )
+    if info is not None and not is_sound:
         raise ConfigError(f'{path} is damaged: it says {reprlib.repr(info)}: remove it')
-    return info
+    return info or {}
 
 
 def is_run(folder: Path) -> bool:
@@ -163,19 +158,14 @@ def read_run(folder: Path) -> LoggedRun:
 
     Raises:
         MissingFileError: If no training has logged there.
-        ConfigError: If a log is damaged.
+        ConfigError: If a log or its config is damaged.
     """
     logs = sorted(folder.glob(LOGS))
     if not logs:
         raise MissingFileError(f'{folder} holds no run: there is no {folder}/{LOGS}')
-    records = []
-    for log in logs:
-        for number, line in enumerate(log.read_text().splitlines(), start=1):
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ConfigError(f'{log}, line {number} is no JSON: {error}') from error
-    config = Config.fromfile(logs[-1].with_name('config.py'))
+    records = [record for log in logs for record in _read_log(log)]
+    with naming(str(logs[-1].with_name('config.py'))):
+        config = Config.fromfile(logs[-1].with_name('config.py'))
     place = folder.absolute()
     return LoggedRun(
         name=place.parent.name if is_of_seed(place) else place.name,
@@ -185,6 +175,17 @@ def read_run(folder: Path) -> LoggedRun:
         train_records=[record for record in records if 'lr' in record],
         val_records=[record for record in records if 'lr' not in record],
     )
+
+
+def _read_log(log: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(log.read_text(errors='replace').splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise ConfigError(f'{log}, line {number} is no record of a training: remove the line')
+        yield record
 
 
 def is_of_seed(folder: Path) -> bool:
@@ -199,36 +200,47 @@ def logged_seconds(folder: Path) -> float:
     log.
     """
     total = 0.0
-    for log in folder.glob('*/*.log'):
+    for log in folder.glob(f'{"[0-9]" * 8}_{"[0-9]" * 6}/*.log'):
         start = datetime.strptime(log.parent.name, '%Y%m%d_%H%M%S')
         total += max(log.stat().st_mtime - start.timestamp(), 0.0)
     return total
 
 
+def read_contents(folder: Path) -> dict[str, Any]:
+    """What a study has written of itself into the folder of its runs; empty if nothing.
+
+    Returns:
+        Its ``question``, and the folders of its ``arms`` by name, those of the teacher first.
+
+    Raises:
+        ConfigError: If the file is damaged.
+    """
+    content = read_json(folder / STUDY_FILE)
+    if content is None:
+        return {}
+    try:
+        arms = {name: Path(path) for name, path in content['arms'].items()}
+        return dict(question=str(content['question']), arms=arms)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f'{folder / STUDY_FILE} is damaged: remove it') from error
+
+
 def find_run_folders(work_dir: Path) -> list[Path]:
     """Folders of the runs below the work dir of a run or of a comparison.
 
-    The experiments of the last call of ``tools/compare.py`` come first, as in its
-    ``compare.json``, then those of earlier calls, and of one under way.
+    The arms of the last call of ``tools/compare.py`` come first, in its order and with the teacher
+    that it has trained elsewhere, then those of earlier calls.
 
     Raises:
         MissingFileError: If there is no such folder, or it holds no run.
     """
     if not work_dir.is_dir():
-        raise MissingFileError(f'no folder {work_dir}')
+        raise MissingFileError(f'no folder {work_dir}: give the work dir of a training or a study')
     if is_run(work_dir):
         return [work_dir]
-    table = work_dir / 'compare.json'
-    content = read_json(table)
-    rows = content.get('arms') if isinstance(content, dict) else content  # once it was rows alone
-    rows = [] if content is None else rows
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and isinstance(row.get(key), str)
-        for row in rows
-        for key in ('name', 'folder')
-    ):
-        raise ConfigError(f'{table} is damaged, it lists no arms: restore it, or remove it')
-    named = [_row_folder(work_dir, row) for row in rows]
+    arms = read_contents(work_dir).get('arms', {})
+    # a comparison may have been moved since
+    named = [near if (near := work_dir / name).is_dir() else arms[name] for name in arms]
     named += sorted(path for path in work_dir.iterdir() if path.is_dir() and path not in named)
     folders = []
     for folder in named:
@@ -239,24 +251,6 @@ def find_run_folders(work_dir: Path) -> list[Path]:
             f'{work_dir} holds no run: give the work dir of tools/train.py or tools/compare.py'
         )
     return folders
-
-
-def _row_folder(work_dir: Path, row: dict[str, Any]) -> Path:
-    """Folder of an experiment; a comparison may have been moved since, a teacher lies outside."""
-    for folder in (work_dir / row['name'], Path(row['folder'])):
-        if folder.is_dir():
-            return folder
-    raise MissingFileError(
-        f'{work_dir}/compare.json names {row["folder"]}, but there is no such folder: call from '
-        'where tools/compare.py was called'
-    )
-
-
-def _averages(pairs: Iterable[tuple[float, float]]) -> Series:
-    values: dict[float, list[float]] = defaultdict(list)
-    for step, value in pairs:
-        values[step].append(value)
-    return {step: statistics.mean(own) for step, own in sorted(values.items())}
 
 
 @dataclass(frozen=True)

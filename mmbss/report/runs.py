@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+import pprint
 import subprocess
 import sys
 import time
@@ -21,7 +22,6 @@ from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
 from mmbss.engine.config_checks.rules import setting
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, refuse
-from mmbss.engine.flags import OptionsAction, add_common_arguments, is_readable
 from mmbss.report.provenance import git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 
@@ -49,20 +49,10 @@ class Run:
     config: str
     seed: int
     folder: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return f'{self.arm}, seed {self.seed}'
-
-    @cached_property
-    def flags(self) -> list[str]:
-        """Its command line behind ``tools/train.py CONFIG``.
-
-        Raises:
-            ConfigError: If an option has a value that a command line cannot say.
-        """
-        options = [f'randomness.seed={self.seed}', *as_flags(self.options)]
-        return ['--work-dir', str(self.folder), '--cfg-options', *options]
 
     @cached_property
     def merged(self) -> Config:
@@ -71,15 +61,22 @@ class Run:
         Raises:
             ConfigError: If the config cannot be read, or an option does not fit.
         """
+        cfg = self._with_options()
+        add_safety_hooks(cfg)
+        return cfg
+
+    def _with_options(self) -> Config:
         if '::' not in self.config and not Path(self.config).is_file():
             raise MissingFileError(f'{self.arm}: no config file {self.config!r}')
-        parser = argparse.ArgumentParser()
-        add_common_arguments(parser)
-        args = parser.parse_args(self.flags)
+        said = argparse.Namespace(
+            launcher='none',
+            work_dir=str(self.folder),
+            no_pin_memory=False,
+            cfg_options={**dict(by_dotted_key(self.options)), 'randomness.seed': self.seed},
+        )
         cfg = load_config(self.config)
-        merge_common_arguments(cfg, args)
-        merge_options(cfg, args)
-        add_safety_hooks(cfg)
+        merge_common_arguments(cfg, said)
+        merge_options(cfg, said)
         return cfg
 
     @property
@@ -129,14 +126,7 @@ class Run:
     def train(self, tool: Path, threads: int) -> None:
         """Train to the end, resuming what is there.
 
-        A process that a killed call has left behind is waited for.
-
-        Args:
-            tool: ``tools/train.py``.
-            threads: Threads of torch, unless ``OMP_NUM_THREADS`` says otherwise.
-
-        Raises:
-            ConfigError: If the training fails; names the log.
+        A process that a killed call has left behind is waited for. See :meth:`call`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         wait_for(self.folder)
@@ -147,14 +137,23 @@ class Run:
         before = self.info.get('commit', 'unknown') if is_run(self.folder) else now
         info = dict(
             config=self.config,
-            options=list(as_flags(self.options)),
+            options=in_words(self.options),
             seed=self.seed,
             teacher=self.teacher,
             commit=before if before.endswith(now) else f'{before}, then {now}',
         )
         self._store(info)
         start = time.time() - logged_seconds(self.folder)
-        self.call(tool, [self.config, '--resume', *self.flags], self.log, threads)
+        config = self.folder / f'{Path(self.config).stem}.py'
+        # mmengine's own dump would sort the terms of a loss, and with them what they draw
+        config.write_text(
+            ''.join(
+                f'{key} = {pprint.pformat(value, sort_dicts=False)}\n'
+                for key, value in self._with_options().to_dict().items()
+            )
+        )
+        flags = [str(config), '--resume', '--work-dir', str(self.folder)]
+        self.call(tool, flags, self.log, threads)
         self._store(dict(info, seconds=round(time.time() - start, 1)))
 
     def measure(self, evaluators: list[Any], tool: Path, threads: int) -> dict[str, float]:
@@ -162,11 +161,8 @@ class Run:
 
         Args:
             evaluators: Configs of metrics, in the place of ``test_evaluator``.
-            tool: ``tools/test.py``.
-            threads: See :meth:`train`.
-
-        Raises:
-            ConfigError: If there is no checkpoint, or the test fails; names the log.
+            tool: See :meth:`call`.
+            threads: See :meth:`call`.
         """
         logged = read_run(self.folder)
         checkpoint, folder = logged.checkpoint(), self.folder / 'measured'
@@ -179,13 +175,17 @@ class Run:
         command = [str(folder / 'config.py'), str(checkpoint), '--work-dir', str(folder)]
         command += ['--out', str(out), '--out-item', 'metrics']
         self.call(tool, command, self.folder / 'measured.log', threads)
-        metrics = read_json(out)
-        return {
-            name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
-        }
+        values = read_json(out).items()
+        return {name: float(value) for name, value in values if isinstance(value, int | float)}
 
     def call(self, tool: Path, flags: list[str], log: Path, threads: int) -> None:
         """Run a tool in a process of its own.
+
+        Args:
+            tool: ``tools/train.py`` or ``tools/test.py``.
+            flags: Its command line.
+            log: What it prints is added to this file.
+            threads: Threads of torch, unless ``OMP_NUM_THREADS`` says otherwise.
 
         Raises:
             ConfigError: If it fails; with the last line of its log.
@@ -248,25 +248,17 @@ def by_dotted_key(options: Mapping[str, Any], prefix: str = '') -> Iterator[tupl
 
 
 def settled_keys(options: Mapping[str, Any], others: Iterable[str] = ()) -> list[str]:
-    """Which options would replace, or be replaced by, what a run sets itself.
-
-    Args:
-        options: Overrides of a config.
-        others: Further keys that are set, beside :data:`SETTLED`.
+    """Which options would replace, or be replaced by, what is in :data:`SETTLED` or ``others``.
 
     Examples:
         >>> settled_keys({'randomness': {'seed': 5}, 'resume': True, 'train_cfg.max_epochs': 3})
         ['randomness.seed', 'resume']
     """
+    settled = [f'{key}.' for key in (*SETTLED, *others)]
     return [
         key
         for key, _ in by_dotted_key(options)
-        if key.startswith('-')  # a flag of its own
-        or any(
-            f'{one}.'.startswith(f'{other}.')
-            for settled in (*SETTLED, *others)
-            for one, other in ((key, settled), (settled, key))
-        )
+        if any(f'{key}.'.startswith(other) or other.startswith(f'{key}.') for other in settled)
     ]
 
 
@@ -276,36 +268,26 @@ def check_place(run: Run) -> None:
     Raises:
         ConfigError: With a line for each setting.
     """
+    cures = {
+        'load_from': 'start from weights with init_cfg of the model',
+        'resume': 'leave it out, runs go on by themselves',
+        'default_hooks.checkpoint.out_dir': 'leave it out',
+    }
     refuse(
         f'{key}={value!r} is not told apart in the results of a study: {cure}'
-        for key, cure in (
-            ('load_from', 'start from weights with init_cfg of the model'),
-            ('resume', 'leave it out, runs go on by themselves'),
-            ('default_hooks.checkpoint.out_dir', 'leave it out'),
-        )
+        for key, cure in cures.items()
         if (value := setting(run.merged, key))
     )
 
 
-def as_flags(options: Mapping[str, Any]) -> Iterator[str]:
-    """Options as ``KEY=VALUE``; dicts are written out key by key.
-
-    Raises:
-        ConfigError: If ``--cfg-options`` would read something else.
+def in_words(options: Mapping[str, Any]) -> list[str]:
+    """Options as ``KEY=VALUE``.
 
     Examples:
-        >>> list(as_flags({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]}))
-        ['a.b.type=Mixup', 'a.b.alpha=1.0', 'c=[20,30]']
+        >>> in_words({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]})
+        ['a.b.type=Mixup', 'a.b.alpha=1.0', 'c=[20, 30]']
     """
-    for key, value in by_dotted_key(options):
-        text = str(value).replace(' ', '').replace("'", '')
-        read = OptionsAction._parse_iterable(text) if is_readable(text) else 'nothing'
-        if (type(value), value) != (type(read), read):
-            raise ConfigError(
-                f'{key}={value!r} cannot be said on a command line, which reads {read!r}: '
-                'write it into a config of its own'
-            )
-        yield f'{key}={text}'
+    return [f'{key}={value}' for key, value in by_dotted_key(options)]
 
 
 def what_counts(cfg: Config) -> dict[str, Any]:
@@ -325,12 +307,7 @@ def what_counts(cfg: Config) -> dict[str, Any]:
 
 
 def without_later_hooks(found: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a training that may be older than the safety hooks that would be added today.
-
-    Args:
-        found: :func:`what_counts` of the config that it was started with.
-        asked: The same of a config that is to be equal.
-    """
+    """:func:`what_counts` of a training that may be older than hooks that would be added today."""
     hooks, known = found['default_hooks'], asked['default_hooks']
     kept = {name: hook for name, hook in hooks.items() if hook is not None or name in known}
     return dict(found, default_hooks=kept)

@@ -20,12 +20,13 @@ class PairedTest:
         pairs: Number of differences, N.
         mean: Their mean.
         standard_deviation: Theirs (n - 1); None of a single one.
-        low: Lower end of the 95 % interval of the mean, by the t distribution; None where there
-            is no spread to tell it from: of a single difference, or of equal ones.
+        low: Lower end of the 95 % interval of the mean, by the t distribution. It, ``high``,
+            ``p_t`` and ``p_equivalence`` are None where there is no spread to tell them from: of
+            a single difference, or of equal ones.
         high: Its upper end.
-        p_t: Of the two-sided paired t test; None like the interval.
+        p_t: Of the two-sided paired t test.
         p_sign_flip: See :func:`sign_flip_p`.
-        p_equivalence: See :func:`equivalence_p`; None like the interval.
+        p_equivalence: See :func:`equivalence_p`.
     """
 
     pairs: int
@@ -55,17 +56,15 @@ def paired_test(differences: Sequence[float], margin: float) -> PairedTest:
         differences: (N,) differences, at least one.
         margin: What counts as no difference, in their unit.
     """
-    count, mean = len(differences), float(np.mean(differences))
-    deviation = float(np.std(differences, ddof=1)) if count > 1 else None
-    low = high = p_t = None
+    several, low, high, p_t = len(differences) > 1, None, None, None
     if has_spread(differences):
         tested = stats.ttest_1samp(differences, 0.0)
         low, high = map(float, tested.confidence_interval(CONFIDENCE))
         p_t = float(tested.pvalue)
     return PairedTest(
-        pairs=count,
-        mean=mean,
-        standard_deviation=deviation,
+        pairs=len(differences),
+        mean=float(np.mean(differences)),
+        standard_deviation=float(np.std(differences, ddof=1)) if several else None,
         low=low,
         high=high,
         p_t=p_t,

@@ -66,11 +66,11 @@ class Study:
     def pairs(self) -> list[tuple[str, str]]:
         """Pairs of arms to compare, the contrast first."""
         if self.contrast is None:
-            return list(self.secondary or ())
+            return [*(self.secondary or ())]
         others = self.secondary
         if others is None:
             others = [(name, self.contrast[1]) for name in self.arms if name != self.contrast[1]]
-        return [self.contrast, *(pair for pair in others if pair != self.contrast)]
+        return list(dict.fromkeys([self.contrast, *others]))
 
     def runs(self) -> list[Run]:
         """Its runs, a seed after the other, so that an early table has all arms."""
@@ -101,8 +101,7 @@ class Study:
             runs.insert(0, teacher)
         problems = problems_of(check_evaluators, self.evaluators)
         for run in runs:
-            found = problems_of(self._check_run, run)
-            problems += [f'{run.arm}: {line}' for line in found]
+            problems += [f'{run.arm}: {line}' for line in problems_of(self._check_run, run)]
         refuse(dict.fromkeys(problems))
 
     def _mistakes(self) -> Iterator[str]:
@@ -126,10 +125,8 @@ class Study:
         if not (self.arms and self.seeds):
             yield f'{self.name} needs an arm and a seed'
         if self.teacher is not None and Path(self.teacher).stem in self.arms:
-            yield (
-                f'{self.name}: an arm and the teacher are both called {Path(self.teacher).stem}: '
-                'rename one'
-            )
+            name = Path(self.teacher).stem
+            yield f'{self.name}: an arm and the teacher are both called {name}: rename one'
         if self.teacher is not None and kind_of(self.teacher)[0] != 'openmmlab':
             yield (
                 f'{self.name}: teacher={self.teacher!r} is no config to train: leave it out, and '
@@ -194,9 +191,9 @@ def read_study(path: str, results: Path) -> Study:
         name: Arm(**dict(each, config=str(each['config']))) for name, each in own['arms'].items()
     }
     if own.get('contrast') is not None:
-        own['contrast'] = tuple(own['contrast'])
+        own['contrast'] = (*own['contrast'],)
     if own.get('secondary') is not None:
-        own['secondary'] = [tuple(pair) for pair in own['secondary']]
+        own['secondary'] = [(*pair,) for pair in own['secondary']]
     name = Path(path).stem
     return Study(name, Path('work_dirs/studies') / name, results / name, **own)
 

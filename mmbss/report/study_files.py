@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.report.run_logs import read_json
+from mmbss.report.run_logs import STUDY_FILE, read_json
 from mmbss.report.study import Study
 from mmbss.report.study_results import Result, check_result, compare_arms, results_of
 from mmbss.report.study_table import study_markdown
@@ -28,9 +28,8 @@ def read_results(study: Study) -> Stored:
     """
     path = study.results.with_suffix('.json')
     stored = read_json(path)
-    # an earlier version wrote a list of rows, without the results of single runs
     records = stored.get('results') if isinstance(stored, dict) else []
-    if not isinstance(stored, dict | list | None) or not isinstance(records, list):
+    if not isinstance(stored, dict | None) or not isinstance(records, list):
         raise ConfigError(f'{path} is damaged, it lists no results: restore it, or remove it')
     refuse(
         line
@@ -73,11 +72,23 @@ def write_results(study: Study, results: Stored) -> str:
         differences=[asdict(each) for each in found],
         results=[asdict(each) for each in results.values()],
     )
-    with whole_file(study.results.with_suffix('.json')) as part:
-        part.write_text(json.dumps(content, indent=1) + '\n')
+    for path, written in (
+        (study.results.with_suffix('.json'), content),
+        (study.folder / STUDY_FILE, contents_of(study)),
+    ):
+        with whole_file(path) as part:
+            part.write_text(json.dumps(written, indent=1) + '\n')
     with whole_file(study.results.with_suffix('.md')) as part:
         part.write_text(table)
     if rows:
         figure = draw_accuracies({row.name: row.values for row in rows}, f'{study.metric}, last')
         save_figure(figure, study.results.with_suffix('.svg'))
     return table
+
+
+def contents_of(study: Study) -> dict[str, Any]:
+    """See :func:`~mmbss.report.run_logs.read_contents`."""
+    teacher = study.teacher_run()
+    arms = {teacher.arm: teacher.folder} if teacher else {}
+    arms |= {name: study.folder / name for name in study.arms}
+    return dict(question=study.question, arms={name: str(folder) for name, folder in arms.items()})

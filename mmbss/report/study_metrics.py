@@ -1,7 +1,7 @@
 """Whether the metrics that a study speaks of will be there, before anything is trained."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -44,24 +44,24 @@ def check_metric(cfg: Config, name: str) -> None:
         raise ConfigError(f'metric={name!r} needs a validation: add val_cfg and val_evaluator')
     if loop.get('type', 'ValLoop') != 'ValLoop':
         return  # loops of other kinds do as they like
+    known: list[str] = []
     listed = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
-    known, uncertain = [], []
+    classes = setting(cfg, 'model.head.num_classes')
     for number, config in enumerate(listed):
         metric = build_metric(config, f'val_evaluator.{number}')
-        names = (
-            [] if asks_model(metric) else names_of(metric, setting(cfg, 'model.head.num_classes'))
-        )
-        known += names
-        uncertain += [] if names else [metric.prefix]
-    if name not in known and not {None, name.partition('/')[0]} & {*uncertain}:
+        known += names_of(metric, classes) or [f'{metric.prefix}/...']
+    prefix = name.partition('/')[0]
+    if not {name, f'{prefix}/...', 'None/...'} & {*known}:
         raise ConfigError(
             f'metric={name!r} is computed by no metric of val_evaluator: set it to one of '
-            f'{", ".join([*known, *(f"{prefix}/..." for prefix in uncertain)])}'
+            f'{", ".join(known)}'
         )
 
 
 def names_of(metric: BaseMetric, classes: int | None) -> list[str]:
     """Names of what a metric computes of one made-up sample; none where it needs another."""
+    if asks_model(metric):
+        return []
     sample = DataSample().set_gt_label(0).set_pred_label(0)
     sample.set_pred_score(torch.eye(classes or 1000)[0])
     try:
@@ -77,34 +77,27 @@ def check_evaluators(configs: Sequence[Any]) -> None:
     Raises:
         ConfigError: With a line for each mistake.
     """
-    found: list[str] = []
-    for number, config in enumerate(configs):
-        where = f'evaluators.{number}'
-        found += [
-            line if line.startswith(where) else f'{where}: {line}'
-            for line in problems_of(_check_evaluator, config, where)
-        ]
-    refuse(found)
-
-
-def _check_evaluator(config: Any, where: str) -> None:
     refuse(
-        line.replace('test_evaluator', where, 1)
-        for line in wrong_values(Config(dict(test_evaluator=config)))
+        line if line.startswith(where) else f'{where}: {line}'
+        for where, config in ((f'evaluators.{place}', each) for place, each in enumerate(configs))
+        for line in _wrong_with(config, where)
     )
+
+
+def _wrong_with(config: Any, where: str) -> Iterator[str]:
+    for line in wrong_values(Config(dict(test_evaluator=config))):
+        yield line.replace('test_evaluator', where, 1)
+    yield from problems_of(_check_teacher, config, where)
+
+
+def _check_teacher(config: Any, where: str) -> None:
     metric = build_metric(config, where)
-    if isinstance(metric, TeacherMetric):
-        if metric.given is None:
-            raise ConfigError(
-                f'{where}: a finished student has no teacher: give teacher=dict(config=..., '
-                'checkpoint=...)'
-            )
-        given = metric.given if isinstance(metric.given, dict) else dict(config=[])
-        if isinstance(given['config'], list) or kind_of(given['config'])[0] != 'openmmlab':
-            return
-        model = load_model_config(given['config'])
-        fills_itself = model.get('pretrained') or 'ImageClassifier' not in str(model.get('type'))
-        if given.get('checkpoint') is None and not fills_itself:
-            raise ConfigError(
-                f"{where}.teacher: it lacks 'checkpoint', so its weights would be random"
-            )
+    if not isinstance(metric, TeacherMetric):
+        return
+    if not isinstance(metric.given, dict):
+        raise ConfigError(
+            'a finished student has no teacher: give teacher=dict(config=..., checkpoint=...)'
+        )
+    network = metric.given['config']
+    if not isinstance(network, list) and kind_of(network)[0] == 'openmmlab':
+        load_model_config(network)

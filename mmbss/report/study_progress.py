@@ -3,6 +3,7 @@
 import re
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,17 +16,13 @@ from mmbss.report.study_results import Result
 
 #: What mmengine logs of a training: epoch or iteration, and the time that is left.
 LOGGED = re.compile(r'(Epoch|Iter)\(train\) +\[ *(\d+).* eta: (?:(\d+) days?, )?(\d+):(\d+):(\d+)')
+UNITS = dict(Epoch='epoch', Iter='iteration')
 #: Bytes at the end of a log in which that is looked for.
 TAIL = 20_000
 
 
 class Place(NamedTuple):
-    """Where a training is.
-
-    Attributes:
-        text: Its epoch, or iteration.
-        seconds: That are left.
-    """
+    """Where a training is: its epoch, or iteration, and the seconds that are left."""
 
     text: str
     seconds: float
@@ -43,8 +40,7 @@ def read_place(log: Path) -> Place | None:
     unit, number, *left = found[-1]
     days, hours, minutes, seconds = (int(each or 0) for each in left)
     left_over = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    name = 'epoch' if unit == 'Epoch' else 'iteration'
-    return Place(f'{name} {number}', left_over.total_seconds())
+    return Place(f'{UNITS[unit]} {number}', left_over.total_seconds())
 
 
 @dataclass
@@ -59,24 +55,24 @@ class Progress:
 
     total: int
     jobs: int
-    begun: dict[str, tuple[Run, float]] = field(default_factory=dict)
+    begun: dict[Run, float] = field(default_factory=dict)
 
     @contextmanager
     def under_way(self, run: Run) -> Iterator[None]:
         """Count a run as under way."""
-        self.begun[str(run)] = (run, time.monotonic())
+        self.begun[run] = time.monotonic()
         try:
             yield
         finally:
-            del self.begun[str(run)]
+            del self.begun[run]
 
     def lines(self, waiting: Sequence[Run], results: Sequence[Result]) -> list[str]:
         """A line for each run under way, and one for all."""
-        places = [(name, read_place(run.log)) for name, (run, _) in [*self.begun.items()]]
+        places = {run: read_place(run.log) for run in [*self.begun]}
         return [
             *(
-                f'{name}: {f"{place.text}, {in_words(place.seconds)} left" if place else "begins"}'
-                for name, place in places
+                f'{run}: {f"{place.text}, {in_words(place.seconds)} left" if place else "begins"}'
+                for run, place in places.items()
             ),
             self.in_all(waiting, results),
         ]
@@ -84,33 +80,29 @@ class Progress:
     def in_all(self, waiting: Sequence[Run], results: Sequence[Result]) -> str:
         """How many runs are done, and for how long the others will take.
 
+        That is told by the logs of runs under way, finished runs of the same arm, or else by all.
+
         Args:
             waiting: Runs that are not finished, those under way too.
-            results: Of finished runs, which tell how long others take.
+            results: Of finished runs.
         """
-        done = f'{self.total - len(waiting)} of {self.total}'
-        seconds = self._seconds_left(waiting, results)
-        return f'{done}, about {in_words(seconds)} left' if seconds else done
-
-    def _seconds_left(self, waiting: Sequence[Run], results: Sequence[Result]) -> float:
-        """By the logs of runs under way, finished runs of the same arm, or else of all arms."""
-        left: dict[str, float] = {}
-        by_arm: dict[str, list[float]] = {}
+        now, done = time.monotonic(), f'{self.total - len(waiting)} of {self.total}'
+        begun = {run: (now - since, read_place(run.log)) for run, since in [*self.begun.items()]}
+        lengths: dict[str, list[float]] = defaultdict(list)
         for each in results:
-            if each.seconds is not None:
-                by_arm.setdefault(each.arm, []).append(each.seconds)
-        for name, (run, begin) in [*self.begun.items()]:
-            spent, place = time.monotonic() - begin, read_place(run.log)
-            if place:
-                left[name] = place.seconds
-                by_arm.setdefault(run.arm, [spent + place.seconds])
-            elif run.arm in by_arm:
-                left[name] = max(statistics.mean(by_arm[run.arm]) - spent, 0.0)
-        overall = [seconds for own in by_arm.values() for seconds in own] or [0.0]
-        needed = (
-            left.get(str(run), statistics.mean(by_arm.get(run.arm, overall))) for run in waiting
-        )
-        return sum(needed) / self.jobs
+            lengths[each.arm] += [] if each.seconds is None else [each.seconds]
+        for run, (spent, place) in begun.items():
+            if place and not lengths[run.arm]:
+                lengths[run.arm] = [spent + place.seconds]
+        every = [seconds for own in lengths.values() for seconds in own]
+        if not (waiting and every):
+            return done
+        left = 0.0
+        for run in waiting:
+            spent, place = begun.get(run, (0.0, None))
+            length = statistics.mean(lengths[run.arm] or every)
+            left += place.seconds if place else max(length - spent, 0.0)
+        return f'{done}, about {in_words(left / self.jobs)} left'
 
 
 def in_words(seconds: float) -> str:

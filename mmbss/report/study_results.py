@@ -10,7 +10,7 @@ from mmbss.engine.errors import refuse
 from mmbss.engine.models import count_parameters
 from mmbss.report.classifiers import build_classifier
 from mmbss.report.run_logs import LoggedRun, read_run
-from mmbss.report.runs import Run, as_flags, differ
+from mmbss.report.runs import Run, differ, in_words
 from mmbss.report.statistics import PairedTest, holm, paired_differences, paired_test
 from mmbss.report.study import Study
 
@@ -113,7 +113,7 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
         arm=run.arm,
         seed=run.seed,
         config=run.config,
-        options=list(as_flags(run.options)),
+        options=in_words(run.options),
         digest=run.digest,
         teacher=run.info.get('teacher'),
         commit=run.info.get('commit', unnamed),

@@ -99,11 +99,7 @@ class StudyRunner:
         return table
 
     def refuse_others(self, runs: Sequence[Run]) -> None:
-        """Refuse results and folders of other configs, or put the folders aside.
-
-        Raises:
-            ConfigError: With a line for each.
-        """
+        """Refuse results and folders of other configs, or put the folders aside."""
         stored, problems = read_results(self.study), []
         for run in runs:
             result = stored.get((run.arm, run.seed))
@@ -122,10 +118,7 @@ class StudyRunner:
         refuse(problems)
 
     def finish(self, run: Run) -> bool:
-        """Train and measure a run, as far as its result is not stored.
-
-        Returns:
-            Whether there was anything to do.
+        """Train and measure a run, as far as its result is not stored; whether there was a need.
 
         Raises:
             ConfigError: If a training or a test fails, or the metric was never logged.

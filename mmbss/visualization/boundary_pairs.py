@@ -11,8 +11,6 @@ from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.boundary.sampling import correct
 from mmbss.engine.errors import ConfigError
 
-#: (N, C, H, W) images to (N, K) logits.
-
 
 class NoBoundaryPairsError(ConfigError):
     """There is no base sample, or none that can be moved onto the boundary."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -27,7 +26,6 @@ def draw_curves(
     x_label: str,
     y_label: str,
     styles: Mapping[str, tuple[str, str]] | None = None,
-    legend: bool = True,
     shares: bool = False,
 ) -> Figure:
     """Means over the runs of each experiment as lines, with a band from lowest to highest.
@@ -39,18 +37,18 @@ def draw_curves(
         title: What is shown.
         x_label: Abscissa with its unit.
         y_label: Ordinate with its unit.
-        styles: Colour and dashes by experiment, so that several pictures agree.
-        legend: Whether to name the experiments.
+        styles: Colour and dashes by experiment, where several pictures agree and the page has
+            their legend; None chooses them, and adds a legend.
         shares: Whether values are shares, so that the ordinate goes from 0 to 1.
     """
     figure, (axis,) = new_figure(4.2, 2.9)
-    styles = styles or {name: line_style(index) for index, name in enumerate(curves)}
+    colours = styles or {name: line_style(index) for index, name in enumerate(curves)}
     means = {
         name: {x: statistics.mean(own) for x, own in values.items()}
         for name, values in curves.items()
     }
     for name, values in curves.items():
-        colour, dashes = styles[name]
+        colour, dashes = colours[name]
         style: Any = dashes
         equal = [other for other, own in means.items() if own == means[name]]
         if len(equal) > 1:
@@ -67,7 +65,7 @@ def draw_curves(
     axis.set_title(title, loc='left')
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=x_label in ('epoch', 'iteration')))
     axis.grid()
-    if legend:
+    if styles is None:
         figure.legend(loc='outside lower left', fontsize=8)
     return figure
 
@@ -141,7 +139,13 @@ def draw_margins(
     edges = np.linspace(lowest, highest, 42)
     for axis, (name, own) in zip(axes, values.items(), strict=True):
         colour = styles[name][0] if name in styles else GREY
-        _histogram(axis, own.clip(lowest, highest), edges, colour)
+        weights = np.full(len(own), 100 / max(len(own), 1))
+        inside = own.clip(lowest, highest)
+        axis.hist(inside, edges.tolist(), weights=weights, color=colour, alpha=0.75)
+        axis.axvline(0.0, color=INK, linewidth=1.0)
+        axis.yaxis.set_major_locator(MaxNLocator(2))
+        axis.yaxis.set_major_formatter('{x:.0f} %')
+        axis.grid(axis='y')
         axis.set_title(name, loc='left', fontsize=10)
         note = f'median |margin| {np.median(np.abs(own)):.2f}'
         axis.text(1.0, 1.02, note, ha='right', va='bottom', transform=axis.transAxes, fontsize=8)
@@ -149,12 +153,3 @@ def draw_margins(
     axes[-1].set_xlabel('margin of base over target class (logits), 0 on the boundary')
     figure.supylabel('share of boundary samples', fontsize=10, color=INK)
     return figure
-
-
-def _histogram(axis: Axes, values: np.ndarray, edges: np.ndarray, colour: str) -> None:
-    weights = np.full(len(values), 100 / max(len(values), 1))
-    axis.hist(values, edges.tolist(), weights=weights, color=colour, alpha=0.75)
-    axis.axvline(0.0, color=INK, linewidth=1.0)
-    axis.yaxis.set_major_locator(MaxNLocator(2))
-    axis.yaxis.set_major_formatter('{x:.0f} %')
-    axis.grid(axis='y')

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from mmbss.attacks.functional import class_lead
@@ -20,15 +21,11 @@ from mmbss.visualization.style import BLACK, GREY, INK, PALETTE, STYLE, new_figu
 ZOOM = 4
 MARKERS = 'osD^v'
 POINT: dict[str, Any] = dict(color='white', mec=BLACK, ms=7, mew=1.5)
+UNITS = 'normalised pixels'
 #: Networks side by side before a new line begins.
 COLUMNS = 4
 #: A region that covers less than this share of the picture gets no label.
 LABELLED = 0.03
-
-
-def decisions(logits: Tensor) -> Tensor:
-    """Classes that a network decides for on a grid: (H, W, K) logits to (H, W) int64."""
-    return logits.argmax(dim=2)
 
 
 def lead_on_grid(logits: Tensor, base: int) -> Tensor:
@@ -41,12 +38,12 @@ def lead_on_grid(logits: Tensor, base: int) -> Tensor:
 
 def agreement(logits: Tensor, others: Tensor) -> float:
     """Share of a grid on which two networks decide for the same class, both (H, W, K)."""
-    return float((decisions(logits) == decisions(others)).float().mean())
+    return float((logits.argmax(dim=2) == others.argmax(dim=2)).float().mean())
 
 
 def class_colours(logits: Sequence[Tensor], first: Sequence[int]) -> dict[int, str]:
     """One colour for each class that any network decides for, those in ``first`` first."""
-    seen = torch.cat([decisions(each).flatten() for each in logits]).bincount()
+    seen = torch.cat([each.argmax(dim=2).flatten() for each in logits]).bincount()
     present = [label for label in seen.argsort(descending=True).tolist() if seen[label] > 0]
     ordered = list(dict.fromkeys([*first, *present]))
     return {
@@ -63,7 +60,6 @@ def draw_decision_planes(
     points: dict[str, Tensor],
     base: int,
     classes: Sequence[str],
-    units: str = 'normalised pixels',
 ) -> Figure:
     """Regions of several networks on the same plane, with contours of the base class's lead.
 
@@ -77,12 +73,12 @@ def draw_decision_planes(
         points: (2,) coordinates of points to mark, by name, the base sample first.
         base: The base class.
         classes: Names of the classes.
-        units: Units of the coordinates.
     """
     fine = {name: _refined(each) for name, each in logits.items()}
-    teacher = next(iter(fine.values()))
+    teacher, *_ = fine.values()
     colours = class_colours(list(fine.values()), [base])
     leads = {name: lead_on_grid(each, base) for name, each in fine.items()}
+    of_teacher, *_ = leads.values()
     span = torch.stack(list(leads.values())).abs().quantile(0.9).item()
     levels = [level for level in MaxNLocator(5).tick_values(-span, span) if level != 0]
     rows = -(-len(logits) // COLUMNS)
@@ -91,34 +87,24 @@ def draw_decision_planes(
     for axis in axes[len(logits) :]:
         axis.set_visible(False)
     extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
+    lines: dict[str, Any] = dict(extent=extent, colors=INK)
     for axis, (name, each) in zip(axes, fine.items(), strict=False):
+        decided, title = each.argmax(dim=2).numpy(), wrapped(name)
         regions = np.array([to_rgba(colours.get(k, GREY), 0.5) for k in range(each.shape[2])])
-        axis.imshow(
-            regions[decisions(each).numpy()], extent=extent, origin='lower', interpolation='nearest'
-        )
-        lines = axis.contour(
-            leads[name], levels, extent=extent, colors=INK, linewidths=0.5, linestyles='solid'
-        )
-        axis.clabel(lines, fontsize=7, fmt='%g')
-        axis.contour(leads[name], [0.0], extent=extent, colors=INK, linewidths=2.0)
-        title = wrapped(name)
+        axis.imshow(regions[decided], extent=extent, origin='lower', interpolation='nearest')
+        contours = axis.contour(leads[name], levels, linewidths=0.5, linestyles='solid', **lines)
+        axis.clabel(contours, fontsize=7, fmt='%g')
+        axis.contour(leads[name], [0.0], linewidths=2.0, **lines)
         if each is not teacher:
-            axis.contour(
-                leads[next(iter(leads))],
-                [0.0],
-                extent=extent,
-                colors=INK,
-                linewidths=1.3,
-                linestyles='dashed',
-            )
+            axis.contour(of_teacher, [0.0], linewidths=1.3, linestyles='dashed', **lines)
             title += f'\nagrees on {agreement(each, teacher):.0%}'
         axis.set_title(title)
-        _label_regions(axis, decisions(each), classes, x, y, list(points.values()))
+        _label_regions(axis, decided, classes, extent, list(points.values()))
         for place, point in enumerate(points.values()):
             axis.plot(*point.tolist(), MARKERS[place], **POINT)
-    figure.supxlabel(f'from the base sample toward the boundary ({units})', fontsize=10)
+    figure.supxlabel(f'from the base sample toward the boundary ({UNITS})', fontsize=10)
     for axis in axes[::columns]:
-        axis.set_ylabel(f'aside ({units})')
+        axis.set_ylabel(f'aside ({UNITS})')
     handles = [axes[0].plot([], [], MARKERS[place], **POINT)[0] for place in range(len(points))]
     names = list(points)
     if len(logits) > 1:
@@ -139,36 +125,21 @@ def _refined(logits: Tensor) -> Tensor:
 
 def _label_regions(
     axis: Axes,
-    regions: Tensor,
+    decided: np.ndarray,
     classes: Sequence[str],
-    x: Tensor,
-    y: Tensor,
+    extent: tuple[float, float, float, float],
     points: Sequence[Tensor],
 ) -> None:
-    """Write the name of each larger region deep inside of it, and off the points."""
-    height, width = regions.shape
-    columns = torch.linspace(float(x[0]), float(x[-1]), width)
-    rows = torch.linspace(float(y[0]), float(y[-1]), height)
-    free = torch.ones(height, width, dtype=torch.bool)
+    """Write the name of each larger region of (H, W) decisions deep inside, and off the points."""
+    height, width = decided.shape
+    x, y = np.linspace(*extent[:2], width), np.linspace(*extent[2:], height)
+    free = np.ones_like(decided, dtype=bool)
     for point in points:
-        distance = torch.hypot(columns[None, :] - point[0], rows[:, None] - point[1])
-        free &= distance > 0.05 * (columns[-1] - columns[0])
-    for label in regions.unique().tolist():
-        inside = (regions == label) & free
-        if inside.float().mean() > LABELLED:
-            row, column = _deepest_point(inside.float())
-            place = (float(columns[column]), float(rows[row]))
+        free[np.abs(y - float(point[1])).argmin(), np.abs(x - float(point[0])).argmin()] = False
+    for label in np.unique(decided):
+        inside = (decided == label) & free
+        if inside.mean() > LABELLED:
+            depth = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+            row, column = divmod(int(depth.argmax()), width)
+            place = (float(x[column]), float(y[row]))
             axis.text(*place, classes[label], ha='center', va='center', weight='bold')
-
-
-def _deepest_point(inside: Tensor) -> tuple[int, int]:
-    """Row and column of the (H, W) mask that a growing border swallows last."""
-    left = F.pad(inside, (1, 1, 1, 1))[None, None]
-    while True:
-        eroded = -F.max_pool2d(-left, kernel_size=5, stride=1, padding=2)
-        if not eroded.any():
-            break
-        left = eroded
-    rows, columns = left[0, 0, 1:-1, 1:-1].nonzero().T
-    middle = len(rows) // 2
-    return int(rows[middle]), int(columns[middle])

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import pytest
 
+from mmbss.engine.errors import ConfigError
 from mmbss.report.run_logs import (
     find_run_folders,
     logged_seconds,
@@ -58,9 +59,8 @@ def test_a_comparison_keeps_the_order_of_its_table(make_run, tmp_path):
         for seed in (0, 10, 2):
             make_run(work_dir / name / f'seed_{seed}', seed=seed)
     assert [each.name for each in read_experiments(work_dir)] == ['a', 'b', 'c'], 'still under way'
-    rows = [dict(name='teacher', folder=str(teacher))]
-    rows += [dict(name=name, folder=f'elsewhere/{name}') for name in ('b', 'a')]
-    (work_dir / 'compare.json').write_text(json.dumps(rows))
+    arms = dict(teacher=str(teacher), b='elsewhere/b', a='elsewhere/a')
+    (work_dir / 'study.json').write_text(json.dumps(dict(question='', arms=arms)))
     experiments = read_experiments(work_dir)
     assert [each.name for each in experiments] == ['teacher', 'b', 'a', 'c'], 'c of an earlier call'
     assert [run.seed for run in experiments[1].runs] == [0, 2, 10]
@@ -80,11 +80,11 @@ def test_a_run_is_called_after_its_config_and_not_after_its_folder(make_run, tmp
     assert [each.name for each in read_experiments(tmp_path)] == ['a', 'b', 'c'], 'two of kd.py'
 
 
-def test_an_experiment_that_is_gone_is_named(make_run, tmp_path):
+@pytest.mark.parametrize('content', ['', '[]', '{}', '{"question": "a"}', '{"arms": {"a": 3}}'])
+def test_a_damaged_note_about_a_study_is_named(make_run, tmp_path, content):
     make_run(tmp_path / 'a' / 'seed_0')
-    rows = [dict(name='a', folder='x/a'), dict(name='b', folder='x/b')]
-    (tmp_path / 'compare.json').write_text(json.dumps(rows))
-    with pytest.raises(FileNotFoundError, match=r'compare\.json names x/b, but there is no such'):
+    (tmp_path / 'study.json').write_text(content)
+    with pytest.raises(ConfigError, match=r'study\.json is damaged'):
         find_run_folders(tmp_path)
 
 
@@ -97,11 +97,23 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         read_run(tmp_path)
 
 
-def test_a_damaged_log_is_named_with_its_line(make_run, tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'content', 'named'),
+    [
+        ('scalars.json', '{"step": 1}\n{"step": 2', r'scalars\.json, line 2 is no record'),
+        ('scalars.json', '3', r'scalars\.json, line 1 is no record'),
+        ('scalars.json', b'\xff\xfe', r'scalars\.json, line 1 is no record'),
+        ('config.py', 'model = dict(', r'config\.py: SyntaxError'),
+        ('config.py', None, r'config\.py: FileNotFoundError'),
+    ],
+)
+def test_a_damaged_log_is_named_with_its_line(make_run, tmp_path, name, content, named):
     folder = make_run(tmp_path / 'bss')
-    log = next(folder.glob('*/vis_data/scalars.json'))
-    log.write_text('{"step": 1}\n{"step": 2')
-    with pytest.raises(ValueError, match=r'scalars\.json, line 2 is no JSON'):
+    for file in folder.glob(f'*/vis_data/{name}'):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=named):
         read_run(folder)
 
 

@@ -54,7 +54,7 @@ def test_the_first_run_tells_the_time_of_all_before_it_is_finished(runs, monkeyp
         assert progress.lines(runs, []) == [
             'a, seed 0: epoch 12, 10 min left',
             'b, seed 0: begins',
-            f'0 of 4, about {in_words(600 + 3 * 900)} left',
+            f'0 of 4, about {in_words(600 + 600 + 2 * 900)} left',
         ]
         found = [result(Run('b', '', 5, Path('b')), 1000.0)]
         (*_, last) = progress.lines(runs, found)

@@ -108,7 +108,7 @@ def test_autoattack_gets_samples_of_its_own(
         (['--names', 'teacher'], 'none "teacher"'),
         (['--students', 'CONFIG', 'gone.pth'], r"gone\.pth: no file 'gone\.pth'"),
         (['--students', 'gone.py', 'STUDENT'], r"no file 'gone\.py'"),
-        (['--teacher', 'CONFIG', 'gone.pth'], r"teacher: no file 'gone\.pth'"),
+        (['--teacher', 'CONFIG', 'gone.pth'], r"teacher\.checkpoint: no file 'gone\.pth'"),
         (['--num-samples', '0'], 'num_samples must be at least 1'),
         (['--autoattack', '-1'], 'num_samples must be at least 1'),
         (['--runs', 'gone'], '--runs takes the place of .*--teacher'),

@@ -42,9 +42,10 @@ def comparison(bss_run, teacher_run, tmp_path_factory):
             if name.endswith('conv1.weight'):
                 weight += 0.05 * weight.std() * torch.randn_like(weight)
         torch.save(checkpoint, folder / 'epoch_4.pth')
-    rows = [dict(name=teacher_run.name, folder=str(teacher_run))]
-    rows += [dict(name=name, folder=f'elsewhere/{name}') for name in ('plain_x', HOSTILE)]
-    (work_dir / 'compare.json').write_text(json.dumps(rows))
+    arms = {teacher_run.name: str(teacher_run)}
+    arms |= {name: f'elsewhere/{name}' for name in ('plain_x', HOSTILE)}
+    contents = dict(question='Does <b>it</b> help?', arms=arms)
+    (work_dir / 'study.json').write_text(json.dumps(contents))
     return work_dir
 
 
@@ -106,6 +107,7 @@ def test_the_report_has_every_section(page):
 
 def test_the_figures_are_those_of_the_logs(page, bss_run, teacher_run):
     text = Page(page).text
+    assert 'question Does <b>it</b> help? teacher teacher' in text
     assert f'teacher teacher, {teacher_run}/epoch_4.pth ' in text
     last = bss_run.accuracy[max(bss_run.accuracy)]
     assert f'{last:.2f} ± 0.00' in text
@@ -199,6 +201,25 @@ def test_a_folder_without_a_run_ends_with_one_clear_message(call_tool, tmp_path)
         call_tool('report', tmp_path)
     with pytest.raises(SystemExit, match=r'^error: no folder .*gone'):
         call_tool('report', tmp_path / 'gone')
+
+
+def test_odd_files_end_with_one_clear_message(call_tool, bss_run, tmp_path):
+    folder = tmp_path / 'run'
+    shutil.copytree(bss_run.folder, folder)
+    (tmp_path / 'odd.json').write_text('{"study": "digits"}')
+    with pytest.raises(SystemExit, match=r'^error: no folder .*odd\.json'):
+        call_tool('report', tmp_path / 'odd.json')
+    for metrics in (tmp_path / 'odd.json', tmp_path / 'gone.json'):
+        with pytest.raises(SystemExit, match=r'^error: --metrics .* is no file of tools/evaluate'):
+            call_tool('report', folder, '--metrics', metrics)
+    (folder / 'run.json').write_text('')
+    with pytest.raises(SystemExit, match=r'^error: .*run\.json is damaged'):
+        call_tool('report', folder, '--logs-only')
+    (folder / 'run.json').unlink()
+    for log in folder.glob('*/vis_data/scalars.json'):
+        log.write_text('')
+    with pytest.raises(SystemExit, match=r'^error: no run has been validated yet'):
+        call_tool('report', folder, '--logs-only')
 
 
 def test_a_missing_teacher_is_named_and_the_way_round_it(call_tool, bss_run, tmp_path):

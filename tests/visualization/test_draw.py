@@ -47,12 +47,13 @@ def test_curves_are_means_with_bands_and_labelled_axes():
 
 
 def test_the_legend_can_be_left_to_the_page():
-    assert not draw_curves(CURVES, '', 'epoch', 'accuracy (%)', legend=False).legends
+    styles = dict(kd=(BLUE, '-'), bss=(VERMILION, '--'))
+    assert not draw_curves(CURVES, '', 'epoch', 'accuracy (%)', styles).legends
 
 
 def test_equal_lines_do_not_hide_each_other():
     same = {x: [0.5] for x in range(40)}
-    figure = draw_curves(dict(kd=same, bss=same), '', 'epoch', '', legend=False, shares=True)
+    figure = draw_curves(dict(kd=same, bss=same), '', 'epoch', '', shares=True)
     assert figure.axes[0].get_ylim() == pytest.approx((0, 1), abs=0.05)
     pixels = to_rgb(figure).reshape(-1, 3).tolist()
     seen = [pixels.count([*bytes.fromhex(colour[1:])]) for colour in (BLUE, VERMILION)]
