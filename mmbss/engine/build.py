@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from mmengine.registry import DefaultScope, Registry
-from torch import nn
 
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import classes_of, fits, has_fitting_items, is_finite
@@ -49,7 +48,10 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         >>> list(find_arguments(Named).known), find_arguments(Named).is_complete
         (['name', 'size', 'scale'], True)
     """
-    layers, found, is_handed_on = _layers(function), Arguments({}, [], False), True
+    layers: list[Any] = [function]
+    if isinstance(function, type):
+        layers = [vars(kind)['__init__'] for kind in function.__mro__ if '__init__' in vars(kind)]
+    found, is_handed_on = Arguments({}, [], False), True
     for layer in layers:
         if layer is object.__init__:
             # whoever has a __new__ of its own may take more
@@ -74,37 +76,17 @@ def accepted_keys(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return find_arguments(function).known
 
 
-def is_known(kind: Any, argument: str) -> bool:
-    """Whether an argument belongs to code of a known package, so that its name tells what it is.
+def is_known(kind: Any) -> bool:
+    """Whether a class is of a known package, so that names of its arguments tell what they are.
 
-    Of a class it belongs to the layer that declares it: what a hook of somebody's own hands on as
-    ``**kwargs`` to one of mmengine is known, a ``loss`` of its own may be anything.
+    What a class of somebody's own calls a ``loss`` or a ``momentum`` may be anything.
 
     Examples:
         >>> from json import JSONEncoder
-        >>> is_known(JSONEncoder, 'default'), is_known(Registry, 'name')
+        >>> is_known(JSONEncoder), is_known(Registry)
         (False, True)
     """
-    if not callable(kind):
-        return True
-    owner = kind
-    for layer in _layers(kind):
-        parameters = _parameters(layer) or ()
-        if argument in {each.name for each in parameters}:
-            owner = layer
-            break
-        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
-            break
-        if layer not in (object.__init__, nn.Module.__init__):  # these take none in truth
-            owner = layer
-    return (getattr(owner, '__module__', None) or '').partition('.')[0] in KNOWN_PACKAGES
-
-
-def _layers(kind: Any) -> list[Any]:
-    """What gets the arguments: a function itself, of a class each ``__init__`` from the top."""
-    if not isinstance(kind, type):
-        return [kind]
-    return [vars(each)['__init__'] for each in kind.__mro__ if '__init__' in vars(each)]
+    return not callable(kind) or kind.__module__.partition('.')[0] in KNOWN_PACKAGES
 
 
 @cache  # a study asks 10,000 times

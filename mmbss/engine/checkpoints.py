@@ -19,10 +19,6 @@ class AtomicLocalBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a file; one that is there already stays as it is until the new one is whole.
 
-        Args:
-            obj: Content.
-            filepath: Where to write it; missing folders are made.
-
         Raises:
             FileError: If the disk is full or the file cannot be written.
         """

@@ -13,10 +13,7 @@ from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 
 
 def find_config(path: str) -> str:
-    """Path of a config that may be named as ``_base_`` names that of a package.
-
-    Args:
-        path: ``folder/name.py`` or ``package::folder/name.py``.
+    """Path of a config that may be named as ``package::folder/name.py``.
 
     Raises:
         MissingFileError: If no package has it.
@@ -32,10 +29,7 @@ def find_config(path: str) -> str:
 
 
 def load_config(path: str) -> Config:
-    """Read a config file.
-
-    Args:
-        path: See :func:`find_config`.
+    """Read a config file, see :func:`find_config`.
 
     Raises:
         ConfigError: In one line with the file and what is wrong with it.

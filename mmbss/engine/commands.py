@@ -57,11 +57,7 @@ def this_command(*arguments: str) -> str:
 
 
 def as_called(text: str) -> str:
-    """A text in which tools are named as this one was started.
-
-    Args:
-        text: It names them as scripts: ``python tools/train.py`` or ``tools/train.py``.
-    """
+    """A text in which tools, named as scripts, are named as this one was started."""
     program = used_program()
     if program is None:
         return text
@@ -81,11 +77,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser of a tool's command line.
-
-    Args:
-        description: Its docstring, which the help shows as it is laid out.
-    """
+    """A parser of a tool's command line, whose help shows its docstring as it is laid out."""
     return argparse.ArgumentParser(
         description=as_called(description or ''),
         formatter_class=HelpFormatter,

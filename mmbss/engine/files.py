@@ -41,10 +41,7 @@ READ_HEADER = {
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a file that is one, and not larger than the memory of this machine.
-
-    Args:
-        path: Path; links are followed.
+    """Open a file that is one, or a link to one, and not larger than this machine's memory.
 
     Yields:
         The file, and its bytes.

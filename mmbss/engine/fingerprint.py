@@ -55,7 +55,7 @@ ABSENT = 'nothing'
 
 
 class Changes(NamedTuple):
-    """What differs between the run of a checkpoint and the one that goes on from it.
+    """What differs between the run of a checkpoint and the one that goes on from it, by path.
 
     Attributes:
         refused: Makes the result another one.
@@ -63,9 +63,9 @@ class Changes(NamedTuple):
         said: Anything else.
     """
 
-    refused: list[str]
-    overridden: list[str]
-    said: list[str]
+    refused: dict[str, str]
+    overridden: dict[str, str]
+    said: dict[str, str]
 
 
 def settings_of(cfg: Mapping[str, Any]) -> dict[str, str]:
@@ -91,10 +91,10 @@ def compare(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
         now: Of the run that goes on.
 
     Examples:
-        >>> compare({'optim_wrapper.optimizer.lr': '0.1'}, {'optim_wrapper.optimizer.lr': '0.2'})
-        Changes(refused=[], overridden=['optim_wrapper.optimizer.lr=0.2 (was 0.1)'], said=[])
+        >>> compare({'optim_wrapper.accumulative_counts': '1'}, {}).refused.values()
+        dict_values(['optim_wrapper.accumulative_counts=nothing (was 1)'])
     """
-    changes = Changes([], [], [])
+    changes = Changes({}, {}, {})
     # a schedule over shares of the training moves with its length
     has_shares = any(fnmatch.fnmatchcase(path, '*_hooks.*.schedules.*') for path in now)
     for path in sorted({*before, *now}):
@@ -103,13 +103,13 @@ def compare(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
             continue
         line = f'{path}={reprlib.repr(new)[1:-1]} (was {reprlib.repr(old)[1:-1]})'
         if same_numbers(old, new):
-            changes.said.append(line)  # a count may be another thing than a share: 1 or 1.0
+            changes.said[path] = line  # a count may be another thing than a share: 1 or 1.0
         elif _is_one_of(path, OVERRIDDEN) and not path.endswith('.type'):
-            changes.overridden.append(line)
+            changes.overridden[path] = line
         elif _is_one_of(path, SAID) and not (has_shares and path.startswith('train_cfg.max_')):
-            changes.said.append(line)
+            changes.said[path] = line
         else:
-            changes.refused.append(line)
+            changes.refused[path] = line
     return changes
 
 

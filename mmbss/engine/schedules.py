@@ -9,32 +9,26 @@ PROGRESS = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose'
 WORST = 10**9
 
 
-def spans(schedulers: Sequence[Any], stored: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def spans(
+    schedulers: Sequence[Any], stored: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
     """Numbers that each scheduler, as it was built, has taken from another length of the training.
 
-    The state in the checkpoint takes their place, so that the rate would follow the old length.
+    The stored state takes their place, so that the rate would follow the old length.
     What a schedule counts while it runs, such as epochs without a better metric, begins at 0, and
     is no length.
-
-    Args:
-        schedulers: Of the run that goes on, before their state is loaded.
-        stored: Their states in the checkpoint.
     """
     for scheduler, before in zip(schedulers, stored, strict=False):
         for key, new in scheduler.state_dict().items():
             old = before.get(key, new)
             is_length = type(new) is type(old) is int and 0 < new < WORST
             if key not in PROGRESS and is_length and old != new:
-                yield f'param_scheduler.{type(scheduler).__name__}.{key}={new} (was {old})'
+                path = f'param_scheduler.{type(scheduler).__name__}.{key}'
+                yield path, f'{path}={new} (was {old})'
 
 
 def extend(scheduler: Any, end: int) -> None:
-    """Move the end of a schedule, and take the step that the earlier end has prevented.
-
-    Args:
-        scheduler: With its state loaded.
-        end: Its new end, in its own steps.
-    """
+    """Move the end of a schedule, and take the step that the earlier end has prevented."""
     is_over = scheduler._global_step >= scheduler.end
     scheduler.end = end
     if is_over and scheduler._global_step < end:

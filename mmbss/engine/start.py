@@ -15,11 +15,7 @@ WIDTH, INDENT = 100, 12
 
 
 def start_in_words(runner: Runner) -> str:
-    """Model, teacher, data, terms with their weights, schedule, and where things go.
-
-    Args:
-        runner: It is built, and has not begun.
-    """
+    """Model, teacher, data, terms with their weights, schedule, and where things go."""
     return '\n'.join(
         textwrap.fill(
             text,

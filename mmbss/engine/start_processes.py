@@ -32,11 +32,6 @@ def start_processes(count: int, script: Path, arguments: Sequence[str]) -> None:
     """Run a script in several processes on this machine, and wait for their end.
 
     The program ends if one of them fails, with the exit code of the first.
-
-    Args:
-        count: Processes on this machine.
-        script: A Python file.
-        arguments: Its command line.
     """
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException

@@ -18,11 +18,7 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_torch_file(file: IO[bytes], size: int) -> Any:
-    """Content of a file of ``torch.save``: plain values and tensors.
-
-    Args:
-        file: At its beginning.
-        size: Its bytes.
+    """Content of a file of ``torch.save``, of so many bytes: plain values and tensors.
 
     Raises:
         RefusedPickleError: If it is anything else, damaged, or would grow beyond its size.

@@ -47,13 +47,6 @@ def read_batch(
 ) -> tuple[Any, Any]:
     """Samples in one batch, as the loader hands them over, and as the model gets them.
 
-    Args:
-        loader: Of the data.
-        rows: Of which samples.
-        model: Whose data preprocessor is used.
-        where: Path of the loader in the config.
-        training: Whether the data preprocessor augments.
-
     Raises:
         ConfigError: If they cannot be read, or put into one batch.
     """

@@ -89,11 +89,6 @@ def try_evaluation(runner: Runner, model: Any, evaluation: Evaluation) -> None:
     Metrics that ask the model itself are handed it. They stay attached to these samples, until
     the evaluation itself attaches them to its own.
 
-    Args:
-        runner: Has the hook that hands the model over.
-        model: An image classifier in eval mode.
-        evaluation: What to try.
-
     Raises:
         ConfigError: If something does not fit.
     """
@@ -131,12 +126,7 @@ def asks_model(metric: BaseMetric) -> bool:
 
 
 def check_wanted(runner: Runner, evaluation: Evaluation) -> None:
-    """Refuse best checkpoints, early stops and learning rates by metrics that nobody computes.
-
-    Args:
-        runner: Has the hooks and schedules that ask for metrics.
-        evaluation: Its validation, which has been tried.
-    """
+    """Refuse best checkpoints, early stops and learning rates by metrics that nobody computes."""
     metrics = evaluation.metrics
     uncertain = {each.prefix for each in evaluation.evaluator.metrics if asks_model(each)}
     refuse(
@@ -155,13 +145,13 @@ def wanted(runner: Runner) -> Iterator[tuple[str, str]]:
     for hook in runner.hooks:
         kind = type(hook).__name__
         for name in getattr(hook, 'key_indicators', None) or ():
-            if name != 'auto' and is_known(type(hook), 'save_best'):
+            if name != 'auto' and is_known(type(hook)):
                 yield f'{kind}.save_best', name
-        if isinstance(getattr(hook, 'monitor', None), str) and is_known(type(hook), 'monitor'):
+        if isinstance(getattr(hook, 'monitor', None), str) and is_known(type(hook)):
             yield f'{kind}.monitor', hook.monitor
     for schedule in schedules_of(runner):
         is_text = isinstance(getattr(schedule, 'monitor', None), str)
-        if is_text and is_known(type(schedule), 'monitor'):
+        if is_text and is_known(type(schedule)):
             yield f'param_scheduler ({type(schedule).__name__}).monitor', schedule.monitor
 
 

@@ -11,10 +11,7 @@ ZOO = Path(__file__).parents[1] / '.mim' / 'zoo'
 
 
 def weights_of(source: str) -> Path:
-    """File of the weights of a model of the zoo.
-
-    Args:
-        source: ``mmbss://NAME``.
+    """File of the weights of a model of the zoo, ``mmbss://NAME``.
 
     Raises:
         MissingFileError: If the zoo has no model of this name.
@@ -28,11 +25,7 @@ def weights_of(source: str) -> Path:
 
 
 def register(model: Any) -> None:
-    """Have ``mmpretrain.get_model`` know the models of the zoo.
-
-    Args:
-        model: The module ``mmpretrain.apis.model``.
-    """
+    """Have ``get_model``, of ``mmpretrain.apis.model``, know the models of the zoo."""
     metafile = ZOO / 'metafile.yml'
     if metafile.is_file():  # a checkout that has not been installed carries none
         model.ModelHub.register_model_index(metafile, config_prefix=ZOO.parent)

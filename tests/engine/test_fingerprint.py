@@ -78,7 +78,7 @@ SAME = [
 
 @pytest.mark.parametrize(('before', 'now'), SAME)
 def test_what_no_result_depends_on_is_no_change(before, now):
-    assert changed(before, now) == ([], [], [])
+    assert changed(before, now) == ({}, {}, {})
 
 
 @pytest.mark.parametrize(

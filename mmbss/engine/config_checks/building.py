@@ -127,8 +127,7 @@ def starting_part(error: BaseException) -> str | None:
 def log_by_iteration(cfg: Config) -> None:
     """Let the log count iterations; mmengine would write those of epoch 1, and metrics of epoch 0.
 
-    Args:
-        cfg: Config of a training by iteration; what it says itself stays.
+    What the config says itself stays.
     """
     cfg.log_processor = {'by_epoch': False, **(cfg.get('log_processor') or {})}
     if cfg.get('default_hooks') is None:

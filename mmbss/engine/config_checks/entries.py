@@ -3,7 +3,6 @@
 import difflib
 import reprlib
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -23,7 +22,6 @@ from mmbss.engine.build import (
     lookup,
 )
 from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.engine.fitting import classes_of
 
 
 def _by_key(**keys: str) -> dict[str, Registry]:
@@ -164,47 +162,22 @@ def _entries_in(
                 yield Entry(path, key, of, config)
         for name, item in value.items():
             # names of modules, and what another library's builder of a teacher takes
-            if name in ('paramwise_cfg', 'arguments') or may_be_plain(kind, name, item):
+            if name in ('paramwise_cfg', 'arguments'):
                 continue
             below, registry = key, of if is_group else None
             if name in NESTED:
                 below, registry = name, NESTED[name]
-            is_ours = is_known(kind, str(name)) if callable(kind) else known
+            is_ours = is_known(kind) if callable(kind) else known
             yield from _entries_in(item, f'{path}.{name}', below, registry, is_ours)
 
 
-def may_be_plain(kind: Any, name: Any, value: Any) -> bool:
-    """Whether a class says of an argument that may hold an entry that it takes a value as it is."""
-    if name not in NESTED or not callable(kind) or not isinstance(value, (str, int, float)):
-        return False
-    parameter = accepted_keys(kind).get(name)
-    return parameter is not None and type(value) in classes_of(parameter.annotation)
-
-
-class Owners:
-    """Which class an argument in a config goes to, by its path."""
-
-    def __init__(self, cfg: Mapping[str, Any]) -> None:
-        self.cfg = cfg
-
-    @cached_property
-    def kinds(self) -> dict[str, Any]:
-        """The class of each entry by its path."""
-        return {
-            entry.path: lookup(entry.registry, entry.config.get('type'))
-            for entry in find_entries(self.cfg)
-            if isinstance(entry.config, dict)
-        }
-
-    def know(self, path: str) -> bool:
-        """Whether what is at a path, or the argument that it is a part of, is a known one."""
-        above, *below = path.split('.')
-        owner, argument = None, ''
-        for part in below:
-            if above in self.kinds:
-                owner, argument = self.kinds[above], part
-            above = f'{above}.{part}'
-        return is_known(owner, argument)
+def is_of_known(cfg: Mapping[str, Any], path: str) -> bool:
+    """Whether what is at a path goes to a class of a known package, or to mmengine itself."""
+    owner = None
+    for entry in find_entries(cfg):  # the outer before those within
+        if isinstance(entry.config, dict) and path.startswith(f'{entry.path}.'):
+            owner = lookup(entry.registry, entry.config.get('type'))
+    return is_known(owner)
 
 
 def misfits(cfg: Config) -> Iterator[str]:
@@ -249,10 +222,7 @@ def check_entry(entry: Entry) -> None:
     arguments = {
         key: value
         for key, value in entry.arguments.items()
-        if key not in NESTED
-        or not isinstance(value, (str, int, float))
-        or not is_known(kind, key)
-        or may_be_plain(kind, key, value)
+        if key not in NESTED or not isinstance(value, (str, int, float)) or not is_known(kind)
     }
     supplied = {*SUPPLIED.get(entry.key, ()), *entry.config}
     problems = problems_of(check_keys, arguments, kind, where, supplied)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.config_checks.entries import Owners
+from mmbss.engine.config_checks.entries import is_of_known
 from mmbss.engine.fitting import is_finite
 
 
@@ -130,7 +130,6 @@ def missing_files(cfg: Config) -> Iterator[str]:
 
 def wrong_values(cfg: Config, rules: Rules = RULES) -> Iterator[str]:
     """Settings of the right kind, but out of their range."""
-    owners = Owners(cfg)
     for path, value in _settings(cfg):
         for patterns, (allows, words) in rules.items():
             if not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split()):
@@ -139,7 +138,7 @@ def wrong_values(cfg: Config, rules: Rules = RULES) -> Iterator[str]:
                 is_right = allows(value)
             except TypeError:  # of another kind, which is refused elsewhere
                 continue
-            if not is_right and is_finite(path, value) and owners.know(path):
+            if not is_right and is_finite(path, value) and is_of_known(cfg, path):
                 shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
                 yield f'{path}={shown} must be {words}'
 

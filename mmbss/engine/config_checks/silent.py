@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.engine.build import is_known, lookup
-from mmbss.engine.config_checks.entries import TAKEN_OUT, find_entries
+from mmbss.engine.config_checks.entries import find_entries
 from mmbss.engine.config_checks.rules import is_whole, setting, wrong_values
 from mmbss.engine.errors import refuse
 from mmbss.registry import HOOKS
@@ -146,19 +146,9 @@ def in_metrics(cfg: Config) -> Iterator[str]:
 
 
 def _entries_at(cfg: Config, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Entries at the top, with those of their arguments that are known.
-
-    What a class of somebody's own calls by a name may be anything, and ``by_epoch`` is False where
-    it does not take it.
-    """
+    """Entries at the top, but for those of somebody's own, which may call anything so."""
     for entry in find_entries({name: cfg.get(name)}):
-        if isinstance(entry.config, dict) and 'type' in entry.config:
-            kind = lookup(entry.registry, entry.config['type'])
-            taken_out = ('type', *TAKEN_OUT.get(entry.key, ()))
-            known = {
-                key: value
-                for key, value in entry.config.items()
-                if key in taken_out or is_known(kind, str(key))
-            }
-            default = {} if is_known(kind, 'by_epoch') else dict(by_epoch=False)
-            yield entry.path, default | known
+        if not isinstance(entry.config, dict) or 'type' not in entry.config:
+            continue
+        if is_known(lookup(entry.registry, entry.config['type'])):
+            yield entry.path, entry.config

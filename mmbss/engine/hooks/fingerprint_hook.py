@@ -1,5 +1,6 @@
 """A resume with another teacher, other data or another config is noticed."""
 
+from collections.abc import Collection
 from math import prod
 from typing import Any
 
@@ -73,23 +74,23 @@ class FingerprintHook(Hook):
         before = {str(key): str(value) for key, value in before.items()}
         changes = compare(before, self._of(runner))
         if isinstance(runner.param_schedulers, list):
-            changes.refused.extend(self._moved(runner, checkpoint, before, changes.overridden))
-        refused = changes.refused + [f'there is no {key} in the checkpoint' for key in lacking]
+            changes.refused.update(self._moved(runner, checkpoint, before, changes.overridden))
+        refused = [*changes.refused.values()]
+        refused += [f'there is no {key} in the checkpoint' for key in lacking]
         if refused and not self.accept_changes:
             raise ConfigError(
                 'the run that is resumed would not be the same: '
                 f'{_shorten(refused)}. Undo that, start anew with load_from and without --resume, '
                 'or accept it with --cfg-options default_hooks.fingerprint.accept_changes=True'
             )
-        paths = [line.partition('=')[0] for line in changes.overridden]
-        self.unused = {path: before.get(path) for path in paths}
+        self.unused = {path: before.get(path) for path in changes.overridden}
         if changes.overridden:
             runner.logger.warning(
                 f'not used, since the state in the checkpoint takes its place: '
-                f'{_shorten(changes.overridden)}; to change it, start anew with load_from and '
-                'without --resume'
+                f'{_shorten(changes.overridden.values())}; to change it, start anew with '
+                'load_from and without --resume'
             )
-        if differing := refused + changes.said:
+        if differing := [*refused, *changes.said.values()]:
             runner.logger.warning(f'differs from the run that is resumed: {_shorten(differing)}')
         if before.get(LENGTH, '').isdecimal():
             self.length = int(before[LENGTH])
@@ -99,8 +100,8 @@ class FingerprintHook(Hook):
         runner: Runner,
         checkpoint: dict[str, Any],
         before: dict[str, str],
-        overridden: list[str],
-    ) -> list[str]:
+        overridden: dict[str, str],
+    ) -> dict[str, str]:
         """What another length of the training does to schedules; remembers ends that move with it.
 
         Where an end is set in the config, the state in the checkpoint takes its place.
@@ -118,12 +119,8 @@ class FingerprintHook(Hook):
                 for scheduler, state in zip(runner.param_schedulers, stored, strict=False)
                 if state.get('end') in totals
             ]
-        said = {line.partition('=')[0] for line in overridden}
-        return [
-            line
-            for line in spans(runner.param_schedulers, stored)
-            if line.split('=')[0] not in said
-        ]
+        moved = spans(runner.param_schedulers, stored)
+        return {path: line for path, line in moved if path not in overridden}
 
     def before_train(self, runner: Runner) -> None:
         """Move what ends with the training; count the iterations anew where epochs have others."""
@@ -164,6 +161,6 @@ class FingerprintHook(Hook):
         return self.own
 
 
-def _shorten(changes: list[str], most: int = 6) -> str:
+def _shorten(changes: Collection[str], most: int = 6) -> str:
     more = f' and {len(changes) - most} more' if len(changes) > most else ''
-    return f'{"; ".join(changes[:most])}{more}'
+    return f'{"; ".join([*changes][:most])}{more}'

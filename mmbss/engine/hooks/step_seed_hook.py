@@ -111,12 +111,7 @@ def epoch_begin(runner: Runner) -> tuple[int, int]:
 
 
 class SeededBatches:
-    """Seeds before each batch of a training by iteration, also those that a resume skips.
-
-    Args:
-        batches: Without end.
-        seed: Of the run.
-    """
+    """Seeds before each batch of a training by iteration, also those that a resume skips."""
 
     def __init__(self, batches: Iterator[Any], seed: int) -> None:
         self.batches = batches

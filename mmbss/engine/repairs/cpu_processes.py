@@ -8,11 +8,7 @@ from mmengine.config import Config
 
 
 def prepare_cpu_distributed(cfg: Config) -> None:
-    """Make the process group before mmengine does.
-
-    Args:
-        cfg: Config of a run under ``--launcher pytorch``; any other is not touched.
-    """
+    """Make the process group of ``--launcher pytorch`` before mmengine does."""
     if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
         return
     torch.distributed.init_process_group('gloo')
