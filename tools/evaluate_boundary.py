@@ -93,15 +93,14 @@ def named_students(pairs: list[str], names: list[str] | None) -> dict[str, dict[
         raise ConfigError(f'--students takes a config and a checkpoint for each, got {pairs}')
     checkpoints = pairs[1::2]
     names = names or checkpoints
-    if len(names) != len(checkpoints) or len(set(names)) != len(names) or 'teacher' in names:
+    if len({*names} - {'teacher'}) != len(checkpoints) or len(names) != len(checkpoints):
         raise ConfigError(
             f'--names must give each of the {len(checkpoints)} students a name of its own, and '
             f'none "teacher", got {names}'
         )
-    networks = zip(pairs[::2], checkpoints, strict=True)
     return {
         name: dict(config=config, checkpoint=checkpoint)
-        for name, (config, checkpoint) in zip(names, networks, strict=True)
+        for name, config, checkpoint in zip(names, pairs[::2], checkpoints, strict=True)
     }
 
 
@@ -111,7 +110,6 @@ def choose_networks(
     """The teacher, its students by name, and a config with their test samples.
 
     Raises:
-        MissingFileError: If the work dir holds no run, or a run no checkpoint.
         ConfigError: If flags are missing or exclude each other, or the runs have not one teacher.
     """
     from mmengine.config import Config

@@ -45,21 +45,14 @@ from mmbss.attacks import ClosestAttack
 from mmbss.boundary import BoundarySamples, find_boundary_samples
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.losses import KDLoss
-from mmbss.visualization.style import (
-    BLACK,
-    BLUE,
-    INK,
-    STYLE,
-    VERMILION,
-    new_figure,
-    save_figure,
-)
+from mmbss.visualization.style import BLACK, BLUE, INK, STYLE, VERMILION, new_figure, save_figure
 
 NUM_SAMPLES, NUM_STUDENT_SAMPLES, NOISE = 2000, 40, 0.12
 TEACHER_WIDTH, STUDENT_WIDTH = 64, 12
 NUM_STEPS = 600
 #: The square that is drawn, compared and not left by samples: lowest and highest of both inputs.
 WINDOW = ((-1.5, 2.5), (-1.75, 2.25))
+EXTENT = (*WINDOW[0], *WINDOW[1])
 COLOURS = (BLUE, VERMILION)
 METHODS = ('labels', 'KD', 'KD + BSS')
 
@@ -168,73 +161,50 @@ def run(seed: int) -> Outcome:
     train(teacher, lambda: F.cross_entropy(teacher(samples), labels))
     teacher.requires_grad_(False)
     samples, labels = samples[:NUM_STUDENT_SAMPLES], labels[:NUM_STUDENT_SAMPLES]
-    students = {method: train_student(method, teacher, samples, labels) for method in METHODS}
-    return Outcome(
-        samples,
-        labels,
-        samples_at_boundary(teacher, samples, labels),
-        {
-            name: lead_on_grid(network)
-            for name, network in dict(teacher=teacher, **students).items()
-        },
-    )
+    networks = {method: train_student(method, teacher, samples, labels) for method in METHODS}
+    networks['teacher'] = teacher
+    grids = {name: lead_on_grid(network) for name, network in networks.items()}
+    return Outcome(samples, labels, samples_at_boundary(teacher, samples, labels), grids)
 
 
 @rc_context(STYLE)
 def draw(outcome: Outcome) -> Figure:
     """Four panels: the teacher, a student without BSS, the boundary samples, a student with BSS."""
     figure, axes = new_figure(10.5, 2.9, columns=4, share_y=True)
-    titles = (
-        '1. Teacher',
-        '2. Student, KD',
-        '3. Boundary samples',
-        '4. Student, KD + BSS',
+    panels = (
+        ('1. Teacher', 'teacher'),
+        ('2. Student, KD', 'KD'),
+        ('3. Boundary samples', 'teacher'),
+        ('4. Student, KD + BSS', 'KD + BSS'),
     )
-    shown = ('teacher', 'KD', 'teacher', 'KD + BSS')
-    for axis, title, name in zip(axes, titles, shown, strict=True):
+    for axis, (title, name) in zip(axes, panels, strict=True):
         axis.set_title(title, loc='left')
-        draw_regions(axis, outcome.grids[name], solid=True)
+        axis.set_xlabel('input 1')
+        draw_regions(axis, outcome.grids[name])
         if name != 'teacher':
-            draw_regions(axis, outcome.grids['teacher'], solid=False)
-            note = f'decides like the teacher on {outcome.agreement(name):.1%}'
-            axis.set_xlabel(f'input 1\n{note}')
-        else:
-            axis.set_xlabel('input 1')
+            lines: dict[str, Any] = dict(linewidths=1.4, linestyles='dashed')
+            axis.contour(outcome.grids['teacher'], [0.0], extent=EXTENT, colors=INK, **lines)
+            share = f'{outcome.agreement(name):.1%}'
+            axis.set_xlabel(f'input 1\ndecides like the teacher on {share}')
         axis.set(xlim=WINDOW[0], ylim=WINDOW[1])
     axes[0].set_ylabel('input 2')
-    draw_samples(axes[0], outcome.samples, outcome.labels)
-    draw_samples(axes[1], outcome.samples, outcome.labels)
     found = outcome.found
     start = outcome.samples[found.rows]
+    for axis in axes[:2]:
+        draw_samples(axis, outcome.samples, outcome.labels)
     draw_samples(axes[2], start, found.labels)
-    arrows: dict[str, Any] = dict(
-        angles='xy', scale_units='xy', scale=1.0, width=0.005, headwidth=4, color=INK
-    )
-    axes[2].quiver(*start.T, *(found.inputs - start).T, **arrows)
+    arrows: dict[str, Any] = dict(scale=1.0, width=0.005, headwidth=4, color=INK)
+    axes[2].quiver(*start.T, *(found.inputs - start).T, angles='xy', scale_units='xy', **arrows)
     for axis in axes[2:]:
         axis.plot(*found.inputs.T, 'D', color='white', mec=BLACK, ms=4, mew=1.0)
     return figure
 
 
-def draw_regions(axis: Axes, lead: Tensor, solid: bool) -> None:
-    """Boundary of a network; ``solid`` with its two regions, otherwise dashed and alone."""
-    extent = (*WINDOW[0], *WINDOW[1])
-    if solid:
-        colours = np.array([to_rgba(colour, 0.25) for colour in COLOURS])
-        axis.imshow(
-            colours[(lead > 0).long().numpy()],
-            extent=extent,
-            origin='lower',
-            interpolation='nearest',
-        )
-    axis.contour(
-        lead,
-        [0.0],
-        extent=extent,
-        colors=INK,
-        linewidths=2.0 if solid else 1.4,
-        linestyles='solid' if solid else 'dashed',
-    )
+def draw_regions(axis: Axes, lead: Tensor) -> None:
+    """The two regions of a network and the boundary between them."""
+    colours = np.array([to_rgba(colour, 0.25) for colour in COLOURS])[(lead > 0).long().numpy()]
+    axis.imshow(colours, extent=EXTENT, origin='lower', interpolation='nearest')
+    axis.contour(lead, [0.0], extent=EXTENT, colors=INK, linewidths=2.0)
 
 
 def draw_samples(axis: Axes, samples: Tensor, labels: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, ToLogits
+from mmbss.boundary import find_boundary_samples
 from mmbss.boundary.sampling import correct
 from mmbss.engine.errors import ConfigError
 
@@ -24,7 +25,7 @@ class BoundaryPairs:
         base_samples: (N, C, H, W) float32 in the units of the attacked network's input.
         boundary_samples: The same shape.
         base: (N,) int64 base classes, the right ones.
-        target: (N,) int64 target classes.
+        target: (N,) int64 classes on the other side of the boundary.
         rows: (N,) int64, which of the given samples they are.
     """
 
@@ -82,7 +83,8 @@ def find_boundary_pairs(
 ) -> BoundaryPairs:
     """Move samples that all networks classify correctly onto the teacher's boundary.
 
-    The target class of each is the most probable wrong one.
+    They move toward the most probable wrong class; with an attack that needs partners, toward
+    others of the samples.
 
     Args:
         teacher: The attacked network, (N, C, H, W) to (N, K).
@@ -110,19 +112,21 @@ def find_boundary_pairs(
             'or networks that are trained'
         )
     rows = rows[spread_over_classes(labels[rows])]
-    base = labels[rows]
-    target = most_probable_others(logits[rows], base, 1)[:, 0]
-    result = attack(teacher, samples[rows], base, target, bounds)
-    if not result.success.any():
+    found = find_boundary_samples(
+        teacher,
+        samples[rows],
+        labels[rows],
+        attack,
+        teacher_logits=logits[rows],
+        base_samples='all',
+        target_class=None if attack.needs_partners else 'second_most_probable',
+        bounds=bounds,
+    )
+    if not len(found.rows):
         raise NoBoundaryPairsError(
             f'{type(attack).__name__} accepts none of {len(rows)} samples: give it more steps, or '
             'take more samples'
         )
-    kept = result.success
-    return BoundaryPairs(
-        base_samples=samples[rows][kept],
-        boundary_samples=result.samples[kept],
-        base=base[kept],
-        target=result.target[kept],
-        rows=rows[kept],
-    )
+    kept = rows[found.rows]
+    target = most_probable_others(found.teacher_logits, found.labels, 1)[:, 0]
+    return BoundaryPairs(samples[kept], found.inputs, found.labels, target, kept)

@@ -101,20 +101,16 @@ def to_svg(figure: Figure, theme: str = 'auto') -> str:
     buffer = io.StringIO()
     with rc_context(STYLE):
         figure.savefig(buffer, format='svg', metadata=dict(Date=None, Creator=None))
-    text = buffer.getvalue()
-    text = text[text.index('<svg') :]
-    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.DOTALL)
+    _, svg, text = buffer.getvalue().partition('<svg')
+    text = re.sub(r'<metadata>.*?</metadata>\s*', '', svg + text, flags=re.DOTALL)
     text = re.sub(r'font-family: [^;"]*', f'font-family: {FONTS}', text)
     if theme == 'light':
         return text
     if theme == 'dark':
         return text.replace(INK, DARK_INK)
-    rules = (
-        f'<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}'
-        '</style>'
-    )
-    start = text.index('>', text.index('<svg')) + 1
-    return text[:start] + rules + text[start:].replace(INK, 'currentColor')
+    rules = f'svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}'
+    head, end, text = text.partition('>')
+    return f'{head}{end}<style>{rules}</style>{text.replace(INK, "currentColor")}'
 
 
 def to_rgb(figure: Figure, dpi: int = 100) -> np.ndarray:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmbss.attacks import BSSAttack, NewtonAttack
+from mmbss.attacks import BSSAttack, NewtonAttack, SegmentAttack
 from mmbss.visualization.boundary_pairs import (
     find_boundary_pairs,
     most_probable_others,
@@ -32,6 +32,14 @@ def test_right_samples_end_on_the_boundary_to_their_strongest_rival(linear):
     assert torch.equal(pairs.base_samples, SAMPLES[pairs.rows])
     expected = torch.tensor([[2.5, 2.5, 0], [0.0, 2, 2], [1.5, 0, 1.5]])
     assert torch.allclose(pairs.boundary_samples, expected, atol=1e-3)
+
+
+def test_an_attack_between_two_samples_gets_them(linear):
+    pairs = find_boundary_pairs(linear, SAMPLES, LABELS, SegmentAttack())
+    assert (pairs.base != pairs.target).all()
+    logits = linear(pairs.boundary_samples)
+    gap = logits.gather(1, torch.stack([pairs.base, pairs.target], dim=1)).diff()
+    assert gap.abs().max() < 0.2
 
 
 def test_rivals_are_ranked_by_a_plain_sort():
