@@ -48,7 +48,6 @@ def model_card(
         f'weights of: {figures["checkpoint"]}',
         f'exported by: `{figures["command"] or UNKNOWN}`',
     ]
-    training = lines_of_training(run.config if run else config, run, figures['trained'])
     parts = [
         f'# {name}',
         sentence_of(config, interface),
@@ -59,7 +58,7 @@ def model_card(
         '## Accuracy',
         accuracy_of(run, figures['trained']),
         '## Training',
-        items(training),
+        items(lines_of_training(run.config if run else config, run, figures['trained'])),
         '## Made with',
         items(made_with),
         *(part for title, text in notes.items() for part in (f'## {title}', text)),
@@ -203,15 +202,9 @@ def data_of(loader: Mapping[str, Any] | None) -> str:
     """Types and places of a loader's data, from the outermost in."""
     said, dataset = [], (loader or {}).get('dataset')
     while isinstance(dataset, Mapping):
-        said.append(
-            said_of(
-                {
-                    key: value
-                    for key, value in dataset.items()
-                    if key not in NOT_OF_DATA and value not in (None, '') and len(str(value)) < 80
-                }
-            )
-        )
+        own = {key: value for key, value in dataset.items() if key not in NOT_OF_DATA}
+        short = {k: v for k, v in own.items() if v not in (None, '') and len(str(v)) < 80}
+        said.append(said_of(short))
         dataset = dataset.get('dataset')
     return ' of '.join(said) or UNKNOWN
 
