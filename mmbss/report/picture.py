@@ -9,11 +9,7 @@ from matplotlib.figure import Figure
 class Picture:
     """A figure with the words that go with it.
 
-    Attributes:
-        name: Name of a file, without its suffix.
-        figure: The figure.
-        alt: What it shows, for those who cannot see it.
-        caption: What to know to read it.
+    The name is that of a file, without its suffix; ``alt`` is for those who cannot see it.
     """
 
     name: str

@@ -112,22 +112,16 @@ def network_pictures(
     Args:
         networks: Teacher and students with test samples.
         styles: Colour and dashes by student.
-        num_planes: Planes to draw, at most.
-        num_samples: Boundary samples to draw, at most.
+        num_planes: Planes, at most.
+        num_samples: Boundary samples, at most.
         resolution: Grid points on a side of a plane.
 
     Raises:
         NoBoundaryPairsError: If no sample is classified correctly by all, or none can be moved.
     """
     answers = dict(teacher=networks.teacher, **networks.students)
-    pairs = find_boundary_pairs(
-        networks.teacher,
-        networks.samples,
-        networks.labels,
-        CLOSE_ATTACK,
-        networks.bounds,
-        list(networks.students.values()),
-    )
+    asked, students = (networks.samples, networks.labels), list(networks.students.values())
+    pairs = find_boundary_pairs(networks.teacher, *asked, CLOSE_ATTACK, networks.bounds, students)
     samples = Picture(
         'boundary-samples',
         draw_boundary_samples(pairs[:num_samples], answers, networks.bounds, networks.classes),
@@ -148,8 +142,5 @@ def network_pictures(
         f"{len(pairs)} boundary samples of the teacher. The closer a student's margins are to 0, "
         "the closer its boundary passes to the teacher's.",
     )
-    return dict(
-        planes=plane_pictures(networks, pairs, num_planes, resolution),
-        samples=[samples],
-        margins=[histograms],
-    )
+    planes = plane_pictures(networks, pairs, num_planes, resolution)
+    return dict(planes=planes, samples=[samples], margins=[histograms])

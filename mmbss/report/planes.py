@@ -30,12 +30,9 @@ COARSE = 12
 
 @dataclass(frozen=True)
 class ThirdPoint:
-    """What a plane goes through besides a base sample and its boundary sample.
+    """What a plane goes through besides a base sample and its boundary sample, (C, H, W).
 
-    Attributes:
-        sample: (C, H, W).
-        name: For the legend.
-        description: For the caption, after "toward".
+    The name is for the legend, the description for the caption.
     """
 
     sample: Tensor
@@ -88,14 +85,7 @@ def move(
 def plane_pictures(
     networks: Networks, pairs: BoundaryPairs, count: int, resolution: int
 ) -> list[Picture]:
-    """Planes around the first pairs, at most ``count``.
-
-    Args:
-        networks: Teacher and students.
-        pairs: Boundary samples of the teacher.
-        count: How many pictures.
-        resolution: Grid points on a side.
-    """
+    """Planes around the first boundary samples of the teacher, at most ``count``."""
     pictures: list[Picture] = []
     for place in range(len(pairs)):
         base, target = (networks.classes[each[place]] for each in (pairs.base, pairs.target))
@@ -111,28 +101,16 @@ def plane_pictures(
             except ConfigError:  # students that go the teacher's own way
                 continue
             logits, x, y = decide_on_plane(networks, plane, points, resolution)
-            figure = draw_decision_planes(
-                logits,
-                x,
-                y,
-                dict(
-                    zip([*names, third.name], plane_coordinates(plane, points).cpu(), strict=True)
-                ),
-                int(pairs.base[place]),
-                networks.classes,
-            )
+            marks = zip([*names, third.name], plane_coordinates(plane, points).cpu(), strict=True)
+            label = int(pairs.base[place])
+            figure = draw_decision_planes(logits, x, y, dict(marks), label, networks.classes)
             description = (
                 f"a test sample of class {base}, the teacher's boundary sample of {target}, and "
                 f'{third.description}'
             )
-            pictures.append(
-                Picture(
-                    f'plane-{len(pictures) + 1}',
-                    figure,
-                    f'Decisions of {", ".join(logits)} on the plane through {description}',
-                    f'Through {description}.',
-                )
-            )
+            alt = f'Decisions of {", ".join(logits)} on the plane through {description}'
+            name = f'plane-{len(pictures) + 1}'
+            pictures.append(Picture(name, figure, alt, f'Through {description}.'))
     return pictures
 
 

@@ -9,7 +9,7 @@ from mmbss.distillers.sources.load import kind_of
 from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
-from mmbss.engine.errors import problems_of, refuse
+from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
 from mmbss.report.runs import Run, check_place, settled_keys
 from mmbss.report.study_metrics import check_evaluators, check_metric
@@ -170,6 +170,8 @@ def read_study(path: str, results: Path) -> Study:
         ConfigError: If it cannot be read, lacks a key, has one that no study has, or a value of
             another type; with a line for each.
     """
+    if Path(path).suffix != '.py':
+        raise ConfigError(f'{path} holds no study: name its Python file')
     where, content = f'the study {path}', load_config(path).to_dict()
     own = {key: value for key, value in content.items() if key[0] != '_' and not key.isupper()}
     keys = [key for key in accepted_keys(Study) if key not in OF_PLACE]

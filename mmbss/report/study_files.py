@@ -10,17 +10,14 @@ from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.report.run_logs import STUDY_FILE, read_json
 from mmbss.report.study import Study
-from mmbss.report.study_results import Result, check_result, compare_arms, results_of
+from mmbss.report.study_results import Result, Results, check_result, compare_arms, results_of
 from mmbss.report.study_table import study_markdown
 from mmbss.report.tables import make_row
 from mmbss.visualization.draw_curves import draw_accuracies
 from mmbss.visualization.style import save_figure
 
-#: Results by arm and seed.
-Stored = dict[tuple[str, int | None], Result]
 
-
-def read_results(study: Study) -> Stored:
+def read_results(study: Study) -> Results:
     """All results in the JSON file of a study, also of arms and seeds that it has no more.
 
     Raises:
@@ -55,7 +52,7 @@ def keep(study: Study, *new: Result) -> str:
         return write_results(study, results)
 
 
-def write_results(study: Study, results: Stored) -> str:
+def write_results(study: Study, results: Results) -> str:
     """Write JSON, Markdown and plot; see :func:`keep`."""
     shown = results_of(study, results)
     rows = [make_row(name, own) for name, own in shown.items()]

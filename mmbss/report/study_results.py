@@ -1,7 +1,6 @@
 """What runs have come to, and how the arms of a study differ."""
 
 import reprlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -75,7 +74,7 @@ def check_result(record: Any, where: str) -> None:
 
 
 #: Results by arm and seed.
-Results = Mapping[tuple[str, int | None], Result]
+Results = dict[tuple[str, int | None], Result]
 
 
 def logged_result(logged: LoggedRun, metric: str) -> Result:

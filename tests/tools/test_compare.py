@@ -220,6 +220,12 @@ def test_a_study_without_arms_is_told_from_a_config(call_tool, tmp_path):
         call_tool('compare', tmp_path / 'armless.py')
 
 
+def test_the_results_of_a_study_are_no_study(call_tool, tmp_path):
+    (tmp_path / 'done.json').write_text('{"study": "done", "seeds": [0], "arms": []}')
+    with pytest.raises(SystemExit, match=r'^error: .*done\.json holds no study'):
+        call_tool('compare', tmp_path / 'done.json')
+
+
 def test_the_seed_is_no_option_of_a_comparison(call_tool, tiny, tmp_path):
     flags = ['--work-dir', tmp_path / 'runs', '--cfg-options', 'randomness.seed=5']
     with pytest.raises(SystemExit, match=r"^error: compare: common: 'randomness\.seed' is set"):
