@@ -6,7 +6,7 @@ Imports nothing heavy.
 import difflib
 import inspect
 import reprlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -56,7 +56,9 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         if layer is object.__init__:
             # whoever has a __new__ of its own may take more
             return found._replace(is_complete=is_handed_on and '__new__' not in vars(function))
-        parameters = _parameters(layer)
+        # a callable object of somebody's own need have no hash
+        read = _parameters if isinstance(layer, Hashable) else _parameters.__wrapped__
+        parameters = read(layer)
         if parameters is None:
             break
         is_ours = layer.__module__.startswith('mmbss')
@@ -86,7 +88,8 @@ def is_known(kind: Any) -> bool:
         >>> is_known(JSONEncoder), is_known(Registry)
         (False, True)
     """
-    return not callable(kind) or kind.__module__.partition('.')[0] in KNOWN_PACKAGES
+    module = getattr(kind, '__module__', None) or ''
+    return not callable(kind) or module.partition('.')[0] in KNOWN_PACKAGES
 
 
 @cache  # a study asks 10,000 times

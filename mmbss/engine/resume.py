@@ -53,7 +53,7 @@ def choose_checkpoint(cfg: Config) -> None:
             return
         cfg.load_from = str(chosen)
     elif '://' in cfg.load_from:
-        check_alone(cfg.load_from, folder, templates_of(cfg))
+        check_free(folder, templates_of(cfg), f'one that goes on from {cfg.load_from}')
         progress(cfg.load_from, read_checkpoint(cfg.load_from))
     else:
         check_named(Path(cfg.load_from).expanduser(), folder, templates_of(cfg))
@@ -100,12 +100,6 @@ def own_checkpoints(folder: Path, templates: tuple[str, ...]) -> list[list[Path]
         ]
         found.append([path for _, path in sorted(numbered, reverse=True)])
     return found
-
-
-def left_by_a_run(folder: Path, templates: tuple[str, ...]) -> list[Path]:
-    """The checkpoints in a folder, under whatever name."""
-    kept = [path for group in own_checkpoints(folder, templates) for path in group]
-    return [*kept, *sorted(folder.glob('best_*.pth'))]
 
 
 def read_pointer(work_dir: Path) -> Path | None:
@@ -193,19 +187,20 @@ def check_named(path: Path, folder: Path, templates: tuple[str, ...]) -> None:
             'overwritten: choose another --work-dir, or remove the later ones'
         )
     if path.parent.resolve() != folder.resolve():
-        check_alone(path, folder, templates)
+        check_free(folder, templates, f'one that goes on from {path}')
 
 
-def check_alone(source: str | Path, folder: Path, templates: tuple[str, ...]) -> None:
-    """Refuse to go on from a checkpoint of elsewhere among those of another run.
+def check_free(folder: Path, templates: tuple[str, ...], run: str) -> None:
+    """Refuse a folder with checkpoints of another run, under whatever name.
 
-    What the checkpoint says of outdated ones and the best one would be taken for those.
+    What a run goes on from may speak of outdated and best ones, which would be taken for those.
     """
-    if kept := left_by_a_run(folder, templates):
+    kept = [path for group in own_checkpoints(folder, templates) for path in group]
+    if kept := [*kept, *sorted(folder.glob('best_*.pth'))]:
         raise ConfigError(
-            f'{folder} holds {len(kept)} checkpoints, such as {kept[0].name}, which a run that '
-            f'goes on from {source} would remove or overwrite: choose another --work-dir, or move '
-            'it there if it is of the same run'
+            f'{folder} holds {len(kept)} checkpoints of an earlier run, such as {kept[0].name}, '
+            f'which {run} would overwrite or remove: go on with --resume, choose another '
+            '--work-dir, or remove them'
         )
 
 

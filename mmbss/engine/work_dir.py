@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmbss.engine.atomic import PART, remove_parts, whole_file
 from mmbss.engine.errors import ConfigError, FileError
-from mmbss.engine.resume import checkpoint_folder, left_by_a_run, templates_of
+from mmbss.engine.resume import check_free, checkpoint_folder, templates_of
 from mmbss.engine.this_process import is_first_process
 
 
@@ -44,7 +44,7 @@ def claimed_work_dir(cfg: Config) -> Iterator[None]:
             locks.append(claim(folder))
             remove_parts(folder)
         if checkpoints is not None and not cfg.get('resume'):
-            check_empty(checkpoints, templates_of(cfg))
+            check_free(checkpoints, templates_of(cfg), 'a run from the start')
         yield
     finally:
         for lock, owner in locks:
@@ -80,13 +80,3 @@ def claim(folder: Path) -> tuple[FileLock, Path]:
     with whole_file(owner) as part:
         part.write_text(f'process {os.getpid()} on {socket.gethostname()}')
     return lock, owner
-
-
-def check_empty(folder: Path, templates: tuple[str, ...]) -> None:
-    """Refuse a folder in which an earlier run has left checkpoints, under whatever name."""
-    if kept := left_by_a_run(folder, templates):
-        raise ConfigError(
-            f'{folder} holds {len(kept)} checkpoints of an earlier run, such as {kept[0].name}, '
-            'which a run from the start would overwrite: go on with --resume, choose another '
-            '--work-dir, or remove them'
-        )

@@ -91,3 +91,14 @@ def test_a_switch_whose_annotation_is_a_number_may_be_one():
 def test_what_is_no_dict_is_refused():
     with pytest.raises(ConfigError, match='must be a dict'):
         check_keys([1], fits, 'fits')
+
+
+def test_an_object_without_a_hash_may_be_called():
+    class Loss:
+        __hash__ = None
+
+        def __call__(self, weight: float = 1.0) -> None: ...
+
+    check_keys(dict(weight=2.0), Loss(), 'loss')
+    with pytest.raises(ConfigError, match="no key 'wait'"):
+        check_keys(dict(wait=2.0), Loss(), 'loss')

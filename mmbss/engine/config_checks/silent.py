@@ -49,7 +49,6 @@ def silent_mistakes(cfg: Config) -> Iterator[str]:
     yield from wrong_values(cfg)
     yield from in_schedules(cfg)
     yield from in_hooks(cfg)
-    yield from in_metrics(cfg)
     yield from in_weights(cfg)
 
 
@@ -125,7 +124,7 @@ def counts_iterations(cfg: Config) -> bool:
 
 
 def in_hooks(cfg: Config) -> Iterator[str]:
-    """Hooks that would do the same thing twice, and that wait for what never comes."""
+    """Hooks that would do the same thing twice."""
     found: dict[str, str] = {}
     for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
         kind = lookup(HOOKS, hook['type'])
@@ -133,16 +132,6 @@ def in_hooks(cfg: Config) -> Iterator[str]:
         if name in ONCE and name in found:
             yield f'{path} and {found[name]} are both {name}: remove one of the two'
         found.setdefault(name, path)
-
-
-def in_metrics(cfg: Config) -> Iterator[str]:
-    """More classes than there are."""
-    classes = setting(cfg, 'model.head.num_classes')
-    for path, metric in _entries_at(cfg, 'val_evaluator'):
-        topk = metric.get('topk', 1)
-        topk = [k for k in (topk if isinstance(topk, (list, tuple)) else [topk]) if is_whole(k)]
-        if is_whole(classes) and max(topk, default=0) > classes:
-            yield f'{path}.topk={metric["topk"]} must be at most model.head.num_classes={classes}'
 
 
 def _entries_at(cfg: Config, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -261,7 +261,7 @@ IMPOSSIBLE = [
         'fraction',
         '1.5',
     ),
-    Bad('val_evaluator.topk', (1, 20), 'at most model.head.num_classes=10'),
+    Bad('val_evaluator.topk', (1, 20), 'number of categories is 10', 'val_evaluator', ''),
 ]
 
 CONTRADICTING = [
