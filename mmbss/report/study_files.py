@@ -12,7 +12,7 @@ from mmbss.report.run_logs import STUDY_FILE, read_json
 from mmbss.report.study import Study
 from mmbss.report.study_results import Result, Results, check_result, compare_arms, results_of
 from mmbss.report.study_table import study_markdown
-from mmbss.report.tables import make_row
+from mmbss.report.tables import Row
 from mmbss.visualization.draw_curves import draw_accuracies
 from mmbss.visualization.style import save_figure
 
@@ -55,7 +55,7 @@ def keep(study: Study, *new: Result) -> str:
 def write_results(study: Study, results: Results) -> str:
     """Write JSON, Markdown and plot; see :func:`keep`."""
     shown = results_of(study, results)
-    rows = [make_row(name, own) for name, own in shown.items()]
+    rows = [Row(name, own) for name, own in shown.items()]
     found = compare_arms(study, results)
     table = study_markdown(study, shown, found)
     content: dict[str, Any] = dict(
@@ -65,7 +65,7 @@ def write_results(study: Study, results: Results) -> str:
         seeds=study.seeds,
         contrast=study.contrast,
         margin=study.margin,
-        arms=[asdict(row) for row in rows],
+        arms=[row.summary() for row in rows],
         differences=[asdict(each) for each in found],
         results=[asdict(each) for each in results.values()],
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from mmbss.report.statistics import paired_differences, seeds_needed
 from mmbss.report.study import Study
 from mmbss.report.study_results import Difference, Result
-from mmbss.report.tables import accuracy_markdown, make_row
+from mmbss.report.tables import Row, accuracy_markdown
 from mmbss.report.text import markdown, spread
 
 #: Differences, in points, for which the size of the next study is given.
@@ -23,7 +23,7 @@ def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> s
         shown: Its results by arm.
         found: Its differences.
     """
-    rows = [make_row(name, results) for name, results in shown.items()]
+    rows = [Row(name, results) for name, results in shown.items()]
     parts = [f'{study.question}\n'] if study.question else []
     parts.append(accuracy_markdown(rows, study.metric))
     parts += [f'{line}\n' for line in missing(study, shown)]

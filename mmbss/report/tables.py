@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mmbss.report.run_logs import Experiment
 from mmbss.report.study_results import Result, logged_result
@@ -11,72 +12,59 @@ from mmbss.report.text import Table, markdown, spread
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: one config over its seeds.
-
-    Attributes:
-        name: Name of the experiment.
-        parameters: Parameters of the (student's) network.
-        folder: Folder of the runs.
-        seeds: Seed of each run, None where its config sets none.
-        values: Metric of the last validation of each run, never of its best one.
-        epochs: Epoch, or iteration, of these validations.
-        mean: Of the values.
-        standard_deviation: Of several values (n - 1).
-        ms_per_iteration: Median over the runs of their medians, where they have logged times.
-        seconds: Mean over the runs that tell how long they took.
-    """
+    """A line of the table: the runs of one config, one or more."""
 
     name: str
-    parameters: int
-    folder: str
-    seeds: list[int | None]
-    values: list[float]
-    epochs: list[float]
-    mean: float
-    standard_deviation: float | None
-    ms_per_iteration: float | None
-    seconds: float | None
+    results: Sequence[Result]
+
+    @property
+    def values(self) -> list[float]:
+        """Metric of the last validation of each run, never of its best one."""
+        return [each.value for each in self.results]
+
+    def summary(self) -> dict[str, Any]:
+        """What the file of a study says of it.
+
+        ``epochs`` are those of the last validations, or iterations; the deviation (n - 1) is that
+        of several values. Times of an iteration are the median over the runs of their medians,
+        ``seconds`` the mean over the runs that tell how long they took.
+        """
+        times, seconds = (
+            [number for each in self.results if (number := getattr(each, key)) is not None]
+            for key in ('ms_per_iteration', 'seconds')
+        )
+        folder, several = self.results[0].folder, len(self.results) > 1
+        return dict(
+            name=self.name,
+            parameters=self.results[0].parameters,
+            folder=folder.rpartition('/')[0] if several else folder,
+            seeds=[each.seed for each in self.results],
+            values=self.values,
+            epochs=[each.epoch for each in self.results],
+            mean=statistics.mean(self.values),
+            standard_deviation=statistics.stdev(self.values) if several else None,
+            ms_per_iteration=statistics.median(times) if times else None,
+            seconds=statistics.mean(seconds) if seconds else None,
+        )
 
     @property
     def cells(self) -> dict[str, str]:
         """What the table shows, as text."""
-        each = zip(self.seeds, self.values, strict=True)
-        first, last = min(self.epochs), max(self.epochs)
+        own = self.summary()
+        first, last = min(own['epochs']), max(own['epochs'])
         return dict(
             name=self.name,
-            parameters=f'{self.parameters:,}',
+            parameters=f'{own["parameters"]:,}',
             value=spread(self.values),
-            seeds=', '.join(f'{"unset" if k is None else k}: {value:.2f}' for k, value in each),
+            seeds=', '.join(
+                f'{"unset" if each.seed is None else each.seed}: {each.value:.2f}'
+                for each in self.results
+            ),
             epochs=f'{last:g}' if first == last else f'{first:g} to {last:g}',
-            time='' if self.ms_per_iteration is None else f'{self.ms_per_iteration:.1f}',
-            seconds='' if self.seconds is None else f'{self.seconds:.0f}',
-            folder=self.folder,
+            time='' if own['ms_per_iteration'] is None else f'{own["ms_per_iteration"]:.1f}',
+            seconds='' if own['seconds'] is None else f'{own["seconds"]:.0f}',
+            folder=own['folder'],
         )
-
-
-def make_row(name: str, results: Sequence[Result]) -> Row:
-    """The row of one experiment.
-
-    Args:
-        name: Its name.
-        results: At least one.
-    """
-    values = [each.value for each in results]
-    times = [each.ms_per_iteration for each in results if each.ms_per_iteration is not None]
-    seconds = [each.seconds for each in results if each.seconds is not None]
-    folder = results[0].folder
-    return Row(
-        name=name,
-        parameters=results[0].parameters,
-        folder=folder if len(results) == 1 else folder.rpartition('/')[0],
-        seeds=[each.seed for each in results],
-        values=values,
-        epochs=[each.epoch for each in results],
-        mean=statistics.mean(values),
-        standard_deviation=statistics.stdev(values) if len(values) > 1 else None,
-        ms_per_iteration=statistics.median(times) if times else None,
-        seconds=statistics.mean(seconds) if seconds else None,
-    )
 
 
 def accuracy_rows(experiments: Sequence[Experiment], metric: str) -> list[Row]:
@@ -86,8 +74,7 @@ def accuracy_rows(experiments: Sequence[Experiment], metric: str) -> list[Row]:
         ConfigError: If a run has never logged the metric.
     """
     return [
-        make_row(each.name, [logged_result(run, metric) for run in each.runs])
-        for each in experiments
+        Row(each.name, [logged_result(run, metric) for run in each.runs]) for each in experiments
     ]
 
 

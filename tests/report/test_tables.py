@@ -21,20 +21,21 @@ def runs(make_run, resnet_config, tmp_path):
 
 def test_rows_are_means_and_deviations_over_the_seeds(runs, tmp_path):
     (row,) = accuracy_rows(by_experiment(runs), METRIC)
-    assert (row.name, row.folder) == ('kd', str(tmp_path / 'kd'))
-    assert (row.seeds, row.values, row.epochs) == ([0, 1, 2], [53.0, 55.0, 57.0], [3, 3, 3])
-    assert row.mean == 55.0
-    assert row.standard_deviation == statistics.stdev(row.values) == 2.0
-    assert row.ms_per_iteration == pytest.approx(20.0)
-    assert row.seconds == 6.0
+    own = row.summary()
+    assert (own['name'], own['folder']) == ('kd', str(tmp_path / 'kd'))
+    assert (own['seeds'], own['values']) == ([0, 1, 2], [53.0, 55.0, 57.0])
+    assert (own['mean'], own['epochs']) == (55.0, [3, 3, 3])
+    assert own['standard_deviation'] == statistics.stdev(row.values) == 2.0
+    assert own['ms_per_iteration'] == pytest.approx(20.0)
+    assert own['seconds'] == 6.0
     (line,) = accuracy_markdown([row], METRIC).splitlines()[2:]
     assert '| 55.00 ± 2.00 | 0: 53.00, 1: 55.00, 2: 57.00 | 20.0 | 6 |' in line
 
 
 def test_one_run_has_no_deviation_and_its_own_folder(runs):
     (row,) = accuracy_rows(by_experiment(runs[:1]), METRIC)
-    assert row.standard_deviation is None
-    assert row.folder == str(runs[0].folder)
+    assert row.summary()['standard_deviation'] is None
+    assert row.summary()['folder'] == str(runs[0].folder)
     assert row.cells['value'] == '53.00'
 
 
@@ -43,5 +44,5 @@ def test_what_was_not_logged_is_left_blank(make_run, resnet_config, tmp_path):
     for log in folder.glob('*/vis_data/scalars.json'):
         log.write_text(log.read_text().replace('"time"', '"other"'))
     (row,) = accuracy_rows(by_experiment([read_run(folder)]), METRIC)
-    assert (row.ms_per_iteration, row.seconds) == (None, None)
+    assert row.summary()['ms_per_iteration'] is row.summary()['seconds'] is None
     assert (row.cells['time'], row.cells['seconds']) == ('', '')
