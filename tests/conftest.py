@@ -27,9 +27,18 @@ import mmbss
 from mmbss.registry import MODELS
 
 torch.set_num_threads(1)
-# A fork does not collect what its parent left: a DataLoader that belongs to the parent complains
-# then, and Python 3.11, which parses code to show the complaint, fails if it was parsing already.
-os.register_at_fork(after_in_child=gc.freeze)
+
+
+def settle_fork():
+    """Have a fork of a test process neither trip over nor wait for what its parent left."""
+    # A DataLoader that belongs to the parent complains when it is collected, and Python 3.11, which
+    # parses code to show the complaint, fails if it was parsing already.
+    gc.freeze()
+    # The parent's OpenMP threads are not there, but whoever wants more than one waits for them.
+    torch.set_num_threads = lambda count: None
+
+
+os.register_at_fork(after_in_child=settle_fork)
 # torch waits so long, 5 s, for each worker of a loader that the garbage collector has found
 torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
