@@ -5,6 +5,8 @@ import math
 import pickle
 import zlib
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -13,6 +15,8 @@ from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 NUMBERS = (bool, int, float, type(None))
+#: Numbers of NumPy with which Python's own go on in the same way; others would round differently.
+OF_NUMPY = (np.bool_, np.int64, np.float64)
 #: Numbers up to which a value is taken for something that is counted, not for a store.
 MOST = 2**16
 #: Bytes up to which the content of anything else is looked at.
@@ -39,8 +43,7 @@ def amount(value: Any) -> float:
         return 1 + sum(map(amount, value.values())) if named else math.inf
     if kind is Tensor:
         return value.numel()
-    is_number = kind in NUMBERS or (isinstance(value, np.generic) and value.dtype.kind in 'biuf')
-    return 1 if is_number else math.inf
+    return 1 if kind in NUMBERS or kind in OF_NUMPY else math.inf
 
 
 def copied(value: Any) -> Any:
@@ -61,6 +64,36 @@ def same(one: Any, other: Any) -> bool:
         for value in (one, other)
     )
     return len({*texts}) == 1
+
+
+@contextmanager
+def unchanged_attributes(model: nn.Module) -> Iterator[None]:
+    """Leave what the modules of a model count afterwards as it was.
+
+    That is plain attributes, such as ``self.steps += 1`` in a forward pass; buffers are none, and
+    what a checkpoint could not hold stays as it has become.
+    """
+    of_torch = vars(nn.Module()).keys()  # such as buffers
+    counts = [
+        (
+            each,
+            {*each},
+            {k: (v, copied(v)) for k, v in each.items() if k not in of_torch and is_plain(v)},
+        )
+        for each in map(vars, model.modules())
+    ]
+    try:
+        yield
+    finally:
+        for attributes, names, counted in counts:
+            for key in attributes.keys() - names:
+                if is_plain(attributes[key]):
+                    del attributes[key]
+            for key, (value, content) in counted.items():
+                is_same = same(copied(value), content)
+                if isinstance(value, Tensor) and not is_same:  # on its device, whoever shares it
+                    value.detach().copy_(content)
+                attributes[key] = value if is_same or isinstance(value, Tensor) else content
 
 
 class _Content(pickle.Pickler):

@@ -27,7 +27,7 @@ from mmbss.engine.config_checks.data_sides import (
     side_of,
 )
 from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
-from mmbss.engine.kept_values import NUMBERS
+from mmbss.engine.kept_values import unchanged_attributes
 from mmbss.engine.models import memory_of_buffers, unchanged_modes, unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
@@ -201,22 +201,15 @@ def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Leave modes, buffers, numbers in attributes, and gradients of a model as they were."""
+    """Leave modes, buffers, counts and gradients of a model afterwards as they were."""
     buffers = [(memory, memory.clone()) for memory in memory_of_buffers(model)]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    of_torch = vars(nn.Module()).keys()
-    counts = [
-        (each, {key: each[key] for key in each.keys() - of_torch if type(each[key]) in NUMBERS})
-        for each in map(vars, model.modules())
-    ]
     for parameter, _ in gradients:
         parameter.grad = None
     try:
-        with unchanged_modes(model):
+        with unchanged_modes(model), unchanged_attributes(model):
             yield
     finally:
-        for attributes, counted in counts:
-            attributes.update(counted)
         for parameter, gradient in gradients:
             parameter.grad = gradient
         for memory, content in buffers:
