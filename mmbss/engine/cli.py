@@ -12,6 +12,32 @@ from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 
 
+class CircularBaseError(ValueError):
+    """Config files inherit from each other in a circle."""
+
+
+def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
+    """Refuse a circle of ``_base_``, which mmengine follows until Python gives up.
+
+    Args:
+        path: A config file.
+        above: The files that lead to it.
+
+    Raises:
+        CircularBaseError: Naming the files.
+    """
+    if path in above:
+        circle = ' -> '.join(map(str, (*above[above.index(path) :], path)))
+        raise CircularBaseError(f'_base_ goes round in a circle: {circle}: remove one of them')
+    try:
+        bases = Config._get_base_files(str(path))
+    except SyntaxError:  # perhaps only until mmengine has filled in the variables
+        return
+    for base in bases:
+        if '::' not in base and '{{' not in base:
+            check_bases((path.parent / base).resolve(), (*above, path))
+
+
 def find_config(path: str) -> str:
     """Path of a config that may be named as ``package::folder/name.py``.
 
@@ -36,7 +62,10 @@ def load_config(path: str) -> Config:
     """
     file = find_config(path)
     try:
+        check_bases(Path(file).expanduser().resolve())
         cfg = Config.fromfile(file)
+    except CircularBaseError as error:
+        raise ConfigError(f'config {path}: {error}') from None
     except Exception as error:  # a config file is code, which may raise anything
         lines = [
             f' (line {line} of {frame.f_code.co_filename})'

@@ -704,6 +704,7 @@ FILES = [
     ('model = dict(', 'SyntaxError', 'correct the file'),
     ('model = dict(type=Resnet)', "NameError: name 'Resnet' is not defined (line 1", 'correct'),
     ("_base_ = ['none.py']", 'none.py', 'correct the file or its path'),
+    ("_base_ = ['config.py']", 'config.py -> ', 'remove one of them'),
     ("_base_ = 'mmpretrain::resnet/none.py'", 'none.py', 'correct'),
     ("custom_imports = dict(imports=['no_such_module'])", 'no_such_module', 'correct'),
     ("custom_imports = dict(imprts=['mmbss'])", 'imprts', 'correct'),
