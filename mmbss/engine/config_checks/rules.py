@@ -73,7 +73,7 @@ RULES: Rules = {
         lambda value: value >= 0 and is_whole(value, 0),
         'a whole number of at least 0',
     ),
-    'param_scheduler*.eta_min model.head.loss.loss_weight': NOT_NEGATIVE,
+    'param_scheduler*.eta_min model.head.loss.loss_weight log_processor.num_digits': NOT_NEGATIVE,
     'optim_wrapper.optimizer.lr optim_wrapper.clip_grad.max_norm': POSITIVE,
     'optim_wrapper.clip_grad.clip_value *data_preprocessor.std.*': POSITIVE,
     'param_scheduler*.gamma param_scheduler*.factor': POSITIVE,
@@ -118,7 +118,7 @@ def missing_files(cfg: Config) -> Iterator[str]:
     """Checkpoints that are not there; of a config that can be trained, with the command."""
     configs = {
         f'{path}.checkpoint': value['config']
-        for path, value in _settings(cfg)
+        for path, value in settings_in(cfg)
         if isinstance(value, dict) and isinstance(value.get('config'), str)
     }
     for line in wrong_values(cfg, FILES):
@@ -130,7 +130,7 @@ def missing_files(cfg: Config) -> Iterator[str]:
 
 def wrong_values(cfg: Config, rules: Rules = RULES) -> Iterator[str]:
     """Settings of the right kind, but out of their range."""
-    for path, value in _settings(cfg):
+    for path, value in settings_in(cfg):
         for patterns, (allows, words) in rules.items():
             if not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns.split()):
                 continue
@@ -143,9 +143,9 @@ def wrong_values(cfg: Config, rules: Rules = RULES) -> Iterator[str]:
                 yield f'{path}={shown} must be {words}'
 
 
-def _settings(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+def settings_in(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
     """Every setting below a config, of whatever type, with its dotted path."""
     yield path.removeprefix('.'), value
     items: Any = enumerate(value) if isinstance(value, (list, tuple)) else ()
     for key, item in value.items() if isinstance(value, (dict, Config)) else items:
-        yield from _settings(item, f'{path}.{key}')
+        yield from settings_in(item, f'{path}.{key}')

@@ -193,6 +193,7 @@ IMPOSSIBLE = [
     Bad(f'{OPTIMIZER}.weight_decay', -1e-4, 'Invalid'),
     Bad('optim_wrapper.accumulative_counts', 0, 'at least 1'),
     Bad('optim_wrapper.accumulative_counts', 2.5, 'a whole number of at least 1'),
+    Bad('log_processor', dict(num_digits=-3), 'at least 0', 'num_digits', '-3'),
     Bad('train_dataloader.num_batch_per_epoch', 0, 'at least 1'),
     Bad('optim_wrapper.clip_grad', dict(max_norm=0), 'above 0', 'max_norm', '=0'),
     Bad('optim_wrapper.clip_grad', dict(type='cut'), '"norm" or "value"', 'clip_grad', 'cut'),
@@ -319,6 +320,7 @@ CONTRADICTING = [
 EMA = dict(type='EMAHook')
 WEIGHTS = dict(start=4.0, end=1.0)
 LOSS = 'default_hooks.bss.schedules.loss_kd'
+SMOOTHED = dict(data_src='loss', method_name='mean', window_size=3)
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
 INF, NAN = float('inf'), float('nan')
 
@@ -346,6 +348,21 @@ WITHOUT_TYPE = [
     Bad(PARAMWISE, dict(custom_keys=dict(backbone=0.1)), 'must be a dict', shown='0.1'),
     Bad('default_hooks.bss.priority', 'VERY_HIGHT', "did you mean 'VERY_HIGH'"),
     Bad('default_hooks.bss.priority', True, 'whole number from 0 to 100'),
+    Bad('log_processor', dict(custom_cfg=[dict(data_src='loss')]), 'method_name', shown='loss'),
+    Bad(
+        'log_processor',
+        dict(custom_cfg=[SMOOTHED | dict(method_name='mea')]),
+        "did you mean 'mean'",
+        'custom_cfg.0.method_name',
+        "'mea'",
+    ),
+    Bad(
+        'log_processor',
+        dict(custom_cfg=[SMOOTHED | dict(window_size='3')]),
+        "'epoch' or 'global'",
+        'window_size',
+        "'3'",
+    ),
     Bad('env_cfg', dict(mp_cfg=dict(mp_start_methd='fork')), "mean 'mp_start_method'", shown='mp'),
     Bad('env_cfg', dict(dist_cfg=dict(bakend='gloo')), "did you mean 'backend'", shown='bakend'),
     Bad('compile', dict(bakend='eager'), "did you mean 'backend'", shown='bakend'),
