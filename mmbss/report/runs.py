@@ -1,10 +1,12 @@
 """One run of a study: a config, trained with one seed in a folder and a process of its own."""
 
 import argparse
+import ast
 import hashlib
 import json
 import os
 import pprint
+import reprlib
 import subprocess
 import sys
 import time
@@ -14,12 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from mmengine.config import Config
+from mmengine.utils import apply_to
 
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
-from mmbss.engine.config_checks.rules import setting
+from mmbss.engine.config_checks.rules import setting, settings_in
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, refuse
 from mmbss.report.provenance import git_commit
@@ -78,6 +82,25 @@ class Run:
         merge_common_arguments(cfg, said)
         merge_options(cfg, said)
         return cfg
+
+    def written(self) -> str:
+        """The file that is trained: its complete config, but for the safety hooks.
+
+        Raises:
+            ConfigError: If a setting is nothing that can be read again, such as infinity.
+        """
+        content = self._with_options().to_dict()
+        content = apply_to(content, lambda part: isinstance(part, np.generic), np.generic.item)
+        refuse(
+            f'{path}={reprlib.repr(value)} cannot be read again from the config of a run: write '
+            'a finite number or a text, or take it out with del if it has been imported'
+            for path, value in settings_in(content)
+            if not isinstance(value, (dict, list, tuple)) and not is_literal(value)
+        )
+        # mmengine's own dump would sort the terms of a loss, and with them what they draw
+        return ''.join(
+            f'{key} = {pprint.pformat(value, sort_dicts=False)}\n' for key, value in content.items()
+        )
 
     @property
     def digest(self) -> str:
@@ -145,13 +168,7 @@ class Run:
         self._store(info)
         start = time.time() - logged_seconds(self.folder)
         config = self.folder / f'{Path(self.config).stem}.py'
-        # mmengine's own dump would sort the terms of a loss, and with them what they draw
-        config.write_text(
-            ''.join(
-                f'{key} = {pprint.pformat(value, sort_dicts=False)}\n'
-                for key, value in self._with_options().to_dict().items()
-            )
-        )
+        config.write_text(self.written())
         flags = [str(config), '--resume', '--work-dir', str(self.folder)]
         self.call(tool, flags, self.log, threads)
         self._store(dict(info, seconds=round(time.time() - start, 1)))
@@ -245,6 +262,20 @@ def by_dotted_key(options: Mapping[str, Any], prefix: str = '') -> Iterator[tupl
             yield from by_dotted_key(value, f'{prefix}{key}.')
         else:
             yield f'{prefix}{key}', value
+
+
+def is_literal(value: Any) -> bool:
+    """Whether Python reads a value where it is written out.
+
+    Examples:
+        >>> is_literal(0.1), is_literal(float('inf')), is_literal(dict)
+        (True, False, False)
+    """
+    try:
+        ast.literal_eval(repr(value))
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def settled_keys(options: Mapping[str, Any], others: Iterable[str] = ()) -> list[str]:

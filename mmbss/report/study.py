@@ -1,6 +1,6 @@
 """A study: arms that are compared over seeds, and the one contrast that was written down first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
-from mmbss.report.runs import Run, check_place, settled_keys
+from mmbss.report.runs import Run, by_dotted_key, check_place, settled_keys
 from mmbss.report.study_metrics import check_evaluators, check_metric
 
 #: Attributes of a study that its file does not say.
@@ -135,6 +135,12 @@ class Study:
         said = {'common': self.common, 'seed_keys': dict.fromkeys(self.seed_keys)}
         said |= {f'{name}: options': arm.options for name, arm in self.arms.items()}
         for where, options in said.items():
+            for key, value in by_dotted_key(options):
+                if isinstance(value, Mapping):
+                    yield (
+                        f'{self.name}: {where}: {key!r} is empty, which changes nothing: with '
+                        'dict(_delete_=True) it would be emptied'
+                    )
             of_seed = () if where == 'seed_keys' else self.seed_keys
             for key in settled_keys(options, of_seed):
                 yield f'{self.name}: {where}: {key!r} is set by the study itself: leave it out'
@@ -142,6 +148,7 @@ class Study:
     def _check_run(self, run: Run) -> None:
         check_place(run)
         check_config(run.merged)
+        run.written()
         check_metric(run.merged, self.metric)
         if self.evaluators and run.arm in self.arms and run.merged.get('test_dataloader') is None:
             refuse(['test_dataloader is missing, on which evaluators are asked: add it'])

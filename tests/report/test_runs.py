@@ -146,6 +146,19 @@ def test_options_reach_the_training_as_they_are_and_in_their_order(make, monkeyp
     assert (trained.work_dir, trained.default_hooks) == (str(run.folder), dict(step_seed=None))
 
 
+@pytest.mark.parametrize('value', ["float('inf')", 'dict', '[dict(x=set)]'])
+def test_what_cannot_be_read_again_is_refused(make, tmp_path, value):
+    (tmp_path / 'base.py').write_text(f'model = dict(lr=0.1, bound={value})\n')
+    with pytest.raises(ConfigError, match=r'model\.bound.*=.* cannot be read again'):
+        make().written()
+
+
+def test_a_number_of_numpy_is_written_as_one(make, tmp_path):
+    (tmp_path / 'base.py').write_text("model = dict(lr=[__import__('numpy').sqrt(0.25)])\n")
+    make().written()
+    assert "'lr': [0.5]" in make().written()
+
+
 def test_a_folder_in_use_is_waited_for(tmp_path, capsys):
     with FileLock(tmp_path / '.lock'):
         waiting = threading.Thread(target=wait_for, args=(tmp_path,))

@@ -146,6 +146,11 @@ ALONE = "_one = dict(config='plain.py')\ncontrast = None\n"
                 'train_dataloader.dataset.seed': 5,
             }.items()
         ),
+        ("common = {'model.losses': {}}", "'model.losses' is empty"),
+        (
+            "common = {'optim_wrapper.clip_grad.norm_type': float('inf')}",
+            'b: optim_wrapper.clip_grad.norm_type=inf cannot be read again',
+        ),
         ("seed_keys = ['randomness.seed']", "seed_keys: 'randomness.seed'"),
         ('seeds = [0, 2**40]', 'seeds: 1099511627776'),
         ('seeds = [0, -1]', 'seeds: -1'),
