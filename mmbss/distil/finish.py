@@ -156,8 +156,7 @@ def export(
     if figures is None or figures.get('checkpoint') != network['checkpoint']:
         print('export ...', flush=True)
         missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
-        if figures is not None:
-            put_aside(place.student)
+        put_aside(place.student)  # also what somebody, or a killed process, has left of one
         figures = export_student(
             network['config'],
             network['checkpoint'],
