@@ -20,6 +20,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.utils import ManagerMixin
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -58,6 +59,25 @@ def pytest_collection_modifyitems(items):
         if STARTING & {*getattr(item, 'fixturenames', ())}:
             item.add_marker('slow')
     items.sort(key=lambda item: item.path.parent.name not in ('tools', 'benchmarks'))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def separate_runs():
+    """Keep runs of one process apart: mmengine knows them by name and second, tests are faster."""
+    set_up = Runner.setup_env
+
+    def set_up_anew(*args, **kwargs):
+        for kind in {*subclasses(ManagerMixin)} - {DefaultScope}:
+            kind._instance_dict.clear()
+        set_up(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, 'setup_env', set_up_anew)
+        yield
+
+
+def subclasses(kind):
+    return [each for child in kind.__subclasses__() for each in (child, *subclasses(child))]
 
 
 @pytest.fixture(scope='session', autouse=True)

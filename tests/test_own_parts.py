@@ -66,3 +66,4 @@ def test_the_attack_prints_what_the_tutorial_says(tutorial, monkeypatch, capsys)
     from mmbss.registry import ATTACKS
 
     ATTACKS.module_dict.pop('FixedSteps')
+    sys.modules.pop('fixed_steps')

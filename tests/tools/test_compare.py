@@ -65,15 +65,17 @@ def compared(tiny, work_dir, forked, root):
         check=False,
     )
     assert completed.returncode == 1
+    # what other tests compare later is written to the same files
+    completed.files = {path.suffix: path.read_text() for path in work_dir.glob('compare.*')}
     return completed
 
 
-def test_every_run_ends_in_a_row_of_the_table(compared, work_dir):
-    lines = (work_dir / 'compare.md').read_text().splitlines()
+def test_every_run_ends_in_a_row_of_the_table(compared):
+    lines = compared.files['.md'].splitlines()
     assert [line.split('|')[1].strip() for line in lines[2:4]] == ['plain', 'bss']
     assert 'lost 0 of 1 seeds' in lines[5]
-    rows = json.loads((work_dir / 'compare.json').read_text())['arms']
-    assert '<svg' in (work_dir / 'compare.svg').read_text()
+    rows = json.loads(compared.files['.json'])['arms']
+    assert '<svg' in compared.files['.svg']
     for row in rows:
         scalars = next(Path(row['folder']).glob('*/vis_data/scalars.json')).read_text()
         logged = [json.loads(line) for line in scalars.splitlines()]
