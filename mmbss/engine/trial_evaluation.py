@@ -13,10 +13,10 @@ from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmbss.engine.build import is_known
+from mmbss.engine.build import accepted_keys, is_known, lookup
 from mmbss.engine.errors import ConfigError, is_of_input, naming, one_line, refuse
 from mmbss.engine.trial_data import edge_rows, read_batch
-from mmbss.registry import HOOKS
+from mmbss.registry import DATASETS, HOOKS
 
 #: Of so few samples some metrics can be computed only by chance.
 SAMPLES = 2
@@ -67,7 +67,7 @@ def find_evaluations(runner: Runner) -> list[Evaluation]:
         found.append(
             Evaluation(
                 'test',
-                loader or runner.build_dataloader(copy.deepcopy(test['dataloader'])),
+                loader or runner.build_dataloader(_without_download(test['dataloader'])),
                 runner.build_evaluator(copy.deepcopy(test['evaluator'])),
             )
         )
@@ -81,6 +81,19 @@ def find_evaluations(runner: Runner) -> list[Evaluation]:
             logging.WARNING,
         )
     return found
+
+
+def _without_download(config: Any) -> Any:
+    """A copy of a config whose datasets fetch nothing."""
+    if isinstance(config, (list, tuple)):
+        return [_without_download(each) for each in config]
+    if not isinstance(config, dict):
+        return copy.deepcopy(config)
+    copied = {key: _without_download(value) for key, value in config.items()}
+    kind = lookup(DATASETS, config.get('type'))
+    if callable(kind) and 'download' in accepted_keys(kind):
+        copied['download'] = False
+    return copied
 
 
 def try_evaluation(runner: Runner, model: Any, evaluation: Evaluation) -> None:

@@ -163,8 +163,9 @@ def test_a_test_of_its_own_is_compared_too(with_test):
 
 
 def test_data_of_a_test_that_are_not_there_stop_no_training(with_test, tmp_path):
-    started = with_test(type='CIFAR10', data_root=str(tmp_path / 'none'), download=False)
+    started = with_test(type='CIFAR10', data_root=str(tmp_path / 'none'))
     said = []
     started.logger.addFilter(lambda record: said.append(record.getMessage()) or True)
     try_training(started)
     assert any('test_dataloader and test_evaluator are not tried' in line for line in said)
+    assert not (tmp_path / 'none').exists()
