@@ -99,5 +99,9 @@ def _check_teacher(config: Any, where: str) -> None:
             'a finished student has no teacher: give teacher=dict(config=..., checkpoint=...)'
         )
     network = metric.given['config']
-    if not isinstance(network, list) and kind_of(network)[0] == 'openmmlab':
-        load_model_config(network)
+    if isinstance(network, list) or kind_of(network)[0] != 'openmmlab':
+        return
+    model = load_model_config(network)
+    fills_itself = model.get('pretrained') or 'ImageClassifier' not in str(model.get('type'))
+    if metric.given.get('checkpoint') is None and not fills_itself:
+        raise ConfigError(f"{where}.teacher: it lacks 'checkpoint', so its weights would be random")

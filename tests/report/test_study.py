@@ -195,6 +195,7 @@ def test_a_config_that_starts_from_other_weights_or_writes_elsewhere_is_refused(
         ("dict(type='Accuracy', topk=0)", 'topk'),
         ('dict(topk=1)', 'with a type'),
         ("dict(type='mmbss.Agreement')", 'has no teacher'),
+        ("dict(type='mmbss.Agreement', teacher=dict(config='plain.py'))", "'checkpoint'"),
         (
             "dict(type='mmbss.Agreement', teacher=dict(config='gone.py', checkpoint='gone.pth'))",
             r'gone\.py',
