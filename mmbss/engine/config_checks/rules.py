@@ -51,7 +51,7 @@ def has_module(name: str) -> bool:
 SEVERAL = (list, tuple)
 Rules = dict[str, tuple[Callable[[Any], bool], str]]
 POSITIVE = (lambda value: value > 0, 'a number above 0')
-WHOLE = (lambda value: value >= 1 and value % 1 == 0, 'a whole number of at least 1')
+WHOLE = (lambda value: value >= 1 and is_whole(value), 'a whole number of at least 1')
 AT_LEAST_1 = (lambda value: value >= 1, 'at least 1')
 NOT_NEGATIVE = (lambda value: value >= 0, 'at least 0')
 
@@ -59,8 +59,12 @@ NOT_NEGATIVE = (lambda value: value >= 0, 'at least 0')
 RULES: Rules = {
     'train_cfg.max_* train_cfg.val_interval auto_scale_lr.base_batch_size': AT_LEAST_1,
     'param_scheduler*.T_max param_scheduler*.step_size param_scheduler*.end': WHOLE,
-    'custom_hooks.*.patience optim_wrapper.accumulative_counts': WHOLE,
     '*_dataloader.prefetch_factor *_dataloader.num_batch_per_epoch': WHOLE,
+    'custom_hooks.*.patience': WHOLE,
+    'optim_wrapper.accumulative_counts': (
+        lambda value: value >= 1 and value % 1 == 0,
+        'a whole number of at least 1',
+    ),
     '*_hooks.*.interval *_hooks.*.max_keep_ckpts': (
         lambda value: value == -1 or WHOLE[0](value),
         'a whole number of at least 1 or -1',

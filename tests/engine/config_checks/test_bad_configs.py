@@ -195,6 +195,7 @@ IMPOSSIBLE = [
     Bad('optim_wrapper.accumulative_counts', 2.5, 'a whole number of at least 1'),
     Bad('log_processor', dict(num_digits=-3), 'at least 0', 'num_digits', '-3'),
     Bad('train_dataloader.num_batch_per_epoch', 0, 'at least 1'),
+    Bad('default_hooks.checkpoint.max_keep_ckpts', 2.0, 'a whole number'),
     Bad('optim_wrapper.clip_grad', dict(max_norm=0), 'above 0', 'max_norm', '=0'),
     Bad('optim_wrapper.clip_grad', dict(type='cut'), '"norm" or "value"', 'clip_grad', 'cut'),
     Bad(f'{SCHEDULE}.milestones', [20, 10], 'ascending'),
