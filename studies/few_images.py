@@ -3,7 +3,7 @@
 Every student sees as many batches of 64, whatever the number of images.
 """
 
-_base_ = './_base_/cifar10_5000.py'
+_base_ = './_base_/cifar10_5000_fast.py'
 
 question = 'With how many images a class do boundaries between images pay, and for which student?'
 

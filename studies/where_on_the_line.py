@@ -4,7 +4,7 @@ They lie on the teacher's boundary close to an image, or on the line between two
 on the boundary, around it, where the teacher is least sure, or where both disagree most.
 """
 
-_base_ = './_base_/cifar10_5000.py'
+_base_ = './_base_/cifar10_5000_fast.py'
 
 question = 'Where on the line between two images are samples worth most?'
 

@@ -6,8 +6,6 @@ The test set is looked at once, after the last epoch.
 _teacher = dict(
     config='mmbss::baseline/resnet26_1xb256-80e_cifar10.py',
     checkpoint='work_dirs/resnet26_1xb256-80e_cifar10/epoch_80.pth',
-    # saves a third of the time of the metrics, which stay the same to six digits
-    acceleration=dict(fuse_bn=True, channels_last=True, winograd='4x2'),
 )
 
 margin = 0.5
