@@ -58,6 +58,7 @@ arms = {
     for _method in _methods
 }
 contrast = ('resnet20-100-segment', 'resnet20-100-baseline')
+looks = [4, 8]
 secondary = [
     (f'{_student}-{_images}-segment', f'{_student}-{_images}-{_method}')
     for _student, _images in _cells

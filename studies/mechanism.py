@@ -32,6 +32,8 @@ arms = {
 }
 # kd and closest differ in the boundary term alone
 contrast = ('closest', 'kd')
+# planned when the contrast had two pairs
+looks = [4, 8]
 secondary = [
     ('closest', 'clean-input'),
     ('closest', 'clean-answer'),

@@ -47,6 +47,7 @@ arms = {
     },
 }
 contrast = ('segment-0.3', 'random-mix-0.3')
+looks = [4, 8]
 secondary = [
     *((_name, 'baseline') for _name in arms if _name != 'baseline'),
     *((f'{_name}-0.3', 'random-mix-0.3') for _name in ('near', 'entropy', 'disagreement')),

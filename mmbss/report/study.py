@@ -41,6 +41,9 @@ class Study:
         common: Options of all arms, which an arm's own replace.
         seed_keys: Keys that are set to the seed of the run, beside ``randomness.seed``.
         contrast: The arms of the one comparison that decides: the first minus the second.
+        looks: Numbers of seeds after which the contrast is looked at, each at 0.05 divided by how
+            many looks there are (Bonferroni); by default once, with all seeds. The study may end
+            at the first look that decides.
         secondary: Further pairs of arms; by default each arm against the second of the contrast.
         margin: Differences below it count as none, in the unit of the metric.
         metric: Validation metric, of which the last value counts.
@@ -57,6 +60,7 @@ class Study:
     common: dict[str, Any] = field(default_factory=dict)
     seed_keys: list[str] = field(default_factory=list)
     contrast: tuple[str, str] | None = None
+    looks: list[int] = field(default_factory=list)
     secondary: list[tuple[str, str]] | None = None
     margin: float = 0.5
     metric: str = 'accuracy/top1'
@@ -120,6 +124,13 @@ class Study:
         for pair in self.pairs:
             if len({*pair}) != 2 or not {*pair} <= {*self.arms}:
                 yield f'{self.name} compares {" with ".join(pair)}: name two of {[*self.arms]}'
+        looks, last = self.looks, len(self.seeds)
+        rising = looks == sorted({*looks}) and looks[:1] > [1] and looks[-1:] == [last]
+        if looks and not (self.contrast and rising):
+            yield (
+                f'{self.name}: looks={looks}: name a contrast, and numbers of seeds that rise '
+                f'from 2 or more to all {last}'
+            )
         if not self.margin > 0:
             yield f'{self.name}: margin must be above 0, got {self.margin}'
         if not (self.arms and self.seeds):

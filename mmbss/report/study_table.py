@@ -29,7 +29,7 @@ def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> s
     parts += [f'{line}\n' for line in missing(study, shown)]
     if found:
         parts.append(differences_markdown(found, study.margin))
-        parts += [f'{contrast_in_words(each)}\n' for each in found if each.is_contrast]
+        parts += [f'{contrast_in_words(each, study.looks)}\n' for each in found if each.is_contrast]
     if any(result.metrics for results in shown.values() for result in results):
         parts.append(metrics_markdown(study, shown))
     commits = Counter(each.commit for own in shown.values() for each in own if each.commit)
@@ -72,19 +72,29 @@ def differences_markdown(found: Sequence[Difference], margin: float) -> str:
     return markdown(head, lines)
 
 
-def contrast_in_words(contrast: Difference) -> str:
-    """What the contrast says, in a sentence."""
+def contrast_in_words(contrast: Difference, looks: Sequence[int] = ()) -> str:
+    """What the contrast says, in a sentence.
+
+    Args:
+        contrast: It.
+        looks: See :attr:`~mmbss.report.study.Study.looks`.
+    """
     test = contrast.test
     name = f'{contrast.first} - {contrast.second}'
     if test.p_t is None:
         return f'The contrast {name} has no spread yet to test it with ({test.pairs} pairs).'
-    if test.p_t < 0.05:
+    planned = ', '.join(map(str, looks))
+    if looks and test.pairs not in looks:
+        return f'The contrast {name} is looked at after {planned} seeds, not after {test.pairs}.'
+    level = 0.05 / max(len(looks), 1)
+    if test.p_t < level:
         verdict = 'is above 0' if test.mean > 0 else 'is below 0'
-    elif test.p_equivalence is not None and test.p_equivalence < 0.05:
+    elif test.p_equivalence is not None and test.p_equivalence < level:
         verdict = 'is none, within the margin'
     else:
         verdict = 'is not decided: neither shown nor excluded'
-    return f'The contrast, written down first: {name} {verdict} (p = {p_text(test.p_t)}).'
+    plan = f'; looks after {planned} seeds, each at {level:g}' if looks else ''
+    return f'The contrast, written down first: {name} {verdict} (p = {p_text(test.p_t)}{plan}).'
 
 
 def metrics_markdown(study: Study, shown: Shown) -> str:

@@ -60,6 +60,7 @@ def test_arms_are_compared_with_the_second_of_the_contrast(read):
 
 def test_a_right_study_is_accepted(read):
     read().check()
+    read(f'{STUDY}looks = [2]').check()
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,11 @@ def test_a_right_study_is_accepted(read):
         (("('b', 'a')", "('b', 'd')"), 'b with d'),
         (("('b', 'a')", "('b', 'b')"), 'b with b'),
         (('question =', 'margin = 0\nquestion ='), 'margin'),
+        *(
+            (('question =', f'looks = {looks}\nquestion ='), 'looks')
+            for looks in ([1, 2], [2, 2], [2, 3], [3])
+        ),
+        (("contrast = ('b', 'a')", 'looks = [2]'), 'looks'),
         (('question =', "teacher = 'teacher.onnx'\nquestion ="), 'no config to train'),
         (("config='plain.py'", "config='gone.py'"), r"a: no config file 'gone\.py'"),
         (('optimizer.lr', 'optimizer.lrr'), "c: .*'lrr'"),
@@ -108,6 +114,7 @@ def test_unknown_and_missing_keys_are_refused(read, change, named):
         *(f'secondary = {value}' for value in ('3', "('a', 'b')", "[('a',)]", "['ab']", "'ab'")),
         *(f'margin = {value}' for value in ("'0.5'", 'None', 'True', "float('inf')", '[1]')),
         *(f'common = {value}' for value in ('None', "['a=1']", "'a=1'")),
+        *(f'looks = {value}' for value in ('None', '2', "['2']", '[2.5]')),
         *(f'seed_keys = {value}' for value in ('None', "'a.b'", '[3]', '{}')),
         *(f'teacher = {value}' for value in ("['plain.py']", '{}', '3')),
         *(f'metric = {value}' for value in ('None', "['accuracy/top1']", '1')),
