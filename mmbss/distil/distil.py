@@ -24,11 +24,12 @@ from mmbss.distil.plan import (
     make_plan,
 )
 from mmbss.distil.running import run_all, seconds_of
-from mmbss.distil.state import FILE, check_same, put_aside, read_state, write_state
+from mmbss.distil.state import FILE, check_same, read_state, write_state
 from mmbss.distil.summary import summary, tests_in_words
 from mmbss.distil.timing import Cost, measure, stand_in_teacher
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.work_dir import put_aside
 from mmbss.export.measures import file_in_words
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study

@@ -58,17 +58,3 @@ def check_same(folder: Path, state: Mapping[str, Any], part: str, asked: Mapping
         for key in dict.fromkeys([*before, *now])
         if before.get(key) != now.get(key)
     )
-
-
-def put_aside(folder: Path) -> Path | None:
-    """Rename a folder, so that one can begin anew and nothing is lost.
-
-    Returns:
-        Its new name, None where there was nothing.
-    """
-    if not folder.exists():
-        return None
-    number = 0
-    while (new := folder.with_name(f'{folder.name}_replaced_{number}')).exists():
-        number += 1
-    return folder.rename(new)

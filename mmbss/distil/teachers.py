@@ -7,7 +7,7 @@ from typing import Any
 
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, Network, network_of
 from mmbss.distillers.sources import Source, load_source
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, first_of
 
 #: Sources that can be fine-tuned, since they have a backbone to put another head on.
 TUNABLE = ('timm:',)
@@ -86,5 +86,5 @@ def why_not(source: Source, classes: Sequence[str]) -> str | None:
     if source.classes is None or [*source.classes] == [*classes]:
         return None
     if {*source.classes} == {*classes}:
-        return f'its classes come in another order ({", ".join(source.classes[:3])}, ...)'
-    return f'its classes are others ({", ".join(source.classes[:3])}, ...)'
+        return f'its classes come in another order ({first_of(source.classes)})'
+    return f'its classes are others ({first_of(source.classes)})'

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,6 +100,17 @@ def one_line(text: object) -> str:
     if isinstance(text, KeyError) and text.args:
         text = text.args[0]
     return ' '.join(str(text).split()) or type(text).__name__
+
+
+def first_of(texts: Collection[str], most: int = 3, between: str = ', ') -> str:
+    """The first of many texts, and how many there are beside them.
+
+    Examples:
+        >>> first_of('abcde'), first_of(['lr', 'momentum'])
+        ('a, b, c and 2 more', 'lr, momentum')
+    """
+    more = f' and {len(texts) - most} more' if len(texts) > most else ''
+    return f'{between.join([*texts][:most])}{more}'
 
 
 def is_of_input(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.finite import dense
 
 Shapes = dict[str, Any]
@@ -87,9 +87,7 @@ def misfit(own: Shapes, given: Shapes) -> str:
     ]
     named = {'missing': missing, 'left over': left_over, 'of another shape': shapes}
     parts = '; '.join(
-        f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-        for kind, names in named.items()
-        if names
+        f'{len(names)} {kind} ({first_of(names)})' for kind, names in named.items() if names
     )
     within = [name for name in left_over if given[name] is dict]
     if within:

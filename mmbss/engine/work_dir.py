@@ -80,3 +80,17 @@ def claim(folder: Path) -> tuple[FileLock, Path]:
     with whole_file(owner) as part:
         part.write_text(f'process {os.getpid()} on {socket.gethostname()}')
     return lock, owner
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Rename a folder, so that one can begin anew and nothing is lost.
+
+    Returns:
+        Its new name, ``replaced_N_<name>``; None where there was nothing.
+    """
+    if not folder.exists():
+        return None
+    number = 0
+    while (new := folder.with_name(f'replaced_{number}_{folder.name}')).exists():
+        number += 1
+    return folder.rename(new)

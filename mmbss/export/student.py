@@ -1,6 +1,5 @@
 """A trained student, and what is known of it: its classes, and what it takes and gives."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
 from mmbss.distillers.classifiers import normalisation
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.files import read_checkpoint
 from mmbss.engine.finite import non_finite
 from mmbss.export.deployed import Interface
@@ -63,8 +62,8 @@ def class_names(
     trained = tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
     if given is None and trained and images.classes and trained != images.classes:
         raise ConfigError(
-            f'the checkpoint was trained on the classes {_shortened(trained)}, the test data has '
-            f'{_shortened(images.classes)}: test with the data of the training'
+            f'the checkpoint was trained on the classes {first_of(trained, 6)}, the test data has '
+            f'{first_of(images.classes, 6)}: test with the data of the training'
         )
     names = tuple(given) if given is not None else trained or images.classes
     if names is None:
@@ -88,11 +87,9 @@ def check_names(names: Sequence[str], count: int | None) -> None:
     if not all(len(name.splitlines()) == 1 and name.strip() for name in names):
         raise ConfigError(f'names of classes must be of one line and not empty: {[*names]}')
     if count not in (None, len(names)):
-        raise ConfigError(f'{len(names)} names of classes, {_shortened(names)}, for {count} logits')
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return textwrap.shorten(', '.join(names), 60, placeholder=' ...')
+        raise ConfigError(
+            f'{len(names)} names of classes, {first_of(names, 6)}, for {count} logits'
+        )
 
 
 def interface_of(

@@ -25,7 +25,7 @@ from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
 from mmbss.engine.config_checks.rules import setting, settings_in
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
-from mmbss.engine.errors import ConfigError, MissingFileError, refuse
+from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.report.provenance import git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 
@@ -141,7 +141,7 @@ class Run:
         if others:
             raise ConfigError(
                 f'{self}: {self.folder} belongs to another version of {self.config} or to other '
-                f'options: {"; ".join(others[:3])}{"; ..." if others[3:] else ""}: --rerun puts '
+                f'options: {first_of(others, between="; ")}: --rerun puts '
                 'the folder aside and trains anew'
             )
         return 'seconds' in self.info
@@ -218,11 +218,6 @@ class Run:
         if code:
             reason = log.read_text().strip().splitlines()[-1:]
             raise ConfigError(f'{self}: {"".join(reason)} (see {log})')
-
-    def put_aside(self) -> None:
-        """Rename its folder, so that it can be trained anew and nothing is lost."""
-        number = len(list(self.folder.parent.glob(f'replaced_*_{self.folder.name}')))
-        self.folder.rename(self.folder.with_name(f'replaced_{number}_{self.folder.name}'))
 
     def _store(self, info: dict[str, Any]) -> None:
         with whole_file(self.folder / RUN_FILE) as part:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
+from mmbss.engine.work_dir import put_aside
 from mmbss.report.runs import Run, digest_of
 from mmbss.report.study import Study
 from mmbss.report.study_files import keep, read_results
@@ -107,7 +108,7 @@ class StudyRunner:
                 continue  # whatever its folder holds
             strange = problems_of(run.is_done)
             if strange and self.rerun:
-                run.put_aside()
+                put_aside(run.folder)
             elif result and not (strange or self.rerun):
                 problems.append(
                     f'{run}: its result in {self.study.results}.json belongs to another version '

@@ -75,7 +75,7 @@ def test_other_arguments_are_refused_or_begin_anew(call, key, value):
         call(**{key: value})
     call(rerun=True, **{key: value})
     work_dir = call.request.work_dir
-    assert work_dir.with_name('work_replaced_0').is_dir()
+    assert work_dir.with_name('replaced_0_work').is_dir()
     stored = json.loads((work_dir / 'distil.json').read_text())
     assert stored['arguments'][key] in (value, [*value] if key == 'methods' else value)
 

@@ -32,5 +32,5 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
     monkeypatch.setattr(finish, 'export_student', export_student)
     for _ in range(2):  # the second time it lies there
         assert finish.export(place, SimpleNamespace(name='kd'), [], 'call', {}) == dict(all=1)
-    assert (tmp_path / 'student_replaced_0' / 'student.onnx').is_file()
-    assert not (tmp_path / 'student_replaced_1').exists()
+    assert (tmp_path / 'replaced_0_student' / 'student.onnx').is_file()
+    assert not (tmp_path / 'replaced_1_student').exists()

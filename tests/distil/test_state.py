@@ -1,6 +1,6 @@
 import pytest
 
-from mmbss.distil.state import check_same, put_aside, read_state, write_state
+from mmbss.distil.state import check_same, read_state, write_state
 from mmbss.engine.errors import ConfigError
 
 
@@ -28,12 +28,3 @@ def test_damaged(tmp_path, text):
     with pytest.raises(ConfigError, match='damaged'):
         read_state(tmp_path)
     assert read_state(tmp_path, rerun=True) == {}
-
-
-def test_put_aside_twice(tmp_path):
-    folder = tmp_path / 'work'
-    assert put_aside(folder) is None
-    for number in (0, 1):
-        write_state(folder, dict(arguments={}))
-        assert put_aside(folder) == tmp_path / f'work_replaced_{number}'
-        assert not folder.exists()

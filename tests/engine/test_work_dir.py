@@ -6,7 +6,7 @@ import time
 import pytest
 from mmengine.config import Config
 
-from mmbss.engine.work_dir import claimed_work_dir
+from mmbss.engine.work_dir import claimed_work_dir, put_aside
 
 
 def claimed(folder, resume=False, launcher='none', **checkpoint):
@@ -153,3 +153,17 @@ def test_what_killed_runs_have_left_half_written_is_removed(tmp_path):
     with claimed(tmp_path, resume=True):
         assert not list(tmp_path.glob('.*.part'))
         assert (tmp_path / '.lock-owner').read_text().startswith(f'process {os.getpid()} on ')
+
+
+def test_a_folder_is_put_aside_and_not_removed(tmp_path):
+    folder = tmp_path / 'run'
+    assert put_aside(folder) is None
+    for number in range(2):
+        folder.mkdir()
+        (folder / 'run.json').touch()
+        assert put_aside(folder) == tmp_path / f'replaced_{number}_run'
+        assert not folder.exists()
+    (tmp_path / 'replaced_0_run' / 'run.json').unlink()
+    (tmp_path / 'replaced_0_run').rmdir()
+    folder.mkdir()
+    assert put_aside(folder) == tmp_path / 'replaced_0_run'

@@ -126,13 +126,6 @@ def test_a_run_that_names_no_teacher_is_judged_by_its_config(make, finished, tmp
     assert finished(make(**{'model.teacher.checkpoint': str(teacher)}), seconds=1.0).is_done()
 
 
-def test_a_folder_is_put_aside_and_not_removed(make, finished):
-    for number in range(2):
-        finished(make(), seconds=1.0).put_aside()
-        assert not make().folder.exists()
-        assert (make().folder.with_name(f'replaced_{number}_run') / 'run.json').is_file()
-
-
 @pytest.mark.parametrize(
     'value', [1e-7, True, None, 'None', 'a b', (1,), [[1, 2], [3]], [dict(type='A', b=1)]]
 )

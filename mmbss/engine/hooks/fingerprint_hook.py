@@ -1,6 +1,5 @@
 """A resume with another teacher, other data or another config is noticed."""
 
-from collections.abc import Collection
 from math import prod
 from typing import Any
 
@@ -8,7 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.fingerprint import compare, data_digest, settings_of, weights_digest
 from mmbss.engine.models import unwrap
 from mmbss.engine.schedules import extend, spans
@@ -80,18 +79,21 @@ class FingerprintHook(Hook):
         if refused and not self.accept_changes:
             raise ConfigError(
                 'the run that is resumed would not be the same: '
-                f'{_shorten(refused)}. Undo that, start anew with load_from and without --resume, '
+                f'{first_of(refused, 6, "; ")}. Undo that, start anew with load_from and without '
+                '--resume, '
                 'or accept it with --cfg-options default_hooks.fingerprint.accept_changes=True'
             )
         self.unused = {path: before.get(path) for path in changes.overridden}
         if changes.overridden:
             runner.logger.warning(
                 f'not used, since the state in the checkpoint takes its place: '
-                f'{_shorten(changes.overridden.values())}; to change it, start anew with '
+                f'{first_of(changes.overridden.values(), 6, "; ")}; to change it, start anew with '
                 'load_from and without --resume'
             )
         if differing := [*refused, *changes.said.values()]:
-            runner.logger.warning(f'differs from the run that is resumed: {_shorten(differing)}')
+            runner.logger.warning(
+                f'differs from the run that is resumed: {first_of(differing, 6, "; ")}'
+            )
         if before.get(LENGTH, '').isdecimal():
             self.length = int(before[LENGTH])
 
@@ -159,8 +161,3 @@ class FingerprintHook(Hook):
                 if size := getattr(teacher, 'input_size', None):
                     self.own['teacher.input_size'] = f'{size}, {teacher.interpolation}'
         return self.own
-
-
-def _shorten(changes: Collection[str], most: int = 6) -> str:
-    more = f' and {len(changes) - most} more' if len(changes) > most else ''
-    return f'{"; ".join([*changes][:most])}{more}'
