@@ -5,8 +5,6 @@ import math
 import pickle
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -64,36 +62,6 @@ def same(one: Any, other: Any) -> bool:
         for value in (one, other)
     )
     return len({*texts}) == 1
-
-
-@contextmanager
-def unchanged_attributes(model: nn.Module) -> Iterator[None]:
-    """Leave what the modules of a model count afterwards as it was.
-
-    That is plain attributes, such as ``self.steps += 1`` in a forward pass; buffers are none, and
-    what a checkpoint could not hold stays as it has become.
-    """
-    of_torch = vars(nn.Module()).keys()  # such as buffers
-    counts = [
-        (
-            each,
-            {*each},
-            {k: (v, copied(v)) for k, v in each.items() if k not in of_torch and is_plain(v)},
-        )
-        for each in map(vars, model.modules())
-    ]
-    try:
-        yield
-    finally:
-        for attributes, names, counted in counts:
-            for key in attributes.keys() - names:
-                if is_plain(attributes[key]):
-                    del attributes[key]
-            for key, (value, content) in counted.items():
-                is_same = same(copied(value), content)
-                if isinstance(value, Tensor) and not is_same:  # on its device, whoever shares it
-                    value.detach().copy_(content)
-                attributes[key] = value if is_same or isinstance(value, Tensor) else content
 
 
 class _Content(pickle.Pickler):

@@ -1,7 +1,7 @@
 """Try what a training does on a few images, so that what does not fit shows before it begins."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmbss.engine.config_checks.data_pixels import (
@@ -27,8 +27,7 @@ from mmbss.engine.config_checks.data_sides import (
     side_of,
 )
 from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
-from mmbss.engine.kept_values import unchanged_attributes
-from mmbss.engine.models import memory_of_buffers, unchanged_modes, unwrap
+from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
 from mmbss.engine.trial_evaluation import (
@@ -37,6 +36,7 @@ from mmbss.engine.trial_evaluation import (
     find_evaluations,
     try_evaluation,
 )
+from mmbss.engine.unchanged import unchanged
 
 #: Settings on which it depends whether images pass.
 SETTINGS = dict(
@@ -197,20 +197,3 @@ def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
     if not isinstance(wrapper, OptimWrapper):
         return nullcontext()
     return wrapper.optim_context(runner.model)
-
-
-@contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Leave modes, buffers, counts and gradients of a model afterwards as they were."""
-    buffers = [(memory, memory.clone()) for memory in memory_of_buffers(model)]
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    for parameter, _ in gradients:
-        parameter.grad = None
-    try:
-        with unchanged_modes(model), unchanged_attributes(model):
-            yield
-    finally:
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-        for memory, content in buffers:
-            memory.copy_(content)

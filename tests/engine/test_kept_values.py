@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbss.engine.kept_values import (
-    amount,
-    copied,
-    is_plain,
-    same,
-    trace,
-    unchanged_attributes,
-)
+from mmbss.engine.kept_values import amount, copied, is_plain, same, trace
 from mmbss.engine.storable import storable
 
 VALUES = [
@@ -100,37 +93,3 @@ def test_what_is_large_or_tells_nothing_is_one_object():
 
     for value in (Closed(), ['x' * 2**21], torch.nn.Linear(2, 2)):
         assert trace(value) == trace(value)
-
-
-class Counting(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.steps, self.seen, self.mean, self.last = 0, [], torch.zeros(2), None
-        self.share, self.by_class = np.float64(0.5), {0: torch.zeros(1)}
-        self.register_buffer('total', torch.zeros(1))
-
-    def forward(self, x):
-        self.steps += 1
-        self.seen.append(self.steps)
-        self.mean += 1
-        self.by_class[0] = self.by_class[0] + 1
-        self.share *= 2
-        self.last = x
-        self.fresh = self.steps
-        self.total += 1
-        return x
-
-
-def test_what_modules_count_is_put_back():
-    model = torch.nn.Sequential(Counting(), Counting())
-    counting = model[1]
-    mean, share = counting.mean, counting.share
-    with unchanged_attributes(model):
-        model(torch.ones(1))
-    assert (counting.steps, counting.seen, counting.last) == (0, [], None)
-    assert counting.mean is mean
-    assert counting.share is share
-    assert not mean.any()
-    assert not counting.by_class[0].any()
-    assert not hasattr(counting, 'fresh')
-    assert counting.total == 1

@@ -34,7 +34,7 @@ WRONG = {
     ),
     'another library': (
         lambda state: {f'blocks_{index}': torch.zeros(2) for index in range(50)},
-        r'44 missing .*50 left over \(blocks_0, blocks_1, blocks_2, \.\.\.\)$',
+        r'44 missing .*50 left over \(blocks_0, blocks_1, blocks_2 and 47 more\)$',
     ),
     'no weights': (lambda state: {}, '44 missing'),
     'another width': (
