@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import copy
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from mmengine.utils import apply_to
 
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
+from mmbss.engine.config_checks.building import complete
 from mmbss.engine.config_checks.rules import setting, settings_in
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
@@ -134,7 +136,10 @@ class Run:
         """
         others = []
         if is_run(self.folder):
-            found, asked = what_counts(read_run(self.folder).config), what_counts(self.merged)
+            configs = copy.deepcopy([read_run(self.folder).config, self.merged])
+            for cfg in configs:
+                complete(cfg)
+            found, asked = map(what_counts, configs)
             others = list(differences(without_later_hooks(found, asked), asked))
         if differ(self.info.get('teacher'), self.teacher):
             others.append("the teacher's checkpoint")

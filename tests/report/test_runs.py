@@ -1,12 +1,14 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from mmengine.config import Config
 
+from mmbss.engine.config_checks.building import complete
 from mmbss.engine.default_hooks import add_safety_hooks
 from mmbss.engine.errors import ConfigError
 from mmbss.report.run_logs import read_run
@@ -64,6 +66,33 @@ def test_what_the_tools_add_to_a_config_does_not_count(make, finished):
     assert [*what_counts(make().merged)['default_hooks']] == ['checkpoint']
     loader = {'train_dataloader.batch_size': 8, 'default_hooks.checkpoint.type': 'CheckpointHook'}
     assert finished(make(**loader), seconds=1.0).is_done()
+
+
+LAZY = """
+from mmengine.hooks import EMAHook
+from torch.optim import SGD
+optim_wrapper = dict(optimizer=dict(type=SGD, lr=0.1))
+custom_hooks = [dict(type=EMAHook)]
+"""
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        *('model = dict(lr=0.1)', 'default_scope = None'),
+        'train_cfg = dict(by_epoch=False, max_iters=3)',
+        "train_cfg = dict(max_iters=3)\ndefault_hooks = dict(logger=dict(type='LoggerHook'))",
+        LAZY,
+    ],
+    ids=['no scope', 'none', 'by iteration', 'its logger', 'lazy'],
+)
+def test_what_a_training_completes_does_not_count(config, finished, tmp_path):
+    (tmp_path / 'own.py').write_text(config)
+    run = Run('own', str(tmp_path / 'own.py'), 0, tmp_path / 'run')
+    assert finished(run, complete, seconds=1.0).is_done()
+    (tmp_path / 'own.py').write_text(f'{config}\nval_cfg = dict(fp16=True)')
+    with pytest.raises(ConfigError, match='val_cfg'):
+        replace(run).is_done()
 
 
 def test_a_safety_hook_that_is_left_out_or_changed_counts(make, finished):

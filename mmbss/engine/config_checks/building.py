@@ -67,10 +67,7 @@ def build_runner(cfg: Config, training: bool = True) -> Runner:
     Raises:
         ConfigError: With a line for each part that is wrong.
     """
-    if cfg.get('default_scope') is None:
-        cfg.default_scope = 'mmpretrain'
-    if counts_iterations(cfg):
-        log_by_iteration(cfg)
+    complete(cfg)
     if refused := [*problems_of(check_config, cfg), *missing_files(cfg)]:
         raise ConfigError(*refused, *faults(cfg, refused))
     try:
@@ -124,11 +121,16 @@ def starting_part(error: BaseException) -> str | None:
     return None
 
 
-def log_by_iteration(cfg: Config) -> None:
-    """Let the log count iterations; mmengine would write those of epoch 1, and metrics of epoch 0.
+def complete(cfg: Config) -> None:
+    """Write into a config what a run takes where it says nothing.
 
-    What the config says itself stays.
+    That is mmpretrain as the scope, and a log that counts iterations if the training does: mmengine
+    would write those of epoch 1, and metrics of epoch 0.
     """
+    if cfg.get('default_scope') is None:
+        cfg.default_scope = 'mmpretrain'
+    if not counts_iterations(cfg):
+        return
     cfg.log_processor = {'by_epoch': False, **(cfg.get('log_processor') or {})}
     if cfg.get('default_hooks') is None:
         cfg.default_hooks = ConfigDict()
