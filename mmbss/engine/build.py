@@ -27,11 +27,14 @@ class Arguments(NamedTuple):
         known: Each by name.
         required: Names of those without a default.
         is_complete: Whether there are no others; False where the code does not tell.
+        owners: The function that has each as its own, which may be that of a base class; under
+            None that which gets all others.
     """
 
     known: dict[str, inspect.Parameter]
     required: list[str]
     is_complete: bool
+    owners: dict[str | None, Any]
 
 
 def find_arguments(function: Callable[..., Any]) -> Arguments:
@@ -51,7 +54,7 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
     layers: list[Any] = [function]
     if isinstance(function, type):
         layers = [vars(kind)['__init__'] for kind in function.__mro__ if '__init__' in vars(kind)]
-    found, is_handed_on = Arguments({}, [], False), True
+    found, is_handed_on = Arguments({}, [], False, {}), True
     for layer in layers:
         if layer is object.__init__:
             # whoever has a __new__ of its own may take more
@@ -64,11 +67,12 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         is_ours = layer.__module__.startswith('mmbss')
         for each in parameters:
             if each.kind in NAMED and each.name not in {*found.known, 'self'}:
-                found.known[each.name] = each
+                found.known[each.name], found.owners[each.name] = each, layer
                 if each.default is each.empty and (is_ours or layer is layers[0]):
                     found.required.append(each.name)
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
             return found._replace(is_complete=is_handed_on)
+        found.owners[None] = layer
         is_handed_on &= is_ours
     return found
 
@@ -90,6 +94,14 @@ def is_known(kind: Any) -> bool:
     """
     module = getattr(kind, '__module__', None) or ''
     return not callable(kind) or module.partition('.')[0] in KNOWN_PACKAGES
+
+
+def is_known_of(kind: Any, key: str) -> bool:
+    """Whether an argument is one of a known package, perhaps of a class that this derives from."""
+    if is_known(kind):
+        return True
+    owners = find_arguments(kind).owners
+    return is_known(owners.get(key, owners.get(None, kind)))
 
 
 @cache  # a study asks 10,000 times
@@ -156,10 +168,11 @@ def check_keys(
     """
     if not isinstance(config, Mapping):
         raise ConfigError(f'{where} must be a dict, got {reprlib.repr(config)}')
-    known, required, is_complete = find_arguments(function)
-    package = function.__module__.partition('.')[0]
+    known, required, is_complete, _ = find_arguments(function)
     # the annotations of other libraries often leave out what their code takes
-    strictly = package == 'mmbss' or function.__module__.startswith('mmengine.runner')
+    strictly = function.__module__.startswith('mmbss') or function.__module__.startswith(
+        'mmengine.runner'
+    )
     unknown = {key: value for key, value in config.items() if key not in known}
     if not is_complete:
         unknown = {key: unknown[key] for key in unknown if are_alike(key, known, 0.9)}
@@ -182,7 +195,7 @@ def check_keys(
             if is_of_class:
                 names = inspect.formatannotation(hint)
             problems.append(f'{where}: {key} must be {names}, got {reprlib.repr(value)}')
-        elif package in KNOWN_PACKAGES and not is_finite(key, value):
+        elif not is_finite(key, value) and is_known_of(function, key):
             problems.append(f'{where}: {key} must be finite, got {reprlib.repr(value)}')
     refuse(problems)
 

@@ -13,7 +13,7 @@ from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmbss.engine.build import accepted_keys, is_known, lookup
+from mmbss.engine.build import accepted_keys, is_known_of, lookup
 from mmbss.engine.errors import ConfigError, is_of_input, naming, one_line, refuse
 from mmbss.engine.trial_data import edge_rows, read_batch
 from mmbss.registry import DATASETS, HOOKS
@@ -158,13 +158,13 @@ def wanted(runner: Runner) -> Iterator[tuple[str, str]]:
     for hook in runner.hooks:
         kind = type(hook).__name__
         for name in getattr(hook, 'key_indicators', None) or ():
-            if name != 'auto' and is_known(type(hook)):
+            if name != 'auto' and is_known_of(type(hook), 'save_best'):
                 yield f'{kind}.save_best', name
-        if isinstance(getattr(hook, 'monitor', None), str) and is_known(type(hook)):
+        if isinstance(getattr(hook, 'monitor', None), str) and is_known_of(type(hook), 'monitor'):
             yield f'{kind}.monitor', hook.monitor
     for schedule in schedules_of(runner):
         is_text = isinstance(getattr(schedule, 'monitor', None), str)
-        if is_text and is_known(type(schedule)):
+        if is_text and is_known_of(type(schedule), 'monitor'):
             yield f'param_scheduler ({type(schedule).__name__}).monitor', schedule.monitor
 
 

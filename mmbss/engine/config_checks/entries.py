@@ -15,12 +15,13 @@ from mmbss.engine.build import (
     accepted_keys,
     are_alike,
     check_keys,
-    check_known,
     find_arguments,
     find_kind,
     is_known,
+    is_known_of,
     lookup,
 )
+from mmbss.engine.config_checks.signatures import of_schedule, of_top
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 
 
@@ -87,20 +88,12 @@ TAKEN_OUT = dict(
     init_cfg=('override',),
     losses=('share', 'student_logits'),
     optim_wrapper=('constructor', 'paramwise_cfg'),
-    param_scheduler=('convert_to_iter_based', 'epoch_length'),
-)
-#: Keys of those parts that are read one by one, so that any other is overlooked.
-SECTIONS = dict(
-    auto_scale_lr=('base_batch_size', 'enable'),
-    env_cfg=('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
+    param_scheduler=tuple(accepted_keys(of_schedule)),
 )
 #: What to do about arguments that mmengine has merged into an entry of a new type.
 INHERITED = 'where it is inherited from another type, add _delete_=True beside the new type'
 #: Names at the top of a config that somebody reads.
-TOP_LEVEL = accepted_keys(Runner).keys() | {
-    *('activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval'),
-    *('model_wrapper_cfg', 'runner_type', 'sync_bn'),
-}
+TOP_LEVEL = accepted_keys(Runner).keys() | accepted_keys(of_top).keys()
 
 
 class Entry(NamedTuple):
@@ -173,11 +166,12 @@ def _entries_in(
 
 def is_of_known(cfg: Mapping[str, Any], path: str) -> bool:
     """Whether what is at a path goes to a class of a known package, or to mmengine itself."""
-    owner = None
+    known = True
     for entry in find_entries(cfg):  # the outer before those within
         if isinstance(entry.config, dict) and path.startswith(f'{entry.path}.'):
-            owner = lookup(entry.registry, entry.config.get('type'))
-    return is_known(owner)
+            key = path.removeprefix(f'{entry.path}.').partition('.')[0]
+            known = is_known_of(lookup(entry.registry, entry.config.get('type')), key)
+    return known
 
 
 def misfits(cfg: Config) -> Iterator[str]:
@@ -191,11 +185,9 @@ def misfits(cfg: Config) -> Iterator[str]:
                     'Rename it, or choose a name that is less alike'
                 )
     loops = ('train_cfg', 'val_cfg', 'test_cfg')  # see check_entry
-    given = {key: cfg[key] for key in accepted_keys(Runner) if key in cfg and key not in loops}
-    yield from problems_of(check_keys, given, Runner, 'the config', ('work_dir',))
-    for name, known in SECTIONS.items():
-        if isinstance(cfg.get(name), Mapping):  # a wrong type is seen above
-            yield from problems_of(check_known, cfg[name], known, name)
+    for reader in (Runner, of_top):
+        given = {key: cfg[key] for key in accepted_keys(reader) if key in cfg and key not in loops}
+        yield from problems_of(check_keys, given, reader, 'the config', ('work_dir',))
     for name in LOADERS:
         if isinstance(cfg.get(name), dict):
             yield from problems_of(check_loader, name, cfg[name])
@@ -226,7 +218,7 @@ def check_entry(entry: Entry) -> None:
     }
     supplied = {*SUPPLIED.get(entry.key, ()), *entry.config}
     problems = problems_of(check_keys, arguments, kind, where, supplied)
-    known, _, is_complete = find_arguments(kind)
+    known, _, is_complete, _ = find_arguments(kind)
     if is_complete and not all(are_alike(key, known) for key in arguments):
         # the first names the unknown keys; this is no slip of the pen, so perhaps inherited
         problems[0] += f'; {INHERITED}'

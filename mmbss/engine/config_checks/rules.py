@@ -100,7 +100,6 @@ RULES: Rules = {
         lambda value: isinstance(value, str),
         'the name of a metric',
     ),
-    'auto_scale_lr.enable': (lambda value: isinstance(value, bool), 'True or False'),
     'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
     '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
     '*_hooks.*.save_best': (

@@ -17,21 +17,26 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from mmbss.engine.build import accepted_keys, are_alike, check_keys, check_known, suggest
 from mmbss.engine.config_checks.entries import Entry, find_entries
 from mmbss.engine.config_checks.rules import setting
+from mmbss.engine.config_checks.signatures import (
+    of_auto_scale_lr,
+    of_env_cfg,
+    of_paramwise_cfg,
+    of_schedule,
+)
 from mmbss.engine.errors import ConfigError, problems_of, refuse
+from mmbss.engine.fitting import is_finite
 
 #: What a part becomes the arguments of, and those of them that are not the config's.
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    'auto_scale_lr': (of_auto_scale_lr, ()),
     'compile': (torch.compile, ('model',)),
+    'env_cfg': (of_env_cfg, ()),
     'env_cfg.dist_cfg': (init_dist, ('launcher',)),
     'env_cfg.mp_cfg': (set_multi_processing, ('distributed',)),
     'randomness': (Runner.set_randomness, ('self',)),
 }
 CLIPPING: dict[str, Callable[..., Any]] = dict(norm=clip_grad_norm_, value=clip_grad_value_)
-#: What mmengine reads of ``paramwise_cfg``, and of the groups in its ``custom_keys``.
-PARAMWISE = (
-    *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'),
-    *('dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
-)
+#: What mmengine reads of the groups in ``paramwise_cfg.custom_keys``.
 OF_GROUPS = ('lr_mult', 'decay_mult')
 #: How many of the last values are looked at, beside a number of them.
 WINDOWS = ('epoch', 'global')
@@ -47,6 +52,10 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
         if not isinstance(entry.config, dict):
             continue
         yield from problems_of(check_priority, entry)
+        if entry.key == 'param_scheduler':
+            taken_out = accepted_keys(of_schedule).keys() & entry.config.keys()
+            settings = {key: entry.config[key] for key in sorted(taken_out)}
+            yield from problems_of(check_keys, settings, of_schedule, entry.path)
         if entry.key == 'optim_wrapper':
             yield from problems_of(check_clipping, entry)
             yield from problems_of(check_paramwise, entry)
@@ -89,10 +98,14 @@ def check_paramwise(entry: Entry) -> None:
     if not isinstance(config, dict):
         return
     where = f'{entry.path}.paramwise_cfg'
-    # other constructors read other keys
-    known = {*config} if entry.config.get('constructor') else PARAMWISE
-    given = {key: value for key, value in config.items() if not str(key).startswith('_')}
-    problems = problems_of(check_known, given, known, where)
+    given = {
+        key: value
+        for key, value in config.items()
+        if not str(key).startswith('_') and is_finite(key, value)  # factors are refused below
+    }
+    problems: list[str] = []
+    if not entry.config.get('constructor'):  # others read other keys
+        problems = problems_of(check_keys, given, of_paramwise_cfg, where)
     groups = config.get('custom_keys')
     for name, group in groups.items() if isinstance(groups, dict) else ():
         place = f'{where}.custom_keys[{name!r}]'

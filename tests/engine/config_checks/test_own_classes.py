@@ -91,6 +91,10 @@ BAD = [
     ('custom_hooks', [TYPED | dict(loss=3)], 'loss must be'),
     ('custom_hooks', [HOOK | dict(attack=dict(type='mmbss.BSSAttack', steps=2))], "key 'steps'"),
     ('param_scheduler', LR | dict(end='now'), 'end must be'),
+    # what is an argument of the class that it derives from
+    ('param_scheduler', LR | dict(begin=-1), 'begin=-1 must be'),
+    ('custom_hooks', [EMA | dict(momentum=1.5)], 'momentum=1.5 must be'),
+    ('param_scheduler', LR | dict(factor=float('nan')), 'factor must be finite'),
 ]
 
 
