@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from mmbss.acceleration.build import load_operator
 from mmbss.engine.errors import ConfigError
@@ -138,6 +139,7 @@ class _Winograd(torch.autograd.Function):
         return torch.ops.mmbss.winograd_conv(input, forward_kernels, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, kernels = ctx.saved_tensors
         of_input = of_weight = of_bias = None

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmbss.attacks.functional import Bounds, ToLogits, in_base_class, in_target_class, margin
+from mmbss.attacks.functional import (
+    Bounds,
+    ToLogits,
+    check_bounds,
+    in_base_class,
+    in_target_class,
+    margin,
+)
 from mmbss.engine.errors import ConfigError
 
 #: Names of what :meth:`AttackResult.statistics` returns.
@@ -88,12 +95,14 @@ class Attack(ABC):
         needs_student: Whether it asks the student, ``partners.student``, too.
         needs_gradient: Whether it asks the model for more than logits, so that it has to be one
             with a gradient.
+        learns: Whether it learns from the first model that it attacks, and uses that afterwards.
     """
 
     in_pixels: bool = False
     needs_partners: bool = False
     needs_student: bool = False
     needs_gradient: bool = True
+    learns: bool = False
 
     def __call__(
         self,
@@ -116,8 +125,8 @@ class Attack(ABC):
             partners: For attacks that need them, which find some in the batch otherwise.
 
         Raises:
-            ConfigError: If shapes do not fit, the attack takes no partners, or the model is a
-                module in training mode, where BatchNorm would mix the samples and change its
+            ConfigError: If shapes or bounds do not fit, the attack takes no partners, or the model
+                is a module in training mode, where BatchNorm would mix the samples and change its
                 statistics.
         """
         if base.shape != target.shape or base.shape != samples.shape[:1]:
@@ -128,10 +137,13 @@ class Attack(ABC):
         if partners is not None and not self.needs_partners:
             raise ConfigError(f'{type(self).__name__} moves toward no partners: leave them out')
         check_evaluating(model)
+        samples = samples.detach().float()
+        if bounds is not None:
+            check_bounds(bounds, samples)
         further = {} if partners is None else dict(partners=partners)
         # a validation loop runs under no_grad, an attack needs gradients all the same
         with torch.enable_grad():
-            return self.run(model, samples.detach().float(), base, target, bounds, **further)
+            return self.run(model, samples, base, target, bounds, **further)
 
     @abstractmethod
     def run(

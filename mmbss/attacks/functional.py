@@ -74,9 +74,9 @@ def attack_margin(logits: Tensor, base: Tensor, target: Tensor, third_class: str
 def has_softmax(logits: Tensor) -> Tensor:
     """Whether probabilities follow from logits: (N,) bool.
 
-    Not from NaN or infinity; a class may be ruled out by ``-inf``.
+    Not from NaN or infinity; a class may be ruled out by ``-inf``, but not all of them.
     """
-    return (logits < torch.inf).all(dim=1)
+    return logits.amax(dim=1).isfinite()
 
 
 @torch.no_grad()
@@ -178,6 +178,29 @@ def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, 
         raise ConfigError(f'{needed_for}: give bounds, the lowest and highest value of an input')
     lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
     return lowest, highest
+
+
+def check_bounds(bounds: Bounds, samples: Tensor) -> None:
+    """Refuse bounds that are no bounds of these samples, which would be clamped to anything.
+
+    A sample may lie a little outside: rounding, or bounds that are tighter than the pixels.
+
+    Args:
+        bounds: Lowest and highest value of an input.
+        samples: (N, ...).
+
+    Raises:
+        ConfigError: If the lowest is not below the highest, or a sample lies farther outside than
+            the bounds are apart, so that the two are in different units.
+    """
+    lowest, highest = ends(bounds, samples, '')
+    outside = torch.maximum(lowest - samples, samples - highest)
+    if ((lowest < highest) & ~(outside > highest - lowest)).all():
+        return
+    raise ConfigError(
+        f'bounds of {lowest.min():.3g} to {highest.max():.3g} do not go with samples of '
+        f'{samples.min():.3g} to {samples.max():.3g}: give (lowest, highest) in their units'
+    )
 
 
 def pixel_size(bounds: Bounds | None, like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import Bounds, ToLogits, ends, in_base_class
@@ -149,6 +150,7 @@ class _InputGradient(torch.autograd.Function):
         return ctx.logits.detach()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         ctx.classifier.num_gradients += len(gradient)
         # a library may call backward more than once

@@ -16,6 +16,7 @@ from mmbss.attacks.functional import ToLogits, project
 from mmbss.attacks.partners import between
 from mmbss.attacks.root_search import bisect
 from mmbss.boundary.inner_loss import build_inner_loss
+from mmbss.boundary.parts import part_size
 from mmbss.boundary.queries import Queries
 from mmbss.engine.ranges import check_at_least
 from mmbss.losses import Batch, Term
@@ -105,15 +106,26 @@ def boundary_distances(
     if not len(rows):
         return distances
     of_class = (decisions == others.unsqueeze(1)).float()
-    starts, ends = samples[rows], samples[torch.multinomial(of_class, 1).squeeze(1)]
+    partners = torch.multinomial(of_class, 1).squeeze(1)
+    # a sample has as many lines as the batch has other classes
+    for some in torch.stack([rows, others, partners]).split(part_size(samples), dim=1):
+        starts, classes, ends = some
+        distances[starts, classes] = _distances_to(
+            teacher, samples[starts], samples[ends], classes, num_passes
+        )
+    return distances
+
+
+def _distances_to(
+    teacher: ToLogits, starts: Tensor, ends: Tensor, classes: Tensor, num_passes: int
+) -> Tensor:
+    """How far from the starts of lines, (M, ...), the (M,) classes of their ends begin: (M,)."""
 
     def is_beyond(shares: Tensor) -> Tensor:
-        return teacher(between(starts, ends, shares)).argmax(dim=1) == others
+        return teacher(between(starts, ends, shares)).argmax(dim=1) == classes
 
-    lower, upper = bisect(is_beyond, others, num_passes)
-    lengths = (ends - starts).float().flatten(1).norm(dim=1)
-    distances[rows, others] = (lower + upper) / 2 * lengths
-    return distances
+    lower, upper = bisect(is_beyond, classes, num_passes)
+    return (lower + upper) / 2 * (ends - starts).float().flatten(1).norm(dim=1)
 
 
 @MODELS.register_module()

@@ -1,4 +1,4 @@
-"""An attack on many samples, in parts that fit into the memory of a batch."""
+"""Many samples, in parts that fit into the memory of a batch."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,14 @@ from torch import Tensor
 from mmbss.attacks import Attack, AttackResult, Partners
 from mmbss.attacks.functional import Bounds, ToLogits
 
-#: Most numbers in the inputs that are attacked at a time, unless the batch itself has more: 1,365
+#: Most numbers in the inputs that a network gets at a time, unless the batch itself has more: 1,365
 #: images of CIFAR, 27 of ImageNet.
 MOST_NUMBERS = 2**22
+
+
+def part_size(inputs: Tensor) -> int:
+    """How many samples like those of a batch, (N, ...) with N > 0, a network gets at a time."""
+    return max(len(inputs), MOST_NUMBERS // max(inputs[0].numel(), 1))
 
 
 def attack_in_parts(
@@ -36,7 +41,7 @@ def attack_in_parts(
         bounds: See there.
         partners: Of the samples, which then have one target each, so that A is at most N.
     """
-    size = max(len(inputs), MOST_NUMBERS // max(inputs[0].numel(), 1))
+    size = part_size(inputs)
     if len(rows) <= size:
         return attack(model, inputs[rows], base, target, bounds, partners)
     parts = zip(*(each.split(size) for each in (rows, base, target)), strict=True)

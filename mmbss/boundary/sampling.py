@@ -6,7 +6,7 @@ Shapes: logits are (N, K), labels (N,) int64 class indices. Heo et al., section 
 import torch
 from torch import Tensor
 
-from mmbss.attacks.functional import has_softmax
+from mmbss.attacks.functional import has_softmax, highest_other_logit
 
 #: Which class a sample belongs to.
 BASE_CLASSES = ('label', 'teacher')
@@ -91,6 +91,11 @@ def select_base_samples(
     return rows[scores.topk(num_samples).indices]
 
 
+def has_target(teacher_logits: Tensor, base: Tensor) -> Tensor:
+    """Whether a class beside the base class is possible, its logit above ``-inf``: (N,) bool."""
+    return highest_other_logit(teacher_logits, base) > -torch.inf
+
+
 def target_probabilities(teacher_logits: Tensor, base: Tensor) -> Tensor:
     """Probability of each class to be drawn as target: ``q_t^k / (1 - q_t^b)``, 0 for ``k = b``.
 
@@ -98,7 +103,7 @@ def target_probabilities(teacher_logits: Tensor, base: Tensor) -> Tensor:
     the teacher is so sure that ``1 - q_t^b`` rounds to 0.
 
     Returns:
-        (N, K) float32, each row sums to 1.
+        (N, K) float32, each row sums to 1; NaN where there is no target.
 
     Examples:
         >>> import torch
@@ -131,8 +136,9 @@ def choose_target_classes(
         min_probability: Of ``'all'``, the classes that are not more probable are left out.
 
     Returns:
-        Indices (A,) into the base samples, int64, repeated where a sample has several targets;
-        the target classes (A,), int64; their weights (A,), float32, None where they are equal.
+        Indices (A,) into the base samples, int64, repeated where a sample has several targets, and
+        left out where it has none, see :func:`has_target`; the target classes (A,), int64; their
+        weights (A,), float32, None where they are equal.
 
     Raises:
         ValueError: If there is no such way to choose.
@@ -142,7 +148,8 @@ def choose_target_classes(
         >>> choose_target_classes(logits, base, by='all', min_probability=0.1)
         (tensor([0, 0, 1]), tensor([1, 2, 2]), tensor([0.5000, 0.5000, 0.9933]))
     """
-    indices = torch.arange(len(base), device=base.device)
+    indices = has_target(teacher_logits, base).nonzero().squeeze(1)
+    teacher_logits, base = teacher_logits[indices], base[indices]
     if by == 'probability':
         return indices, draw_target_classes(teacher_logits, base), None
     if by == 'uniform':
@@ -153,8 +160,8 @@ def choose_target_classes(
         return indices, probabilities.argmax(dim=1), None
     if by != 'all':
         raise ValueError(f'by={by!r} must be one of {TARGET_CLASSES}')
-    indices, targets = (probabilities > min_probability).nonzero(as_tuple=True)
-    return indices, targets, probabilities[indices, targets]
+    rows, targets = (probabilities > min_probability).nonzero(as_tuple=True)
+    return indices[rows], targets, probabilities[rows, targets]
 
 
 def choose_partners(

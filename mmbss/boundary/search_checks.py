@@ -98,6 +98,10 @@ def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | No
     known = "teacher_says='class': of the teacher only decisions are known"
     if not isinstance(attack, SegmentAttack):
         raise ConfigError(f'{known}: set attack.type to mmbss.SegmentAttack')
+    if attack.spread:
+        raise ConfigError(
+            f'{known}, and its logits are taken to be those on the boundary: set attack.spread=0'
+        )
     if base_samples == 'disagreement':
         raise ConfigError(f"{known}: set base_samples to 'random' or 'all'")
     if pairing in ('nearest', 'confused'):

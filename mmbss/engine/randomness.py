@@ -55,13 +55,15 @@ def unchanged_randomness(device: torch.device | None = None) -> Iterator[None]:
 
 @contextmanager
 def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Draw torch's numbers from a seed, and go on afterwards as if nothing had been drawn.
+    """Draw from a seed, and go on afterwards as if nothing had been drawn.
 
     Args:
-        seed: Of torch's generators.
+        seed: Of all generators.
         device: See :func:`unchanged_randomness`.
     """
     with unchanged_randomness(device):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
         yield
 

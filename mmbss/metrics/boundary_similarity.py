@@ -8,8 +8,10 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, ToLogits, pixel_size
-from mmbss.boundary.sampling import correct, target_probabilities
+from mmbss.boundary.sampling import correct, has_target, target_probabilities
 from mmbss.engine.build import build_checked
+from mmbss.engine.errors import ConfigError
+from mmbss.engine.randomness import unchanged_randomness
 from mmbss.metrics.functional import angular_similarity, classes_at, magnitude_similarity
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import ATTACKS, METRICS
@@ -24,7 +26,7 @@ def compare_boundaries(
     attack: Attack,
     bounds: Bounds,
 ) -> dict[str, Tensor]:
-    """Attack two networks alike and compare the perturbations.
+    """Attack two networks alike, with the same random numbers, and compare the perturbations.
 
     Args:
         teacher: Maps (N, C, H, W) samples to (N, K) logits.
@@ -41,7 +43,10 @@ def compare_boundaries(
         only where both are accepted.
     """
     pixel = pixel_size(bounds, samples)
-    results = [attack(network, samples, base, target, bounds) for network in (teacher, student)]
+    # of an attack that draws, such as a partner, both draws are to be the same
+    with unchanged_randomness(samples.device):
+        of_teacher = attack(teacher, samples, base, target, bounds)
+    results = (of_teacher, attack(student, samples, base, target, bounds))
     perturbations = [(result.samples - samples) / pixel for result in results]
     accepted = [result.success & (result.target == target) for result in results]
     return dict(
@@ -73,7 +78,8 @@ class BoundarySimilarity(TeacherMetric):
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
     Raises:
-        ConfigError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
+        ConfigError: If ``attack`` is no config of an attack, or one that :attr:`~Attack.learns`,
+            and as :class:`TeacherMetric` does.
     """
 
     default_prefix = 'boundary_similarity'
@@ -89,6 +95,11 @@ class BoundarySimilarity(TeacherMetric):
         super().__init__(teacher, **kwargs)
         attack = attack or dict(type='mmbss.BSSAttack')
         self.attack: Attack = build_checked(ATTACKS, attack, 'BoundarySimilarity.attack')
+        if self.attack.learns:
+            raise ConfigError(
+                'BoundarySimilarity.attack: what the attack learns of one network would be used on '
+                'the other: take one that asks each network anew, such as mmbss.BSSAttack'
+            )
         self.per_class = per_class
 
     def measure(
@@ -97,7 +108,7 @@ class BoundarySimilarity(TeacherMetric):
         """See :meth:`ModelMetric.measure`; about the samples that both classify correctly."""
         samples = self.teacher.from_student(inputs)
         logits = self.teacher_logits(samples)
-        tried = correct(labels, logits, self.student_logits(samples))
+        tried = correct(labels, logits, self.student_logits(samples)) & has_target(logits, labels)
         if not tried.any():
             return tried, {}
         base = labels[tried]

@@ -73,8 +73,9 @@ def kl_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     teacher, student = (
         logits.float().log_softmax(1) for logits in (teacher_logits, student_logits)
     )
+    q_t = teacher.exp()
     # never negative but for rounding
-    return (teacher.exp() * (teacher - student)).sum(dim=1).clamp(min=0)
+    return (q_t * (teacher - student)).where(q_t > 0, 0).sum(dim=1).clamp(min=0)
 
 
 def class_probability(logits: Tensor, classes: Tensor) -> Tensor:

@@ -52,11 +52,21 @@ class RobustAccuracy(ModelMetric):
                 'RobustAccuracy: attacks must name one attack or more, and none of them "clean", '
                 f'got {list(attacks)}'
             )
-        self.attacks: dict[str, Attack] = {
-            name: build_untargeted(config, f'RobustAccuracy.attacks.{name}')
-            for name, config in attacks.items()
-        }
+        self.configs = attacks
+        self.attacks = self.build_attacks()
         self.fields = ('clean', *attacks)
+
+    def build_attacks(self) -> dict[str, Attack]:
+        """The attacks by name, which know nothing of any model yet."""
+        return {
+            name: build_untargeted(config, f'RobustAccuracy.attacks.{name}')
+            for name, config in self.configs.items()
+        }
+
+    def attach(self, model: nn.Module, dataset_size: int) -> None:
+        """See :meth:`ModelMetric.attach`; the model may have learnt since the last validation."""
+        super().attach(model, dataset_size)
+        self.attacks = self.build_attacks()
 
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
-from mmbss.boundary.sampling import correct, target_probabilities
+from mmbss.boundary.sampling import correct, has_target, target_probabilities
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import num_classes
@@ -107,7 +107,7 @@ class TeacherMetric(ModelMetric):
         Returns:
             (N,) bool, from which samples one is found that the attack accepts; and the M found.
         """
-        found = correct(labels, logits)
+        found = correct(labels, logits) & has_target(logits, labels)
         if not found.any():
             return found, BoundarySamples(samples[:0], logits[:0], labels[:0])
         base = labels[found]

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import ToLogits
+from mmbss.boundary.parts import part_size
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_choice, check_positive
 from mmbss.metrics.functional import class_probability, other_classes, same_decision
@@ -132,15 +133,19 @@ class TransitionError(TeacherMetric):
             walker, follower = follower, walker
         start, num_classes = teacher[walked].argmax(dim=1), teacher.shape[1]
         targets = other_classes(start, num_classes, uniforms[walked], self.num_targets)
-        curves = transition_curves(
-            walker,
-            follower,
-            samples[walked].repeat_interleave(targets.shape[1], dim=0),
-            targets.flatten(),
-            self.num_steps,
-            self.step_size,
+        starts = walked.nonzero().expand(targets.shape)
+        walks = torch.stack([starts.flatten(), targets.flatten()])
+        # a sample has as many walks as there are targets
+        curves = [
+            transition_curves(
+                walker, follower, samples[rows], classes, self.num_steps, self.step_size
+            )
+            for rows, classes in walks.split(part_size(samples), dim=1)
+        ]
+        own, other = (
+            torch.cat(parts).view(*targets.shape, self.num_steps)
+            for parts in zip(*curves, strict=True)
         )
-        own, other = (curve.view(*targets.shape, self.num_steps) for curve in curves)
         return walked, dict(
             error=(own - other).abs().mean(dim=(1, 2)),
             crossed=100 * (own[:, :, -1] > 0.5).float().mean(dim=1),

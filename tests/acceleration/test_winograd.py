@@ -204,3 +204,13 @@ def test_other_tiles_are_refused(tile):
 def test_a_network_without_suitable_convolutions_is_refused():
     with pytest.raises(ValueError, match='no convolution of the network has a 3x3 kernel'):
         use_winograd(nn.Sequential(nn.Conv2d(16, 16, 1), nn.Linear(3, 3)), '2x2')
+
+
+def test_a_gradient_of_a_gradient_is_refused_instead_of_being_0():
+    network = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1))
+    use_winograd(network, '2x2')
+    images = torch.randn(1, 16, 4, 4, requires_grad=True)
+    output = network(images).square().sum()
+    (gradient,) = torch.autograd.grad(output, images, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        gradient.square().sum().backward()

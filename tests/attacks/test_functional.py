@@ -1,10 +1,13 @@
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+from mmbss.attacks import BSSAttack
 from mmbss.attacks.functional import (
     class_lead,
+    has_softmax,
     highest_other_logit,
     in_base_class,
     in_target_class,
@@ -14,6 +17,7 @@ from mmbss.attacks.functional import (
     published_step,
     pull_to_base,
 )
+from mmbss.engine.errors import ConfigError
 
 LOGITS = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 BASE = torch.tensor([0, 1, 2, 3, 4, 0, 1])
@@ -145,3 +149,28 @@ def test_project_keeps_the_dtype_of_the_samples():
 def test_a_tie_with_a_third_class_belongs_to_the_target_class():
     logits = torch.tensor([[0.0, 1.0, 1.0]])
     assert in_target_class(logits, torch.tensor([0]), torch.tensor([1])).item()
+
+
+# ---------------------------------------------------------------- what is possible, and bounds
+
+
+def test_a_softmax_needs_a_class_that_is_possible():
+    inf = math.inf
+    rows = torch.tensor([[1.0, -inf], [-inf, -inf], [inf, 0.0], [math.nan, 0.0]])
+    assert has_softmax(rows).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ('bounds', 'fit'),
+    [
+        ((0.0, 255.0), True),
+        ((0.0, 200.0), True),  # tighter than the pixels
+        ((255.0, 0.0), False),
+        ((0.0, 1.0), False),
+        ((torch.zeros(2), torch.tensor([255.0, 0.0])), False),
+    ],
+)
+def test_bounds_of_other_units_or_in_the_wrong_order_are_refused(bounds, fit):
+    samples = torch.tensor([[0.0, 255.0], [3.0, 7.0]])
+    with nullcontext() if fit else pytest.raises(ConfigError, match='bounds'):
+        BSSAttack()(torch.clone, samples, torch.tensor([1, 1]), torch.tensor([0, 0]), bounds)

@@ -3,6 +3,8 @@ import torch
 
 from mmbss.attacks import ClosestAttack, NewtonAttack
 from mmbss.boundary import find_boundary_samples, parts
+from mmbss.boundary.distance_labels import boundary_distances
+from mmbss.engine.randomness import own_randomness
 
 
 class Teacher(torch.nn.Linear):
@@ -66,3 +68,17 @@ def test_the_last_part_may_be_smaller_and_rejected_samples_are_left_out(find):
 def test_one_target_a_sample_is_attacked_at_once(find):
     _, most = find(1, target_class='second_most_probable')
     assert most == 16
+
+
+def test_lines_to_all_other_classes_are_searched_in_parts(monkeypatch):
+    teacher, samples, found = Teacher(12).eval(), torch.randn(16, 8), []
+    logits = super(Teacher, teacher).forward(samples)
+    others = len(logits.argmax(dim=1).unique()) - 1
+    assert others > 2
+    for most, expected in ((2**22, 16 * others), (1, 16)):
+        monkeypatch.setattr(parts, 'MOST_NUMBERS', most)
+        teacher.asked.clear()
+        with own_randomness(0):
+            found.append(boundary_distances(teacher, samples, logits))
+        assert max(teacher.asked) == expected
+    torch.testing.assert_close(*found, equal_nan=True)

@@ -348,3 +348,11 @@ def test_a_way_to_choose_that_there_is_not_is_refused():
         select_base_samples(logits, labels, 1, by='disagreemnt', student_logits=logits)
     with pytest.raises(ValueError, match='nearst'):
         choose_partners(logits, labels, logits, by='nearst')
+
+
+@pytest.mark.parametrize('by', TARGET_CLASSES)
+def test_a_sample_all_of_whose_other_classes_are_ruled_out_has_no_target(by):
+    logits = torch.tensor([[5.0, -torch.inf, -torch.inf], [3.0, 1.0, -torch.inf]])
+    indices, targets, _ = choose_target_classes(logits, torch.tensor([0, 0]), by)
+    assert indices.unique().tolist() == [1]
+    assert by == 'uniform' or targets.tolist() == [1]

@@ -44,3 +44,12 @@ def test_an_own_seed_decides_what_is_drawn():
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert torch.equal(drawn[0], torch.rand(3, generator=torch.Generator().manual_seed(5)))
+
+
+def test_an_own_seed_is_that_of_all_generators():
+    drawn = []
+    for seed in (5, 5, 6, -1):
+        with own_randomness(seed):
+            drawn.append(draw())
+    assert drawn[0] == drawn[1]
+    assert all(a != b for a, b in zip(drawn[0], drawn[2], strict=True))

@@ -6,6 +6,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmbss.attacks import NewtonAttack
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics import BoundarySimilarity
 from mmbss.metrics.boundary_similarity import compare_boundaries
 from mmbss.registry import MODELS
@@ -221,3 +222,22 @@ def test_other_classes_are_refused(student, make_teacher, resnet_config):
 def test_bad_arguments_are_refused_when_the_metric_is_built(arguments, message):
     with pytest.raises(ValueError, match=message):
         BoundarySimilarity(**arguments)
+
+
+@pytest.mark.parametrize('name', ['mmbss.SegmentAttack', 'mmbss.PGDAttack'])
+def test_both_networks_are_attacked_with_the_same_draws(
+    name, evaluate, digits_teacher, teacher_as_student
+):
+    options = dict(random_start=True, radius=40.0, step_size=8.0) if 'PGD' in name else {}
+    metric = BoundarySimilarity(dict(type=name, **options), teacher=digits_teacher)
+    metrics = evaluate(metric, teacher_as_student)
+    assert metrics[f'{NAME}/pairs'] > 20
+    assert metrics[f'{NAME}/mag_sim'] == pytest.approx(1.0, abs=1e-5)
+    assert metrics[f'{NAME}/ang_sim'] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_attack_that_learns_from_one_network_is_refused(digits_teacher):
+    attack = dict(type='mmbss.SubstituteAttack', attack=dict(type='mmbss.FGSMAttack'))
+    for config in (attack, dict(type='mmbss.RandomNoiseAttack', attack=attack)):
+        with pytest.raises(ConfigError, match='learns of one network'):
+            BoundarySimilarity(config, teacher=digits_teacher)

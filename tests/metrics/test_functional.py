@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from mmbss.attacks.mixes import divergence
 from mmbss.metrics.functional import (
     angular_similarity,
     class_probability,
@@ -158,3 +159,14 @@ def test_the_probability_of_a_class_is_its_softmax():
     for row in range(6):
         expected = logits[row].half().float().softmax(dim=0)[classes[row]]
         assert probabilities[row] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_class_that_the_teacher_rules_out_adds_nothing_to_the_divergence():
+    teacher, student = torch.tensor([[1.0, 2.0, -torch.inf]]), torch.tensor([[0.0, 3.0, 0.5]])
+    q_t, q_s = teacher.softmax(1)[0, :2], student.softmax(1)[0, :2]
+    expected = (q_t * (q_t / q_s).log()).sum()
+    torch.testing.assert_close(kl_divergence(teacher, student)[0], expected)
+    torch.testing.assert_close(divergence(teacher, student)[0], expected)
+    possible = torch.where(teacher > -torch.inf, student, teacher)
+    assert kl_divergence(teacher, possible).isfinite()
+    assert divergence(teacher, possible).isfinite()

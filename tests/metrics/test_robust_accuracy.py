@@ -112,3 +112,12 @@ def test_attacks_need_names(attacks):
 def test_a_bad_config_is_named(config):
     with pytest.raises(ValueError, match=r'RobustAccuracy\.attacks\.fgsm'):
         RobustAccuracy(dict(fgsm=config))
+
+
+def test_what_an_attack_has_learnt_of_a_model_is_not_used_on_it_later(student):
+    attack = dict(type='mmbss.SubstituteAttack', attack=FGSM)
+    metric = RobustAccuracy(dict(substitute=attack))
+    metric.attach(student, 5)
+    metric.attacks['substitute'].substitute = student
+    metric.attach(student, 5)
+    assert metric.attacks['substitute'].substitute is None

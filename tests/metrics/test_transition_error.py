@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mmbss.boundary import parts
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics import TransitionError
 from mmbss.metrics.transition_error import transition_curves
@@ -80,3 +81,19 @@ def test_a_student_that_agrees_on_nothing_is_not_walked_on(
 def test_parameters_out_of_their_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TransitionError(**wrong)
+
+
+def test_walks_to_all_classes_are_made_in_parts(evaluate, digits_teacher, monkeypatch):
+    config = dict(num_targets=None, num_steps=3, teacher=digits_teacher, num_samples=8)
+    expected, asked = evaluate(TransitionError(**config)), []
+    monkeypatch.setattr(parts, 'MOST_NUMBERS', 1)
+    metric = TransitionError(**config)
+    monkeypatch.setattr(
+        metric,
+        'teacher_logits',
+        lambda samples: (
+            asked.append(len(samples)) or TransitionError.teacher_logits(metric, samples)
+        ),
+    )
+    assert evaluate(metric) == pytest.approx(expected, rel=1e-5)
+    assert max(asked) <= 8

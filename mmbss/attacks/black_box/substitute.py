@@ -65,6 +65,7 @@ class SubstituteAttack(Attack):
 
     in_pixels = True
     needs_gradient = False
+    learns = True
 
     def __init__(
         self,

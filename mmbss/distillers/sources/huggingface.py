@@ -85,7 +85,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
 
 def ask(network: Any, images: Tensor) -> Tensor:
     """The (N, K) logits among what a classifier of transformers returns."""
-    return network(pixel_values=images).logits
+    return network(images).logits
 
 
 def _filled(kind: Any, config: Any, state: Mapping[str, Any], where: Path | str) -> nn.Module:

@@ -167,3 +167,17 @@ def test_processor_that_does_more(folder, monkeypatch):
     )
     with pytest.raises(ConfigError, match='does more'):
         load_source(f'hf:{folder}', None, None)
+
+
+def test_it_may_be_accelerated_and_its_first_answer_is_compared(
+    make_teacher, folder, pixels, to_student
+):
+    images = to_student(pixels(32))
+    faster = make_teacher(f'hf:{folder}', acceleration=dict(channels_last=True))
+    expected = make_teacher(f'hf:{folder}')(images)
+    torch.testing.assert_close(faster(images), expected, atol=1e-4, rtol=1e-4)
+    assert faster.network.forward.original is None
+    wrong = make_teacher(f'hf:{folder}', acceleration=dict(channels_last=True))
+    wrong.network.classifier.bias[0] += 1
+    with pytest.raises(ConfigError, match='answers differently'):
+        wrong(images)
