@@ -13,6 +13,8 @@ from mmbss.engine.errors import ConfigError
 
 #: A model: maps (N, ...) inputs to (N, K) logits, each row independent of the others.
 ToLogits = Callable[[Tensor], Tensor]
+#: So many times the width of its bounds outside of them, a sample is in other units.
+FAR = 10
 #: Lowest and highest value of an input, each broadcastable against one sample.
 Bounds = tuple[Tensor, Tensor] | tuple[float, float]
 
@@ -183,19 +185,19 @@ def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, 
 def check_bounds(bounds: Bounds, samples: Tensor) -> None:
     """Refuse bounds that are no bounds of these samples, which would be clamped to anything.
 
-    A sample may lie a little outside: rounding, or bounds that are tighter than the pixels.
+    A sample may lie outside: by rounding, or of bounds that are tighter than the pixels.
 
     Args:
         bounds: Lowest and highest value of an input.
         samples: (N, ...).
 
     Raises:
-        ConfigError: If the lowest is not below the highest, or a sample lies farther outside than
-            the bounds are apart, so that the two are in different units.
+        ConfigError: If the lowest is not below the highest, or a sample lies so far outside that
+            the two are in different units, such as pixels and shares of them.
     """
     lowest, highest = ends(bounds, samples, '')
     outside = torch.maximum(lowest - samples, samples - highest)
-    if ((lowest < highest) & ~(outside > highest - lowest)).all():
+    if ((lowest < highest) & ~(outside > FAR * (highest - lowest))).all():
         return
     raise ConfigError(
         f'bounds of {lowest.min():.3g} to {highest.max():.3g} do not go with samples of '
