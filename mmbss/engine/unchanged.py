@@ -107,8 +107,10 @@ def _snapshots(value: Any) -> Iterator[tuple[list[Any], PutBack]]:
         case np.random.Generator():
             bits = value.bit_generator
             yield [], partial(setattr, bits, 'state', bits.state)
-        case np.random.RandomState() | torch.Generator():
+        case np.random.RandomState():
             yield [], partial(value.set_state, value.get_state())
+        case torch.Generator():
+            yield [], partial(_set_state, value, value.get_state())
         case dict():
             yield [*value.values()], partial(_fill, value, dict(value))
         case list() | set() | deque():
@@ -117,6 +119,10 @@ def _snapshots(value: Any) -> Iterator[tuple[list[Any], PutBack]]:
             yield [*value], lambda: None
         case _ if not isinstance(value, KNOWN) and not is_of_library(value):
             yield from _of_object(value)
+
+
+def _set_state(generator: torch.Generator, state: Tensor) -> None:
+    generator.set_state(state)  # which gives the generator
 
 
 def _fill_tensor(memory: Tensor, content: Tensor) -> None:
