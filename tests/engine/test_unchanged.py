@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmbss.engine.unchanged import unchanged, unchanged_attributes
+from mmbss.engine.unchanged import unchanged
+
+
+class Blank:
+    pass
+
+
+class Named(list):
+    pass
 
 
 class Counting(torch.nn.Module):
@@ -35,7 +43,7 @@ def test_what_modules_count_is_put_back():
     model = torch.nn.Sequential(Counting(), Counting())
     counting = model[1]
     mean, share, seen = counting.mean, counting.share, counting.seen
-    with unchanged_attributes(model):
+    with unchanged(model):
         model(torch.ones(1))
     assert (counting.steps, counting.seen, counting.last) == (0, [], None)
     assert (counting.phase, counting.path) == ('first', Path('a'))
@@ -45,7 +53,6 @@ def test_what_modules_count_is_put_back():
     assert not mean.any()
     assert not counting.by_class[0].any()
     assert not hasattr(counting, 'fresh')
-    assert counting.total == 1
 
 
 @dataclass
@@ -84,6 +91,8 @@ CHANGES = [
     ((torch.zeros(1), ['x']), lambda pair: (pair[0].add_(torch.nan), pair[1].clear())),
     (torch.zeros(1).expand(3), lambda mean: mean[:1].add_(1)),
     ([{1: torch.zeros(2)[1:]}], lambda values: values[0].pop(1).add_(1)),
+    (Blank(), lambda blank: setattr(blank, 'name', 'a')),
+    (Named(), lambda names: setattr(names, 'name', 'b')),
     (Meter(), lambda meter: meter.update(2.0)),
     ([Slim()], lambda slims: raise_slim(slims[0])),
     (random.Random(0), random.Random.random),
@@ -104,7 +113,7 @@ def shown(value):
             return repr(value.get_state())
         case torch.Generator():
             return repr(value.get_state().tolist())
-        case Meter():
+        case Meter() | Named() | Blank():
             return repr(vars(value))
     return repr(value)
 
@@ -114,7 +123,7 @@ def test_whatever_can_be_changed_in_place_is_put_back(value, change):
     model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Identity())
     model[0].kept, model[1].same = value, [value]
     before = shown(value)
-    with unchanged_attributes(model):
+    with unchanged(model):
         change(value)
         assert shown(value) != before
         model[0].kept = None
@@ -122,12 +131,46 @@ def test_whatever_can_be_changed_in_place_is_put_back(value, change):
     assert shown(value) == before
 
 
+class Centred(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('center', torch.zeros(1))
+        self.register_buffer('last', None)
+
+    def forward(self, x):
+        self.center = 0.9 * self.center + x
+        self.last = x
+
+
+def test_buffers_in_whose_place_others_are_put_are_there_again():
+    model = Centred()
+    center = model.center
+    with unchanged(model):
+        model(torch.ones(1))
+        center.fill_(2)
+    assert model.center is center
+    assert model.last is None
+    assert center == 0
+
+
+def test_memory_that_many_share_is_copied_once(monkeypatch):
+    model, copies = torch.nn.Identity(), []
+    model.bank = torch.zeros(100, 2)
+    model.rows = [*model.bank.unbind()]
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, 'clone', lambda t: copies.append(t) or clone(t))
+    with unchanged(model):
+        model.rows[7].fill_(1)
+    assert len(copies) == 1
+    assert not model.bank.any()
+
+
 def test_what_refers_to_itself_ends():
     model = torch.nn.Identity()
     model.kept = [Meter()]
     model.kept.append(model.kept)
     model.kept[0].owner = model.kept
-    with unchanged_attributes(model):
+    with unchanged(model):
         model.kept[0].update(1.0)
     assert model.kept[0].total == 0
 
@@ -141,7 +184,7 @@ def test_objects_of_libraries_stay_as_they_have_become(tmp_path):
     model = torch.nn.Sequential(torch.nn.ReLU())
     with (tmp_path / 'log').open('w') as file:
         model.logged, model.handles = Logged(file), []
-        with unchanged_attributes(model):
+        with unchanged(model):
             model.logged.count += 1
             model.handles.append(model[0].register_forward_hook(print))
             model.handle = model.handles[0]
@@ -157,7 +200,7 @@ def test_read_only_memory_that_is_not_changed_is_not_written_to(tmp_path):
     model = torch.nn.Identity()
     model.array = np.load(tmp_path / 'a.npy', mmap_mode='r')
     model.bytes = torch.frombuffer(b'abc', dtype=torch.uint8)
-    with unchanged_attributes(model):
+    with unchanged(model):
         pass
     assert model.array.tolist() == [0, 0, 0]
 
