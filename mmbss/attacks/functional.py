@@ -15,6 +15,8 @@ from mmbss.engine.errors import ConfigError
 ToLogits = Callable[[Tensor], Tensor]
 #: So many times the width of its bounds outside of them, a sample is in other units.
 FAR = 10
+#: And so many times the width of the widest ones.
+ROUNDING = 0.001
 #: Lowest and highest value of an input, each broadcastable against one sample.
 Bounds = tuple[Tensor, Tensor] | tuple[float, float]
 
@@ -192,12 +194,17 @@ def check_bounds(bounds: Bounds, samples: Tensor) -> None:
         samples: (N, ...).
 
     Raises:
-        ConfigError: If the lowest is not below the highest, or a sample lies so far outside that
-            the two are in different units, such as pixels and shares of them.
+        ConfigError: If the lowest is above the highest, or nowhere below it, or a sample lies so
+            far outside that the two are in different units, such as pixels and shares of them.
     """
     lowest, highest = ends(bounds, samples, '')
+    if not samples.numel():
+        return
+    # of no width where an attack is to leave an input alone, which rounding may move all the same
+    width = highest - lowest
     outside = torch.maximum(lowest - samples, samples - highest)
-    if ((lowest < highest) & ~(outside > FAR * (highest - lowest))).all():
+    far = outside > FAR * width + ROUNDING * width.max()
+    if (width >= 0).all() & (width.max() > 0) & ~far.any():
         return
     raise ConfigError(
         f'bounds of {lowest.min():.3g} to {highest.max():.3g} do not go with samples of '

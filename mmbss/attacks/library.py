@@ -101,7 +101,8 @@ class LibraryAttack(Attack):
         if len(rows):
             scale = highest - lowest
             classifier = ImageClassifier(lambda images: model(lowest + scale * images))
-            images = ((samples[rows] - lowest) / scale).clamp(0, 1)
+            # of no width where nothing is to change
+            images = ((samples[rows] - lowest) / scale.where(scale > 0, 1)).clamp(0, 1)
             moved = self.search(classifier, images, base[rows], target[rows]).detach()
             is_finite = moved.flatten(1).isfinite().all(dim=1)
             found[rows[is_finite]] = lowest + scale * moved[is_finite].clamp(0, 1)

@@ -168,9 +168,13 @@ def test_a_softmax_needs_a_class_that_is_possible():
         ((255.0, 0.0), False),
         ((0.0, 1.0), False),
         ((torch.zeros(2), torch.tensor([255.0, 0.0])), False),
+        ((torch.tensor([0.0, -9.0]), torch.tensor([255.0, -1.0])), False),
+        ((torch.tensor([0.0, 255.0]), torch.tensor([255.0, 255.0])), True),  # one stays
+        ((0.0, 0.0), False),
+        ((math.nan, 255.0), False),
     ],
 )
 def test_bounds_of_other_units_or_in_the_wrong_order_are_refused(bounds, fit):
-    samples = torch.tensor([[0.0, 255.0], [3.0, 7.0]])
+    samples = torch.tensor([[0.0, 255.0], [3.0, 255.01]])
     with nullcontext() if fit else pytest.raises(ConfigError, match='bounds'):
         BSSAttack()(torch.clone, samples, torch.tensor([1, 1]), torch.tensor([0, 0]), bounds)

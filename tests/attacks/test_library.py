@@ -51,6 +51,17 @@ def test_smallest_perturbations(name, foolbox, network, attacked, channel_bounds
     assert 0 < lengths[0] < 2 * lengths[1]
 
 
+def test_what_has_one_value_only_stays(foolbox, network, attacked, channel_bounds):
+    samples, (lowest, highest) = attacked[0].clone(), channel_bounds
+    samples[:, 0], highest = lowest[0], highest.clone()
+    highest[0] = lowest[0]
+    base, target = network(samples).topk(2).indices.T
+    attack = LibraryAttack(**SMALLEST['ddn'])
+    result = attack(network, samples, base, target, (lowest, highest))
+    assert result.success.any()
+    assert torch.equal(result.samples[:, 0], samples[:, 0])
+
+
 def test_the_radius_is_in_pixels(foolbox, network, attacked, channel_bounds, check_result):
     attack = LibraryAttack('LinfPGD', radius=3, options=dict(steps=5, rel_stepsize=0.5))
     result = check_result(attack, network, *attacked, channel_bounds)
