@@ -1,5 +1,6 @@
 import copy
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -220,6 +221,16 @@ def test_fusing_layers_that_run_in_another_order_is_noticed():
     for _ in range(2):
         with pytest.raises(ConfigError, match=r'answers differently .*fuse_bn.*precision'):
             faster(torch.randn(8, 1, 4, 4))
+
+
+@pytest.mark.parametrize('mixed', [False, True])
+def test_what_rounds_to_fewer_bits_may_differ_by_more(network, images, mixed):
+    faster = accelerate(network, channels_last=True)
+    faster.head.fc.weight.mul_(1.03)
+    faster.head.fc.bias.mul_(1.03)
+    refused = pytest.raises(ConfigError, match='answers differently')
+    with torch.autocast('cpu', enabled=mixed), nullcontext() if mixed else refused:
+        faster(images)
 
 
 @pytest.mark.parametrize(
