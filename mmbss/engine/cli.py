@@ -72,9 +72,11 @@ def load_config(path: str) -> Config:
             for frame, line in traceback.walk_tb(error.__traceback__)
             if frame.f_code.co_filename.endswith('.py') and frame.f_code.co_name == '<module>'
         ]
+        to_do = 'correct the file or its path'
+        if isinstance(error, FileNotFoundError) and 'model-index.yml' in str(error):
+            to_do = 'install the package that a base names, mmbss itself by `pip install -e .`'
         raise ConfigError(
-            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: '
-            'correct the file or its path'
+            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: {to_do}'
         ) from error
     check_outdated(cfg)  # before defaults take the place of what is missing
     return cfg

@@ -73,9 +73,9 @@ class TeacherAccuracyHook(Hook):
             alike = f' since it says class {said} of each,' if (decisions == said).all() else ''
             raise ConfigError(
                 f'the teacher knows only {accuracy:.1%} of {asked} training images,{alike} where '
-                f'{least:.1%} of {classes} classes is the least accepted: check model.teacher'
-                '.checkpoint, the mean and std of its data_preprocessor and the order of the '
-                'classes, or accept it with default_hooks.teacher_accuracy.min_accuracy=0'
+                f'{least:.1%} of {classes} classes is the least accepted: check the '
+                'checkpoint of model.teacher, its mean and std, its input_size and the order of '
+                'the classes, or accept it with default_hooks.teacher_accuracy.min_accuracy=0'
             )
 
 

@@ -111,3 +111,11 @@ def test_configs_of_packages_are_read_by_name_from_any_folder(tmp_path, monkeypa
 def test_a_config_that_a_package_lacks_is_refused_by_its_name(name):
     with pytest.raises(ConfigError, match=name):
         load_config(name)
+
+
+def test_a_package_that_is_only_on_the_path_is_to_be_installed(tmp_path, monkeypatch):
+    (tmp_path / 'only_here').mkdir()
+    (tmp_path / 'only_here' / '__init__.py').touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match='install'):
+        load_config('only_here::kd/kd.py')
