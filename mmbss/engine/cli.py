@@ -76,7 +76,8 @@ def load_config(path: str) -> Config:
         if isinstance(error, FileNotFoundError) and 'model-index.yml' in str(error):
             to_do = 'install the package that a base names, mmbss itself by `pip install -e .`'
         raise ConfigError(
-            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: {to_do}'
+            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: '
+            f'{to_do}'
         ) from error
     check_outdated(cfg)  # before defaults take the place of what is missing
     return cfg
