@@ -64,7 +64,7 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         parameters = read(layer)
         if parameters is None:
             break
-        is_ours = layer.__module__.startswith('mmbss')
+        is_ours = _is_ours(layer)
         for each in parameters:
             if each.kind in NAMED and each.name not in {*found.known, 'self'}:
                 found.known[each.name], found.owners[each.name] = each, layer
@@ -94,6 +94,10 @@ def is_known(kind: Any) -> bool:
     """
     module = getattr(kind, '__module__', None) or ''
     return not callable(kind) or module.partition('.')[0] in KNOWN_PACKAGES
+
+
+def _is_ours(function: Any) -> bool:
+    return function.__module__.partition('.')[0] == 'mmbss'
 
 
 def is_known_of(kind: Any, key: str) -> bool:
@@ -170,9 +174,7 @@ def check_keys(
         raise ConfigError(f'{where} must be a dict, got {reprlib.repr(config)}')
     known, required, is_complete, _ = find_arguments(function)
     # the annotations of other libraries often leave out what their code takes
-    strictly = function.__module__.startswith('mmbss') or function.__module__.startswith(
-        'mmengine.runner'
-    )
+    strictly = _is_ours(function) or function.__module__.startswith('mmengine.runner')
     unknown = {key: value for key, value in config.items() if key not in known}
     if not is_complete:
         unknown = {key: unknown[key] for key in unknown if are_alike(key, known, 0.9)}

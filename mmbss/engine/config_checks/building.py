@@ -131,10 +131,12 @@ def complete(cfg: Config) -> None:
         cfg.default_scope = 'mmpretrain'
     if not counts_iterations(cfg):
         return
-    cfg.log_processor = {'by_epoch': False, **(cfg.get('log_processor') or {})}
+    processor = cfg.get('log_processor') or {}
+    if isinstance(processor, dict):  # else it is refused
+        cfg.log_processor = {'by_epoch': False, **processor}
     if cfg.get('default_hooks') is None:
         cfg.default_hooks = ConfigDict()
-    if isinstance(cfg.default_hooks, dict):  # else it is refused
+    if isinstance(cfg.default_hooks, dict):
         logger = cfg.default_hooks.setdefault('logger', ConfigDict(type='LoggerHook'))
         if isinstance(logger, dict):
             logger.setdefault('log_metric_by_epoch', False)

@@ -8,7 +8,7 @@ def of_top(
     compile: Any = None,
     custom_imports: Any = None,
     efficient_conv_bn_eval: Any = None,
-    find_unused_parameters: bool = False,
+    find_unused_parameters: bool | None = False,
     model_wrapper_cfg: Any = None,
     runner_type: str | None = None,
     sync_bn: Any = None,
@@ -16,12 +16,12 @@ def of_top(
     """At its top, beside the arguments of the runner."""
 
 
-def of_auto_scale_lr(base_batch_size: int | None = None, enable: bool = False) -> None:
+def of_auto_scale_lr(base_batch_size: int | None = None, enable: bool | None = False) -> None:
     """Of ``auto_scale_lr``."""
 
 
 def of_env_cfg(
-    cudnn_benchmark: bool = False,
+    cudnn_benchmark: bool | None = False,
     dist_cfg: Any = None,
     mp_cfg: Any = None,
     resource_limit: int = 4096,
@@ -29,7 +29,9 @@ def of_env_cfg(
     """Of ``env_cfg``."""
 
 
-def of_schedule(convert_to_iter_based: bool = False, epoch_length: int | None = None) -> None:
+def of_schedule(
+    convert_to_iter_based: bool | None = False, epoch_length: int | None = None
+) -> None:
     """Of an entry of ``param_scheduler``, beside the arguments of its class."""
 
 
@@ -41,6 +43,6 @@ def of_paramwise_cfg(
     flat_decay_mult: Any = None,
     dwconv_decay_mult: Any = None,
     dcn_offset_lr_mult: Any = None,
-    bypass_duplicate: bool = False,
+    bypass_duplicate: bool | None = False,
 ) -> None:
     """Of ``optim_wrapper.paramwise_cfg``; what a factor may be is checked with those of groups."""

@@ -779,6 +779,20 @@ def test_a_distiller_without_any_loss_is_refused(base, run, tmp_path):
     check_line(run(config), ['model.losses', 'add a loss'])
 
 
+def test_none_stands_for_no(base):
+    config = Config(base('unused'))
+    config.merge_from_dict(
+        {
+            'env_cfg.cudnn_benchmark': None,
+            'find_unused_parameters': None,
+            'auto_scale_lr.enable': None,
+            'optim_wrapper.paramwise_cfg': dict(bypass_duplicate=None),
+            f'{SCHEDULE}.convert_to_iter_based': None,
+        }
+    )
+    check_config(config)
+
+
 def test_names_of_a_users_own_are_left_alone(base):
     config = Config(base('unused'))
     config.merge_from_dict(dict(my_optimizer=dict(lr=1), train_dataloader2=dict(), optimizer={}))

@@ -183,6 +183,13 @@ def test_epochs_in_the_log_of_a_training_by_iteration_are_refused(config, wrong)
         build_runner(config)
 
 
+def test_a_log_processor_that_is_none_is_refused_in_a_training_by_iteration(config):
+    config.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=4)
+    config.log_processor = 'LogProcessor'
+    with pytest.raises(ConfigError, match='log_processor must be a dict'):
+        build_runner(config)
+
+
 def test_a_run_without_test_data_is_not_tested(config):
     for name in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         config[name] = None

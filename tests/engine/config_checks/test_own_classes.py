@@ -9,6 +9,7 @@ from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from mmengine.optim import ConstantLR
 from mmpretrain.models import ImageClassifier
 
+from mmbss.engine.build import check_keys
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial_evaluation import wanted
@@ -127,6 +128,13 @@ def test_arguments_of_ones_own_classes_may_be_anything(config, path, value):
 def test_what_is_known_of_ones_own_classes_is_checked(config, path, value, message):
     with pytest.raises(ConfigError, match=message):
         check_config(config(path, value))
+
+
+def test_a_package_whose_name_begins_like_ours_is_none_of_ours(monkeypatch):
+    def size_of(size: int = 3) -> None: ...
+
+    monkeypatch.setattr(size_of, '__module__', 'mmbss_of_mine')
+    check_keys(dict(size=2.5), size_of, 'here')
 
 
 def test_a_monitor_of_ones_own_hook_need_be_no_metric():
