@@ -61,6 +61,7 @@ def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[No
         seed: Of all generators.
         device: See :func:`unchanged_randomness`.
     """
+    seed = int(seed)  # of a config it may be 1.0
     with unchanged_randomness(device):
         random.seed(seed)
         np.random.seed(seed % 2**32)

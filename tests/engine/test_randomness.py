@@ -48,7 +48,7 @@ def test_an_own_seed_decides_what_is_drawn():
 
 def test_an_own_seed_is_that_of_all_generators():
     drawn = []
-    for seed in (5, 5, 6, -1):
+    for seed in (5, 5.0, 6, -1):
         with own_randomness(seed):
             drawn.append(draw())
     assert drawn[0] == drawn[1]
