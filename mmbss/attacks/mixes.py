@@ -96,5 +96,5 @@ def entropy(logits: Tensor) -> Tensor:
 def divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     """``KL(q_t || q_s)`` at temperature 1, in nats: (N, K) each to (N,) float32."""
     q_t = teacher_logits.float().softmax(dim=1)
-    expected = -(q_t * student_logits.float().log_softmax(dim=1)).where(q_t > 0, 0).sum(dim=1)
+    expected = -(q_t * student_logits.float().log_softmax(dim=1)).where(q_t != 0, 0).sum(dim=1)
     return expected - entropy(teacher_logits)

@@ -75,7 +75,7 @@ def kl_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     )
     q_t = teacher.exp()
     # never negative but for rounding
-    return (q_t * (teacher - student)).where(q_t > 0, 0).sum(dim=1).clamp(min=0)
+    return (q_t * (teacher - student)).where(q_t != 0, 0).sum(dim=1).clamp(min=0)
 
 
 def class_probability(logits: Tensor, classes: Tensor) -> Tensor:

@@ -170,3 +170,10 @@ def test_a_class_that_the_teacher_rules_out_adds_nothing_to_the_divergence():
     possible = torch.where(teacher > -torch.inf, student, teacher)
     assert kl_divergence(teacher, possible).isfinite()
     assert divergence(teacher, possible).isfinite()
+
+
+def test_the_divergence_of_what_is_no_number_is_none():
+    nan, student = torch.tensor([[torch.nan, 1.0]]), torch.zeros(1, 2)
+    for pair in ((nan, student), (student, nan)):
+        assert kl_divergence(*pair).isnan().all()
+        assert divergence(*pair).isnan().all()
