@@ -83,7 +83,7 @@ CHANGES = [
     (np.zeros((), np.float16), lambda mean: mean.fill(3)),
     (np.array(['a', 'b']), lambda names: names.put(0, 'c')),
     (np.array([[1], None], dtype=object), lambda values: values[0].append(2)),
-    ({'a', 3}, lambda names: names.add('b')),
+    ({1, 3}, lambda numbers: numbers.add(2)),  # of texts the order would be another each time
     (Counter('aab'), lambda counts: counts.update('ab')),
     (OrderedDict(a=1, b=2), lambda cache: cache.move_to_end('a')),
     (defaultdict(list), lambda groups: groups['a'].append(1)),
