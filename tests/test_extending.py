@@ -41,9 +41,7 @@ def teacher_checkpoint(example):
     return example / 'teacher.pth'
 
 
-def test_own_losses_and_terms_train_from_their_own_files(
-    example, teacher_checkpoint, root, forked
-):
+def test_own_losses_and_terms_train_from_their_own_files(example, teacher_checkpoint, root, forked):
     def enter():
         os.chdir(example)
         sys.path.insert(0, str(example))
