@@ -16,7 +16,8 @@ default_hooks = dict(
 )
 
 env_cfg = dict(
-    cudnn_benchmark=True,
+    # True would time the algorithms anew for each number of samples, of which attacks have many
+    cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

@@ -50,6 +50,11 @@ def git_commit(folder: Path) -> str:
     return f'{commit} with local changes' if changed else commit
 
 
+def device_name() -> str:
+    """What a training in a process of its own would run on: the name of the GPU, or CPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+
+
 def repeat_commands(
     work_dir: Path, students: Sequence[Experiment], teacher: Sequence[Experiment]
 ) -> list[str]:

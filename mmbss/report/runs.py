@@ -28,7 +28,7 @@ from mmbss.engine.config_checks.building import complete
 from mmbss.engine.config_checks.rules import setting, settings_in
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
-from mmbss.report.provenance import git_commit
+from mmbss.report.provenance import device_name, git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 
 #: Settings that say where a run takes place, and not what it does.
@@ -161,14 +161,15 @@ class Run:
         if 'seconds' in self.info:
             return
         print(f'{self}: training, log in {self.log}', flush=True)
-        now = git_commit(Path(__file__).parents[1])
-        before = self.info.get('commit', 'unknown') if is_run(self.folder) else now
+        now = dict(commit=git_commit(Path(__file__).parents[1]), device=device_name())
+        if is_run(self.folder):
+            now = {name: after(self.info.get(name, 'unknown'), now[name]) for name in now}
         info = dict(
             config=self.config,
             options=in_words(self.options),
             seed=self.seed,
             teacher=self.teacher,
-            commit=before if before.endswith(now) else f'{before}, then {now}',
+            **now,
         )
         self._store(info)
         start = time.time() - logged_seconds(self.folder)
@@ -227,6 +228,11 @@ class Run:
     def _store(self, info: dict[str, Any]) -> None:
         with whole_file(self.folder / RUN_FILE) as part:
             part.write_text(json.dumps(info, indent=2))
+
+
+def after(before: str, now: str) -> str:
+    """What a resumed run names: all it was trained at, one after the other."""
+    return before if before.endswith(now) else f'{before}, then {now}'
 
 
 def weights_of(teacher: Mapping[str, Any]) -> list[str]:
@@ -328,7 +334,7 @@ def what_counts(cfg: Config) -> dict[str, Any]:
     config changes it or leaves it out, so that results outlive another hook.
     """
     settings = json.loads(json.dumps(cfg.to_dict(), default=repr))
-    settings = {key: value for key, value in settings.items() if key not in PLACE}
+    settings = {key: value for key, value in settings.items() if key not in (*PLACE, 'env_cfg')}
     for name, value in settings.items():
         if name.endswith('_dataloader') and isinstance(value, dict):
             settings[name] = {k: v for k, v in value.items() if k not in PLACE_OF_LOADER}

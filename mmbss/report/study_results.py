@@ -33,6 +33,7 @@ class Result:
         digest: Fingerprint of its complete config; see :attr:`~mmbss.report.runs.Run.digest`.
         teacher: Fingerprint of the teacher's checkpoint, None where it is not known.
         commit: Commits it was trained at.
+        device: Devices it was trained on, '' where that is not known.
         evaluators: Fingerprint of the study's evaluators when they were asked, else ''.
         metrics: What they said.
     """
@@ -51,6 +52,7 @@ class Result:
     digest: str = ''
     teacher: str | None = None
     commit: str = ''
+    device: str = ''
     evaluators: str = ''
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -116,6 +118,7 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
         digest=run.digest,
         teacher=run.info.get('teacher'),
         commit=run.info.get('commit', unnamed),
+        device=run.info.get('device', ''),
     )
     check_result(asdict(result), f'{run}: {metric} of {run.folder}')
     return result

@@ -32,11 +32,24 @@ def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> s
         parts += [f'{contrast_in_words(each, study.looks)}\n' for each in found if each.is_contrast]
     if any(result.metrics for results in shown.values() for result in results):
         parts.append(metrics_markdown(study, shown))
-    commits = Counter(each.commit for own in shown.values() for each in own if each.commit)
-    if commits:
-        listed = ', '.join(f'{commit} ({count})' for commit, count in commits.items())
-        parts.append(f'Commits, with the number of runs: {listed}.\n')
+    every = [each for own in shown.values() for each in own]
+    parts += counted('Commits', [each.commit for each in every])
+    parts += counted('Devices', [each.device for each in every])
     return '\n'.join(parts)
+
+
+def counted(title: str, values: Sequence[str]) -> list[str]:
+    """A line with the number of runs of each value, where any is known.
+
+    Examples:
+        >>> counted('Devices', ['CPU', '', 'CPU']), counted('Devices', ['', ''])
+        (['Devices, with the number of runs: CPU (2), not known (1).\\n'], [])
+    """
+    if not any(values):
+        return []
+    counts = Counter(value or 'not known' for value in values)
+    listed = ', '.join(f'{value} ({count})' for value, count in counts.items())
+    return [f'{title}, with the number of runs: {listed}.\n']
 
 
 def missing(study: Study, shown: Shown) -> list[str]:
