@@ -10,6 +10,7 @@ from mmbss.attacks.functional import (
     Bounds,
     ToLogits,
     check_bounds,
+    ends,
     in_base_class,
     in_target_class,
     margin,
@@ -139,6 +140,7 @@ class Attack(ABC):
         check_evaluating(model)
         samples = samples.detach().float()
         if bounds is not None:
+            bounds = ends(bounds, samples, '')  # moved to a GPU once, not at each step
             check_bounds(bounds, samples)
         further = {} if partners is None else dict(partners=partners)
         # a validation loop runs under no_grad, an attack needs gradients all the same

@@ -254,7 +254,7 @@ class BoundaryLoss(Term):
         count = len(found.inputs)
         if not self.joins and count < batch.least_asked:
             count = 0
-        weight = torch.tensor(float(count), device=batch.inputs.device)
+        weight = torch.full((), float(count), device=batch.inputs.device)
         if count and found.weights is not None:
             weight = found.weights.sum()
         total = weight.clone()

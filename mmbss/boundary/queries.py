@@ -30,4 +30,4 @@ class Queries:
 
     def statistic(self, like: Tensor) -> Tensor:
         """How many inputs, as a scalar float32 on the device of another tensor."""
-        return torch.tensor(float(self.asked), device=like.device)
+        return torch.full((), float(self.asked), device=like.device)

@@ -173,7 +173,7 @@ def find_boundary_samples(
             min_target_probability,
         )
         chosen = chosen[indices]
-    statistics = {'samples': torch.tensor(float(count), device=inputs.device)}
+    statistics = {'samples': torch.full((), float(count), device=inputs.device)}
     base = labels[chosen]
     if not len(chosen):
         statistics['queries'] = network.statistic(inputs)
@@ -191,7 +191,9 @@ def find_boundary_samples(
         logits = boundary_logits(
             torch.where(result.success, base, decision), other, logits.shape[1]
         )
-    kept = result.success if train_on == 'accepted' else torch.ones_like(result.success)
+    kept = torch.arange(len(chosen), device=chosen.device)
+    if train_on == 'accepted':
+        kept = kept[result.success]
     return BoundarySamples(
         inputs=result.samples[kept],
         teacher_logits=logits[kept],

@@ -39,11 +39,11 @@ def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> s
 
 
 def counted(title: str, values: Sequence[str]) -> list[str]:
-    """A line with the number of runs of each value, where any is known.
+    r"""A line with the number of runs of each value, where any is known.
 
     Examples:
         >>> counted('Devices', ['CPU', '', 'CPU']), counted('Devices', ['', ''])
-        (['Devices, with the number of runs: CPU (2), not known (1).\\n'], [])
+        (['Devices, with the number of runs: CPU (2), not known (1).\n'], [])
     """
     if not any(values):
         return []

@@ -27,10 +27,12 @@ class Row:
 
         ``epochs`` are those of the last validations, or iterations; the deviation (n - 1) is that
         of several values. Times of an iteration are the median over the runs of their medians,
-        ``seconds`` the mean over the runs that tell how long they took.
+        ``seconds`` the mean over the runs that tell how long they took; None where they were
+        trained on several devices, which no one time describes.
         """
+        timed = self.results if len({each.device for each in self.results}) == 1 else []
         times, seconds = (
-            [number for each in self.results if (number := getattr(each, key)) is not None]
+            [number for each in timed if (number := getattr(each, key)) is not None]
             for key in ('ms_per_iteration', 'seconds')
         )
         folder, several = self.results[0].folder, len(self.results) > 1

@@ -44,6 +44,7 @@ def play(monkeypatch):
 
     monkeypatch.setattr(Run, 'call', call)
     monkeypatch.setattr('mmbss.report.runs.git_commit', lambda folder: '1234abc')
+    monkeypatch.setattr('mmbss.report.runs.device_name', lambda: 'CPU')
     # what takes longest, and is none of the matter here
     monkeypatch.setattr('mmbss.report.study_files.draw_accuracies', lambda *values: None)
     monkeypatch.setattr('mmbss.report.study_files.save_figure', lambda figure, path: None)
@@ -82,7 +83,7 @@ def test_results_are_those_of_the_last_epoch_with_commit_config_and_metrics(stud
     (result,) = [each for each in stored['results'] if (each['arm'], each['seed']) == ('b', 2)]
     assert result['metrics'] == {'agreement/top1': 74.0}
     assert (result['config'], result['options']) == (study.arms['b'].config, [f'{MOMENTUM}=0.1'])
-    assert result['commit'] == '1234abc'
+    assert (result['commit'], result['device']) == ('1234abc', 'CPU')
     assert result['digest'] == study.run('b', 2).digest
 
 
@@ -254,16 +255,27 @@ def test_a_finished_run_from_elsewhere_is_accepted_with_the_commit_it_is_said_to
     assert '9e43bba (1)' in table
 
 
-def test_a_resumed_run_names_both_commits(study, play, monkeypatch):
+def test_what_a_run_may_be_moved_to_does_not_make_it_another(study):
+    run = study.run('a', 0)
+    moved = study.run('a', 0)
+    moved.merged.env_cfg = dict(cudnn_benchmark=True, dist_cfg=dict(backend='gloo'))
+    assert moved.digest == run.digest
+    moved.merged.optim_wrapper.optimizer.lr = 0.2
+    assert moved.digest != run.digest
+
+
+def test_a_resumed_run_names_both_commits_and_devices(study, play, monkeypatch):
     run = study.run('a', 0)
     for commit in ('first', 'first', 'second', 'second'):
         monkeypatch.setattr('mmbss.report.runs.git_commit', lambda folder, name=commit: name)
+        monkeypatch.setattr('mmbss.report.runs.device_name', lambda name=commit: f'{name} GPU')
         run.train(Path('train.py'), threads=1)
         info = json.loads((run.folder / 'run.json').read_text())
         (run.folder / 'run.json').write_text(
             json.dumps({key: value for key, value in info.items() if key != 'seconds'})
         )
     assert info['commit'] == 'first, then second'
+    assert info['device'] == 'first GPU, then second GPU'
 
 
 def test_the_teacher_is_trained_first_and_shown_first(study, play, tmp_path, monkeypatch):

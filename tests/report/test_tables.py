@@ -1,10 +1,11 @@
 import json
 import statistics
+from dataclasses import replace
 
 import pytest
 
 from mmbss.report.run_logs import by_experiment, read_run
-from mmbss.report.tables import accuracy_markdown, accuracy_rows
+from mmbss.report.tables import Row, accuracy_markdown, accuracy_rows
 
 METRIC = 'accuracy/top1'
 
@@ -37,6 +38,15 @@ def test_one_run_has_no_deviation_and_its_own_folder(runs):
     assert row.summary()['standard_deviation'] is None
     assert row.summary()['folder'] == str(runs[0].folder)
     assert row.cells['value'] == '53.00'
+
+
+def test_times_of_several_devices_are_no_one_time(runs):
+    (row,) = accuracy_rows(by_experiment(runs), METRIC)
+    on = [replace(each, device=name) for each, name in zip(row.results, 'AAB', strict=True)]
+    assert Row('kd', on[:2]).summary()['seconds'] == 3.0
+    mixed = Row('kd', on)
+    assert mixed.summary()['mean'] == 55.0
+    assert (mixed.cells['time'], mixed.cells['seconds']) == ('', '')
 
 
 def test_what_was_not_logged_is_left_blank(make_run, resnet_config, tmp_path):
