@@ -82,7 +82,10 @@ class ArrayDataset(BaseDataset):
         infos = [self.data_list[index] for index in indices]
         images = torch.from_numpy(np.stack([info['img'] for info in infos]))
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        samples = [DataSample(metainfo=dict(sample_idx=index)) for index in indices]
+        samples = [DataSample() for _ in infos]
+        for sample, index in zip(samples, indices, strict=True):
+            # what metainfo=dict(...) does, but for a deep copy that takes as long as all the rest
+            sample.set_field(index, 'sample_idx', field_type='metainfo')
         if 'gt_label' in infos[0]:
             labels = torch.tensor([[info['gt_label']] for info in infos])
             for sample, label in zip(samples, labels, strict=True):
