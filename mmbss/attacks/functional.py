@@ -176,10 +176,12 @@ def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, 
         needed_for: What to say where there are none.
 
     Raises:
-        ConfigError: If ``bounds`` is None.
+        ConfigError: If ``bounds`` is None, or are not two.
     """
     if bounds is None:
         raise ConfigError(f'{needed_for}: give bounds, the lowest and highest value of an input')
+    if len(bounds) != 2:
+        raise ConfigError(f'bounds must be (lowest, highest), got {len(bounds)} values')
     lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
     return lowest, highest
 

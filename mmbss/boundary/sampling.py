@@ -153,7 +153,8 @@ def choose_target_classes(
     if by == 'probability':
         return indices, draw_target_classes(teacher_logits, base), None
     if by == 'uniform':
-        others = torch.randint(teacher_logits.shape[1] - 1, base.shape, device=base.device)
+        num_others = max(teacher_logits.shape[1] - 1, 1)  # randint takes no 0, even of no sample
+        others = torch.randint(num_others, base.shape, device=base.device)
         return indices, others + (others >= base), None
     probabilities = target_probabilities(teacher_logits, base)
     if by == 'second_most_probable':

@@ -1,5 +1,6 @@
 """Metrics that ask the model itself, and the hook that hands it to them."""
 
+import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -52,7 +53,10 @@ class ModelMetric(BaseMetric):
         super().__init__(**kwargs)
         check_at_least(self, 1, num_samples=num_samples)
         self.num_samples = num_samples
-        self.seed = seed
+        try:
+            self.seed = operator.index(seed)
+        except TypeError:
+            raise ConfigError(f'{type(self).__name__}: seed must be int, got {seed!r}') from None
         self.model: BaseClassifier | None = None
         self.num_seen = 0
 

@@ -172,6 +172,7 @@ def test_a_softmax_needs_a_class_that_is_possible():
         ((torch.tensor([0.0, 255.0]), torch.tensor([255.0, 255.0])), True),  # one stays
         ((0.0, 0.0), False),
         ((math.nan, 255.0), False),
+        ((0.0, 128.0, 255.0), False),
     ],
 )
 def test_bounds_of_other_units_or_in_the_wrong_order_are_refused(bounds, fit):

@@ -356,3 +356,5 @@ def test_a_sample_all_of_whose_other_classes_are_ruled_out_has_no_target(by):
     indices, targets, _ = choose_target_classes(logits, torch.tensor([0, 0]), by)
     assert indices.unique().tolist() == [1]
     assert by == 'uniform' or targets.tolist() == [1]
+    indices, targets, _ = choose_target_classes(torch.ones(2, 1), torch.zeros(2).long(), by)
+    assert len(indices) == len(targets) == 0

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -119,9 +120,12 @@ def test_without_the_hook_the_error_says_what_to_add(digits):
         PlaceMetric().process(dict(inputs=inputs, data_samples=samples), samples)
 
 
-def test_no_sample_is_refused():
+def test_no_sample_and_a_broken_seed_are_refused():
     with pytest.raises(ValueError, match='num_samples must be at least 1'):
         PlaceMetric(num_samples=0)
+    with pytest.raises(ValueError, match=r'seed must be int, got 1\.5'):
+        PlaceMetric(seed=1.5)
+    assert PlaceMetric(seed=np.int64(3)).seed == 3
 
 
 def test_a_wrapper_is_taken_off(student):
