@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import torch
-from common import batches
+from common import batches, synchronise
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -44,9 +44,11 @@ class AlternatingLoop(EpochBasedTrainLoop):
         """One epoch in the loop, then the bare steps."""
         start = time.perf_counter()
         super().run_epoch()
+        synchronise()
         middle = time.perf_counter()
         for batch in self.stream:
             self.runner.model.train_step(batch, self.runner.optim_wrapper)
+        synchronise()
         self.in_loop.append(middle - start)
         self.bare.append(time.perf_counter() - middle)
 

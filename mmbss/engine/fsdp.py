@@ -6,12 +6,14 @@ from typing import Any
 import mmengine
 import torch
 from mmengine._strategy.fsdp import FSDPStrategy
+from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.fileio import join_path
 from mmengine.hooks import EMAHook
 from mmengine.runner import save_checkpoint
 from mmengine.runner._flexible_runner import FlexibleRunner
 from mmengine.utils import apply_to
+from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmbss.engine.errors import ConfigError
@@ -43,6 +45,13 @@ class PlainFSDPStrategy(FSDPStrategy):
             ),
             **strategy,
         )
+
+    def _wrap_model(self, model: nn.Module) -> Any:
+        """Divide a student; its teacher, which FSDP does not see, goes whole to the same device."""
+        teacher = getattr(model, 'teacher', None)
+        if isinstance(teacher, nn.Module):
+            teacher.to(get_device())
+        return super()._wrap_model(model)
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the state of an undivided optimizer.

@@ -192,9 +192,10 @@ def classes_at(probabilities: Tensor, uniforms: Tensor) -> Tensor:
         >>> classes_at(torch.tensor([[0.2, 0.0, 0.8]]).expand(2, 3), torch.tensor([0.1, 0.3]))
         tensor([0, 2])
     """
-    cumulative = probabilities.double().cumsum(dim=1)
+    # on the CPU, for CUDA has no sum of this kind where deterministic algorithms are asked for
+    cumulative = probabilities.double().cpu().cumsum(dim=1)
     passed = cumulative <= uniforms.to(cumulative).unsqueeze(1) * cumulative[:, -1:]
-    return passed.sum(dim=1)
+    return passed.sum(dim=1).to(probabilities.device)
 
 
 def _flat(perturbation: Tensor) -> Tensor:

@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+from mmengine._strategy.fsdp import FSDPStrategy
 from mmengine.config import Config
 
 from mmbss.engine.config_checks import build_runner
 from mmbss.engine.config_checks.building import faults
+from mmbss.engine.fsdp import PlainFSDPStrategy
 from mmbss.engine.trial import try_training
 
 # no BatchNorm, whose statistics are those of a process
@@ -143,6 +145,15 @@ def test_one_process_has_nobody_to_share_with(config, tmp_path):
     config.launcher = 'none'
     with pytest.raises(ValueError, match=r'tools/launch\.py'):
         build_runner(config)
+
+
+def test_the_teacher_goes_to_the_device_of_the_student(monkeypatch):
+    monkeypatch.setattr('mmbss.engine.fsdp.get_device', lambda: 'meta')
+    monkeypatch.setattr(FSDPStrategy, '_wrap_model', lambda self, model: model)
+    student = torch.nn.Linear(2, 2)
+    student.__dict__['teacher'] = torch.nn.Linear(2, 2)  # as that of a distiller, no part of it
+    assert PlainFSDPStrategy()._wrap_model(student) is student
+    assert student.teacher.weight.device.type == 'meta'
 
 
 def look_for_faults_alone(rank, config):

@@ -137,7 +137,9 @@ class SubstituteAttack(Attack):
         """
         step = self.step_size * pixel_size(bounds, images)
         decisions, num_classes = decide(model, images)
-        with own_randomness(self.seed, images.device):
+        # mixed precision would go on with the weights that it has cast first
+        full_precision = torch.autocast(images.device.type, enabled=False)
+        with own_randomness(self.seed, images.device), full_precision:
             substitute = small_network(images.shape[1], num_classes).to(images.device)
             train(substitute, images, decisions, self.num_epochs)
             for _ in range(self.num_rounds):

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from mmbss.engine.kept_values import LIBRARIES, copied, is_plain, same, trace
 from mmbss.registry import HOOKS
@@ -75,6 +76,10 @@ class HookStatesHook(Hook):
             for key, value in dict(states.get(name) or {}).items():
                 # a file of others gets at nothing but numbers that are there
                 if key in counts_of(hook) and is_plain(value):
+                    now = vars(hook)[key]
+                    # a resume brings all that it reads to the GPU
+                    if isinstance(value, Tensor) and isinstance(now, Tensor):
+                        value = value.to(now.device)
                     setattr(hook, key, value)
         if lost:
             runner.logger.warning(

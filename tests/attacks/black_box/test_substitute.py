@@ -165,3 +165,11 @@ def test_missing_images_are_asked_for(attacked, network, channel_bounds):
 def test_bad_arguments_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         SubstituteAttack(**{'attack': FGSM, **options})
+
+
+def test_mixed_precision_does_not_keep_the_substitute_from_learning(images):
+    samples, _ = images
+    expected = fitted(BlackBox(), samples[:40]).substitute.state_dict()
+    with torch.autocast('cpu', torch.bfloat16):
+        found = fitted(BlackBox(), samples[:40]).substitute.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -1,11 +1,13 @@
 import math
 from collections import Counter, deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import EarlyStoppingHook, Hook
 
+from mmbss.engine.hooks import HookStatesHook
 from mmbss.registry import HOOKS
 
 HOOKS_OF_RUN = dict(
@@ -161,3 +163,14 @@ def test_a_file_of_others_sets_nothing_but_numbers(stored, train, tmp_path):
     hook = hook_of(train(counting, epochs=1, resume='epoch_1.pth', folder='other'), 'CountingHook')
     assert (hook.seen, hook.name) == (0, 'begun')
     assert not hasattr(hook, 'other')
+
+
+def test_a_tensor_comes_back_to_the_device_of_the_hook(monkeypatch):
+    # nothing can be copied from the device that stands for another one here
+    monkeypatch.setattr('mmbss.engine.hooks.hook_states_hook.counts_of', vars)
+    hook = CountingHook()
+    hook.mean = torch.zeros(2, device='meta')
+    stored = dict(states={'CountingHook.1': dict(mean=torch.ones(2))})
+    runner = SimpleNamespace(_resume=True, hooks=[hook])
+    HookStatesHook().after_load_checkpoint(runner, dict(meta=dict(hook_states=stored)))
+    assert hook.mean.device.type == 'meta'
