@@ -141,7 +141,7 @@ class Attack(ABC):
         samples = samples.detach().float()
         if bounds is not None:
             bounds = ends(bounds, samples, '')  # moved to a GPU once, not at each step
-            check_bounds(bounds, samples)
+            check_bounds(*bounds, samples)
         further = {} if partners is None else dict(partners=partners)
         # a validation loop runs under no_grad, an attack needs gradients all the same
         with torch.enable_grad():

@@ -186,20 +186,20 @@ def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, 
     return lowest, highest
 
 
-def check_bounds(bounds: Bounds, samples: Tensor) -> None:
+def check_bounds(lowest: Tensor, highest: Tensor, samples: Tensor) -> None:
     """Refuse bounds that are no bounds of these samples, which would be clamped to anything.
 
     A sample may lie outside: by rounding, or of bounds that are tighter than the pixels.
 
     Args:
-        bounds: Lowest and highest value of an input.
+        lowest: Lowest value of an input, see :func:`ends`.
+        highest: Highest value.
         samples: (N, ...).
 
     Raises:
         ConfigError: If the lowest is above the highest, or nowhere below it, or a sample lies so
             far outside that the two are in different units, such as pixels and shares of them.
     """
-    lowest, highest = ends(bounds, samples, '')
     if not samples.numel():
         return
     # of no width where an attack is to leave an input alone, which rounding may move all the same
