@@ -76,6 +76,11 @@ class Study:
             others = [(name, self.contrast[1]) for name in self.arms if name != self.contrast[1]]
         return list(dict.fromkeys([self.contrast, *others]))
 
+    @property
+    def planned(self) -> list[int]:
+        """Numbers of seeds after which the contrast is looked at."""
+        return self.looks or [len(self.seeds)]
+
     def runs(self) -> list[Run]:
         """Its runs, a seed after the other, so that an early table has all arms."""
         return [self.run(name, seed) for seed in self.seeds for name in self.arms]

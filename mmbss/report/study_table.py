@@ -29,7 +29,9 @@ def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> s
     parts += [f'{line}\n' for line in missing(study, shown)]
     if found:
         parts.append(differences_markdown(found, study.margin))
-        parts += [f'{contrast_in_words(each, study.looks)}\n' for each in found if each.is_contrast]
+        parts += [
+            f'{contrast_in_words(each, study.planned)}\n' for each in found if each.is_contrast
+        ]
     if any(result.metrics for results in shown.values() for result in results):
         parts.append(metrics_markdown(study, shown))
     every = [each for own in shown.values() for each in own]
@@ -85,33 +87,38 @@ def differences_markdown(found: Sequence[Difference], margin: float) -> str:
     return markdown(head, lines)
 
 
-def contrast_in_words(contrast: Difference, looks: Sequence[int] = ()) -> str:
+def contrast_in_words(contrast: Difference, looks: Sequence[int]) -> str:
     """What the contrast says, in a sentence.
 
     Args:
         contrast: It.
-        looks: See :attr:`~mmbss.report.study.Study.looks`.
+        looks: See :attr:`~mmbss.report.study.Study.planned`.
     """
     test = contrast.test
     name = f'{contrast.first} - {contrast.second}'
     if test.p_t is None:
         return f'The contrast {name} has no spread yet to test it with ({test.pairs} pairs).'
     planned = ', '.join(map(str, looks))
-    if looks and test.pairs not in looks:
+    if test.pairs not in looks:
         return f'The contrast {name} is looked at after {planned} seeds, not after {test.pairs}.'
-    level = 0.05 / max(len(looks), 1)
+    level = 0.05 / len(looks)
+    equivalent = test.p_equivalence is not None and test.p_equivalence < level
     if test.p_t < level:
-        verdict = 'is above 0' if test.mean > 0 else 'is below 0'
-    elif test.p_equivalence is not None and test.p_equivalence < level:
+        verdict = f'is {"above" if test.mean > 0 else "below"} 0'
+        verdict += ', but by less than the margin' if equivalent else ''
+    elif equivalent:
         verdict = 'is none, within the margin'
     else:
         verdict = 'is not decided: neither shown nor excluded'
-    plan = f'; looks after {planned} seeds, each at {level:g}' if looks else ''
+    plan = f'; looks after {planned} seeds, each at {level:g}' if len(looks) > 1 else ''
     return f'The contrast, written down first: {name} {verdict} (p = {p_text(test.p_t)}{plan}).'
 
 
 def metrics_markdown(study: Study, shown: Shown) -> str:
-    """A line for each metric of the evaluators: each arm, and the contrast with its interval."""
+    """A line for each metric of the evaluators: each arm, and the contrast.
+
+    Cells are the mean and the standard deviation (n - 1), of the contrast those of the differences.
+    """
     names = dict.fromkeys(
         name for own in shown.values() for result in own for name in result.metrics
     )

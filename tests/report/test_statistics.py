@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from mmbss.report.statistics import (
+    MOST_SEEDS,
     equivalence_p,
     holm,
     paired_differences,
@@ -64,6 +65,17 @@ def test_forty_pairs_are_exact_too():
     assert sign_flip_p([1.0] * 40) == 2.0**-39
 
 
+def test_of_more_pairs_signs_are_drawn(monkeypatch):
+    values = np.random.default_rng(0).normal(0.5, 1.0, 12)
+    exact = sign_flip_p([*values])
+    monkeypatch.setattr('mmbss.report.statistics.COUNTED', 11)
+    monkeypatch.setattr('mmbss.report.statistics.DRAWN', 3000)
+    assert sign_flip_p([*values]) == sign_flip_p([*values]) != exact
+    assert sign_flip_p([*values]) == pytest.approx(exact, abs=0.03)
+    # a hundred pairs, which nobody can count
+    assert sign_flip_p([1.0] * 100) == pytest.approx(2 / 3001)
+
+
 def test_equivalence_is_the_worse_of_two_one_sided_tests():
     values = [0.1, -0.2, 0.0, 0.2, -0.1]
     error = np.std(values, ddof=1) / math.sqrt(5)
@@ -99,3 +111,7 @@ def test_seeds_of_the_next_study():
     needed = seeds_needed(0.5, 1.2)
     assert power(needed, 0.5, 1.2) >= 0.8 > power(needed - 1, 0.5, 1.2)
     assert seeds_needed(0.5, 0.0) == 2
+    # equal differences but for rounding, of which power is no number
+    assert seeds_needed(0.5, 1e-17) == 2
+    assert seeds_needed(0.5, 8.0) == 2012
+    assert seeds_needed(0.5, 1e6) == MOST_SEEDS

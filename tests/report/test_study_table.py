@@ -1,6 +1,7 @@
 import pytest
 
 from mmbss.report.statistics import paired_test
+from mmbss.report.study import Study
 from mmbss.report.study_results import Difference
 from mmbss.report.study_table import contrast_in_words
 
@@ -15,13 +16,13 @@ def contrast(differences):
     [
         ([0.9, 1.0, 1.2, 1.1], 'above 0'),
         ([-0.9, -1.0, -1.2, -1.1], 'below 0'),
+        ([0.1, 0.12, 0.11, 0.1], 'above 0, but by less than the margin'),
         ([-0.1, 0.1, 0.05, -0.05], 'none, within'),
         ([-1.0, 3.0, 2.0, -2.0], 'not decided'),
         ([1.0, 1.0, 1.0, 1.0], 'no spread'),
     ],
 )
 def test_a_contrast_is_above_below_none_or_not_decided(differences, verdict):
-    assert verdict in contrast_in_words(contrast(differences))
     assert verdict in contrast_in_words(contrast(differences), looks=[4])
 
 
@@ -29,8 +30,8 @@ def test_each_of_several_looks_has_a_part_of_the_level():
     shown, equivalent = contrast([0.3, 1.0, 1.6, 0.8]), contrast([-0.4, 0.3, 0.3, 0.1])
     assert 0.05 / 2 < shown.p < 0.05
     assert 0.05 / 2 < equivalent.test.p_equivalence < 0.05
-    assert 'above 0' in contrast_in_words(shown)
-    assert 'none, within' in contrast_in_words(equivalent)
+    assert 'above 0' in contrast_in_words(shown, looks=[4])
+    assert 'none, within' in contrast_in_words(equivalent, looks=[4])
     for each in (shown, equivalent):
         assert 'not decided' in contrast_in_words(each, looks=[4, 8])
 
@@ -39,3 +40,9 @@ def test_between_its_looks_a_study_gives_no_verdict():
     text = contrast_in_words(contrast([0.9, 1.0, 1.2]), looks=[2, 4])
     assert 'after 2, 4 seeds, not after 3' in text
     assert 'above' not in text
+
+
+def test_without_planned_looks_there_is_one_with_all_seeds(tmp_path):
+    study = Study('x', tmp_path, tmp_path, {}, seeds=[3, 4, 5, 6])
+    assert study.planned == [4]
+    assert 'after 4 seeds, not after 3' in contrast_in_words(contrast([0.9, 1, 1.2]), study.planned)
