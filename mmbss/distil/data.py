@@ -211,7 +211,9 @@ def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
         yield f'{which} images are grey: read as three equal channels, and not mirrored if all are'
     for words, flagged in (
         ('have 16 bits a channel, of which the upper 8 are read', [e for e in images if e.is_deep]),
+        ('show hardly more than one colour', [e for e in images if e.is_flat]),
         ('have transparency, which is not seen', [e for e in images if e.has_alpha]),
+        ('hold several pictures, of which the first is read', [e for e in images if e.has_frames]),
     ):
         if flagged:
             yield f'{len(flagged)} images {words}: {some([each.path for each in flagged])}'

@@ -29,8 +29,9 @@ TO_GREY = (
 def plain_config(config: Config, model: nn.Module, interface: Interface) -> Config:
     """The student's config alone, for ``mmpretrain.get_model`` and its inferencer.
 
-    They read files as BGR images of any size, so where a data set gives arrays, the pipeline
-    resizes, and the data preprocessor swaps the channels where the network wants RGB.
+    They read files as BGR images of any size, so where a data set gives arrays, or files of one
+    size, the pipeline resizes, and the data preprocessor swaps the channels where the network wants
+    RGB.
 
     Args:
         config: What the student was trained with.
@@ -75,8 +76,10 @@ def plain_config(config: Config, model: nn.Module, interface: Interface) -> Conf
 def file_pipeline(transforms: list[dict[str, Any]], interface: Interface) -> list[dict[str, Any]]:
     """A pipeline that makes of the file of an image what the network's test images are."""
     if not reads_files(transforms):
-        scale = (interface.width, interface.height)
-        transforms = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=scale), *transforms]
+        transforms = [dict(type='LoadImageFromFile'), *transforms]
+    if not any(word in str(each['type']) for each in transforms for word in ('Resize', 'Crop')):
+        scale = (interface.width, interface.height)  # all test images had it, others have not
+        transforms = [transforms[0], dict(type='Resize', scale=scale), *transforms[1:]]
     if not str(transforms[-1]['type']).startswith('Pack'):  # where the data set packs by itself
         transforms = [*transforms, dict(type='PackInputs')]
     if interface.channels != 'gray':

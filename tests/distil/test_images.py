@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,6 +33,41 @@ def test_sixteen_bits(read):
     found = read(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000))
     assert found.is_deep
     assert found.is_grey
+
+
+def test_sixteen_bits_in_colour(tmp_path):
+    levels = np.arange(192, dtype=np.uint16).reshape(8, 8, 3) * 300
+    cv2.imwrite(str(tmp_path / 'a.png'), levels)
+    found = read_image(tmp_path, 'a.png', 'a', 'train')
+    assert found.is_deep
+    assert not found.is_grey
+
+
+def test_what_shows_nothing(read, make_picture):
+    assert read(Image.new('RGB', (8, 8), 'red')).is_flat
+    assert read(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 40)).is_flat
+    assert not read(make_picture(0)).is_flat
+
+
+def test_turned_as_trainings_turn_it(read, make_picture):
+    upright = make_picture(0, size=12).crop((0, 0, 8, 12))
+    turned = Image.Exif()
+    turned[0x112] = 6  # to be turned right by a quarter
+    found = read(upright.rotate(90, expand=True), 'b.png', exif=turned)
+    assert (found.width, found.height) == (8, 12)
+    assert found.digest == read(upright).digest
+
+
+def test_several_pictures_in_one_file(read, make_picture):
+    found = read(make_picture(0), save_all=True, append_images=[make_picture(1)])
+    assert found.has_frames
+    assert found.digest == read(make_picture(0), 'b.png').digest
+
+
+def test_what_trainings_do_not_read(tmp_path, make_picture):
+    make_picture(0).save(tmp_path / 'a.tga')
+    (tmp_path / 'a.tga').rename(tmp_path / 'a.png')
+    assert 'OpenCV' in read_image(tmp_path, 'a.png', 'a', 'train').error
 
 
 @pytest.mark.parametrize('mode', ['RGBA', 'LA'])

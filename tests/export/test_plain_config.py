@@ -34,14 +34,22 @@ def test_files_stay_as_they_are():
     assert file_pipeline(crop, COLOUR) == crop
 
 
+def test_files_that_had_one_size_are_given_it():
+    resized = [LOAD, dict(type='Resize', scale=(6, 8)), PACK]
+    assert file_pipeline([LOAD, PACK], COLOUR) == resized
+    assert file_pipeline(resized, COLOUR) == resized
+
+
 def test_grey_is_made_of_colour():
     load = dict(type='LoadImageFromFile', color_type='grayscale')
-    pipeline = file_pipeline([load, PACK], GREY)
+    resize = dict(type='Resize', scale=(6, 8))
+    pipeline = file_pipeline([load, resize, PACK], GREY)
     assert pipeline[0] == LOAD
     assert kinds(pipeline[1:]) == [
         'NumpyToPIL',
         'torchvision/Grayscale',
         'PILToNumpy',
+        'Resize',
         'PackInputs',
     ]
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.export import find_images, load_predictor
+from mmbss.export import Predictor, find_images, load_predictor
 from mmbss.export.student import student_of
 
 
@@ -44,6 +45,29 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(predictor, digit_file
         assert '--resume' not in each.problem
     assert [each.problem is None for each in predictor(paths[:1])] == [False]
     assert list(predictor([])) == []
+
+
+@pytest.fixture
+def photo(digit_files, tmp_path):
+    Image.open(digit_files.files[0]).resize((60, 40)).save(tmp_path / 'photo.png')
+    return tmp_path / 'photo.png'
+
+
+def test_what_is_seen_far_too_small_is_noted(predictor, digit_files, photo):
+    small, large = predictor([digit_files.files[0], photo])
+    assert small.note is None
+    assert '8 x 8 of 60 x 40' in large.note
+    assert large.ranked
+
+
+def test_an_image_that_would_be_seen_at_another_size_is_no_image_of_a_batch(
+    predictor, digit_files, photo
+):
+    transforms = [dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='PackInputs')]
+    bare = Predictor(predictor.model, transforms, predictor.classes, size=(8, 8))
+    small, large = bare([digit_files.files[0], photo])
+    assert (small.problem, large.ranked) == (None, ())
+    assert '60 x 40' in large.problem
 
 
 def test_images_are_found_in_folders_of_folders(tmp_path):
