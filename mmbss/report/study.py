@@ -11,7 +11,7 @@ from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
-from mmbss.report.runs import Run, by_dotted_key, check_place, settled_keys
+from mmbss.report.runs import Run, by_dotted_key, check_place, digest_of, settled_keys
 from mmbss.report.study_metrics import check_evaluators, check_metric
 
 #: Attributes of a study that its file does not say.
@@ -80,6 +80,11 @@ class Study:
     def planned(self) -> list[int]:
         """Numbers of seeds after which the contrast is looked at."""
         return self.looks or [len(self.seeds)]
+
+    @property
+    def asked(self) -> str:
+        """Fingerprint of the evaluators, '' where there are none."""
+        return digest_of(self.evaluators) if self.evaluators else ''
 
     def runs(self) -> list[Run]:
         """Its runs, a seed after the other, so that an early table has all arms."""

@@ -1,6 +1,7 @@
 """The files of a study: one record a run in JSON, from which tables and plot are made."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -37,10 +38,15 @@ def read_results(study: Study) -> Results:
     return {(result.arm, result.seed): result for result in results}
 
 
-def keep(study: Study, *new: Result) -> str:
+def keep(study: Study, *new: Result, others: Collection[tuple[str, int | None]] = ()) -> str:
     """Add results to those in the files of a study, and write all files anew.
 
     Several threads and processes may do so at the same time.
+
+    Args:
+        study: The study.
+        *new: Results to add.
+        others: Arms and seeds whose results belong to other settings; no table shows them.
 
     Returns:
         The tables in Markdown.
@@ -49,15 +55,17 @@ def keep(study: Study, *new: Result) -> str:
     with FileLock(study.folder / '.results.lock'):
         results = read_results(study)
         results |= {(result.arm, result.seed): result for result in new}
-        return write_results(study, results)
+        return write_results(study, results, others)
 
 
-def write_results(study: Study, results: Results) -> str:
+def write_results(
+    study: Study, results: Results, others: Collection[tuple[str, int | None]] = ()
+) -> str:
     """Write JSON, Markdown and plot; see :func:`keep`."""
-    shown = results_of(study, results)
+    shown = results_of(study, {key: each for key, each in results.items() if key not in others})
     rows = [Row(name, own) for name, own in shown.items()]
-    found = compare_arms(study, results)
-    table = study_markdown(study, shown, found)
+    found = compare_arms(study, shown)
+    table = study_markdown(study, shown, found, sorted(others, key=str))
     content: dict[str, Any] = dict(
         study=study.name,
         question=study.question,

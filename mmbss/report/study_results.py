@@ -1,6 +1,7 @@
 """What runs have come to, and how the arms of a study differ."""
 
 import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -127,7 +128,7 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
 def results_of(study: Study, results: Results) -> dict[str, list[Result]]:
     """Results of a study's metric by arm, in its order, the teacher first.
 
-    Arms without any are left out.
+    Arms without any are left out, and so is what other evaluators than those of today have said.
     """
     keys = [(name, seed) for name in study.arms for seed in study.seeds]
     if teacher := study.teacher_run():
@@ -135,7 +136,9 @@ def results_of(study: Study, results: Results) -> dict[str, list[Result]]:
     shown: dict[str, list[Result]] = {}
     for key in keys:
         if key in results and results[key].metric == study.metric:
-            shown.setdefault(key[0], []).append(results[key])
+            known = results[key].evaluators == study.asked
+            result = results[key] if known else replace(results[key], metrics={})
+            shown.setdefault(key[0], []).append(result)
     return shown
 
 
@@ -158,9 +161,13 @@ class Difference:
     p: float | None
 
 
-def compare_arms(study: Study, results: Results) -> list[Difference]:
-    """Test the pairs of a study that have a seed in common, the contrast first."""
-    shown = results_of(study, results)
+def compare_arms(study: Study, shown: Mapping[str, Sequence[Result]]) -> list[Difference]:
+    """Test the pairs of a study that have a seed in common, the contrast first.
+
+    Args:
+        study: The study.
+        shown: See :func:`results_of`.
+    """
     values = {name: {each.seed: each.value for each in own} for name, own in shown.items()}
     tests = {}
     for pair in study.pairs:

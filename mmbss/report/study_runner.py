@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -13,7 +13,7 @@ from rich.text import Text
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
 from mmbss.engine.work_dir import put_aside
-from mmbss.report.runs import Run, digest_of
+from mmbss.report.runs import Run
 from mmbss.report.study import Study
 from mmbss.report.study_files import keep, read_results
 from mmbss.report.study_progress import Progress
@@ -32,6 +32,8 @@ class StudyRunner:
         trains: Whether to train; else what is finished already is read and measured.
         rerun: Whether to train anew what belongs to another config, instead of refusing it.
         unnamed_commit: Of finished runs that do not name theirs.
+        others: Arms and seeds that are not to be done, and whose stored results belong to other
+            settings than the study has now.
     """
 
     study: Study
@@ -41,6 +43,7 @@ class StudyRunner:
     trains: bool = True
     rerun: bool = False
     unnamed_commit: str = 'unknown'
+    others: set[tuple[str, int | None]] = field(default_factory=set, init=False)
 
     def __call__(self, runs: Sequence[Run]) -> str:
         """Finish runs, the teacher's first.
@@ -55,6 +58,7 @@ class StudyRunner:
         """
         teacher = self.study.teacher_run()
         self.refuse_others([*([teacher] if teacher else []), *runs])
+        self.others.update(self.strange_results(runs))
         if teacher:
             self.finish(teacher)
         stored = read_results(self.study)
@@ -93,7 +97,7 @@ class StudyRunner:
             finally:  # Ctrl+C ends what is running, and must not start what is not
                 seen.stop()
                 pool.shutdown(cancel_futures=True)
-        table = keep(self.study)
+        table = keep(self.study, others=self.others)
         if errors:
             print(table)
         refuse(errors)
@@ -118,6 +122,13 @@ class StudyRunner:
                 problems += strange
         refuse(problems)
 
+    def strange_results(self, runs: Sequence[Run]) -> set[tuple[str, int | None]]:
+        """What :attr:`others` says: beside new results theirs would be taken for the same."""
+        stored, asked = read_results(self.study), {(run.arm, run.seed) for run in runs}
+        left = [run for run in self.study.runs() if (run.arm, run.seed) not in asked]
+        found = {(run.arm, run.seed): (stored.get((run.arm, run.seed)), run) for run in left}
+        return {key for key, (result, run) in found.items() if result and not result.is_of(run)}
+
     def finish(self, run: Run) -> bool:
         """Train and measure a run, as far as its result is not stored; whether there was a need.
 
@@ -133,21 +144,17 @@ class StudyRunner:
                     return False
                 run.train(self.tools / 'train.py', self.threads)
             result = read_result(run, study.metric, self.unnamed_commit)
-            keep(study, result)
+            keep(study, result, others=self.others)
             print(f'{run}: {study.metric} {result.value:.2f}, {result.seconds:.0f} s', flush=True)
         if not self.is_unmeasured(run, result):
             return is_new
         metrics = run.measure(list(study.evaluators), self.tools / 'test.py', self.threads)
-        keep(study, replace(result, evaluators=self.asked, metrics=metrics))
+        result = replace(result, evaluators=study.asked, metrics=metrics)
+        keep(study, result, others=self.others)
         return True
-
-    @property
-    def asked(self) -> str:
-        """Fingerprint of the evaluators, '' where there are none."""
-        return digest_of(self.study.evaluators) if self.study.evaluators else ''
 
     def is_unmeasured(self, run: Run, result: Result | None) -> bool:
         """Whether the evaluators are still to be asked of a run."""
         if run.arm not in self.study.arms or not (result or self.trains):
             return False
-        return getattr(result, 'evaluators', '') != self.asked
+        return getattr(result, 'evaluators', '') != self.study.asked

@@ -15,18 +15,27 @@ EFFECTS = (0.5, 1.0)
 Shown = Mapping[str, Sequence[Result]]
 
 
-def study_markdown(study: Study, shown: Shown, found: Sequence[Difference]) -> str:
+def study_markdown(
+    study: Study,
+    shown: Shown,
+    found: Sequence[Difference],
+    others: Sequence[tuple[str, int | None]] = (),
+) -> str:
     """All tables of a study, with what has to be said beside them.
 
     Args:
         study: The study.
         shown: Its results by arm.
         found: Its differences.
+        others: Arms and seeds whose results belong to other settings, and are not among these.
     """
     rows = [Row(name, results) for name, results in shown.items()]
     parts = [f'{study.question}\n'] if study.question else []
     parts.append(accuracy_markdown(rows, study.metric))
     parts += [f'{line}\n' for line in missing(study, shown)]
+    if others:
+        listed = ', '.join(f'{arm} seed {seed}' for arm, seed in others)
+        parts.append(f'Left out, since they belong to other settings: {listed}.\n')
     if found:
         parts.append(differences_markdown(found, study.margin))
         parts += [

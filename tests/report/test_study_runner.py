@@ -244,6 +244,28 @@ def test_results_and_folders_of_other_settings_are_refused_unless_run_again(stud
     assert read(study)['arms'][1]['values'] == ACCURACY['b']
 
 
+def test_results_of_other_settings_stand_beside_no_new_ones(study, play):
+    run_all(study)
+    study = changed(study)
+    by_name = {(run.arm, run.seed): run for run in study.runs()}
+    table = run_all(study, [by_name['b', 0], by_name['a', 0]], rerun=True)
+    assert 'other settings: b seed 1, b seed 2.' in table
+    (row,) = [row for row in read(study)['arms'] if row['name'] == 'b']
+    assert row['seeds'] == [0]
+    assert read(study)['differences'][0]['test']['pairs'] == 1
+    assert len(read(study)['results']) == 9  # nothing is lost
+    table = run_all(study, rerun=True)
+    assert 'other settings' not in table
+
+
+def test_what_other_evaluators_said_is_not_shown(study, play):
+    run_all(study)
+    other = replace(study, evaluators=[dict(type='mmbss.CalibrationError')])
+    table = run_all(other, other.runs()[:1])
+    (line,) = [line for line in table.splitlines() if 'agreement/top1' in line]
+    assert line == '| agreement/top1 | 70 |  |  |  |'
+
+
 def test_a_finished_run_from_elsewhere_is_accepted_with_the_commit_it_is_said_to_have(study, play):
     run = study.run('a', 0)
     run_all(replace(study, evaluators=[]), [run])
