@@ -159,8 +159,8 @@ def power(pairs: int, effect: float, standard_deviation: float) -> float:
     """
     critical = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)
     shift = effect / standard_deviation * math.sqrt(pairs)
-    shown = stats.nct.sf(critical, pairs - 1, shift) + stats.nct.cdf(-critical, pairs - 1, shift)
-    return float(shown)
+    # the square of t: of t itself SciPy gives NaN for the tail on the other side
+    return float(stats.ncf.sf(critical**2, 1, pairs - 1, shift**2))
 
 
 def seeds_needed(effect: float, standard_deviation: float, chance: float = 0.8) -> int:

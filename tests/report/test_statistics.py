@@ -105,11 +105,15 @@ def test_power_is_the_share_of_simulated_tests_that_show_the_effect():
     shown = stats.ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05
     assert power(6, 1.0, 0.8) == pytest.approx(shown.mean(), abs=0.02)
     assert power(6, 0.0, 0.8) == pytest.approx(0.05)
+    # far from 0, where the other tail is next to nothing
+    assert power(2, 0.5, 0.06245) == pytest.approx(0.6256, abs=1e-3)
+    assert power(3, 0.5, 0.06245) == pytest.approx(0.9999, abs=1e-4)
 
 
 def test_seeds_of_the_next_study():
     needed = seeds_needed(0.5, 1.2)
     assert power(needed, 0.5, 1.2) >= 0.8 > power(needed - 1, 0.5, 1.2)
+    assert seeds_needed(0.5, 0.06245) == 3
     assert seeds_needed(0.5, 0.0) == 2
     # equal differences but for rounding, of which power is no number
     assert seeds_needed(0.5, 1e-17) == 2
