@@ -159,8 +159,9 @@ def power(pairs: int, effect: float, standard_deviation: float) -> float:
     """
     critical = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)
     shift = effect / standard_deviation * math.sqrt(pairs)
-    # the square of t: of t itself SciPy gives NaN for the tail on the other side
-    return float(stats.ncf.sf(critical**2, 1, pairs - 1, shift**2))
+    # where next to nothing of the other tail is left, SciPy gives NaN
+    other_tail = np.nan_to_num(stats.nct.cdf(-critical, pairs - 1, shift))
+    return float(stats.nct.sf(critical, pairs - 1, shift) + other_tail)
 
 
 def seeds_needed(effect: float, standard_deviation: float, chance: float = 0.8) -> int:
