@@ -53,9 +53,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--student-checkpoint',
-        default='none',
         metavar='FILE',
-        help='weights that its backbone starts from; for timm also "pretrained"',
+        help='weights that its backbone starts from; for timm also "pretrained"; "none": random '
+        'ones (default: those that its config names, or none)',
     )
     parser.add_argument(
         '--methods',

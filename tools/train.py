@@ -116,6 +116,7 @@ def train(args: argparse.Namespace) -> None:
 
     cfg = load_config(args.config)
     merge_args(cfg, args)
+    args.merged = cfg
     check_launcher(cfg.launcher)
     prepare_cpu_distributed(cfg)
     add_safety_hooks(cfg)
@@ -132,11 +133,28 @@ def how_to_go_on(args: argparse.Namespace) -> str | None:
     """What to do after an interruption, which the first of several processes says."""
     from mmbss.engine.this_process import is_first_process
 
+    flags, found = sys.argv[1:], has_checkpoint(getattr(args, 'merged', None))
+    if found or args.resume == 'auto':  # where there is a log and no checkpoint, that is refused
+        flags = [
+            flag
+            for before, flag in zip(['', *flags], flags, strict=False)
+            if not (flag.startswith('--resume') or (before == '--resume' and flag == args.resume))
+        ]
+    what = 'go on from the last checkpoint' if found else 'there is no checkpoint yet: begin again'
     if args.launcher != 'none':
-        words = 'go on from the last checkpoint with the same command and --resume'
+        words = f'{what} with the same command {"and" if found else "without"} --resume'
         return words if is_first_process(args.launcher) else None
-    flags = sys.argv[1:] if args.resume is not None else [*sys.argv[1:], '--resume']
-    return f'go on from the last checkpoint with: {this_command(*flags)}'
+    return f'{what} with: {this_command(*flags, *["--resume"] * found)}'
+
+
+def has_checkpoint(cfg: Config | None) -> bool:
+    """Whether a training has written a checkpoint into its folder, which may not be read yet."""
+    from mmbss.engine.resume import checkpoint_folder, own_checkpoints, templates_of
+
+    if cfg is None:
+        return False
+    folder = checkpoint_folder(cfg)
+    return folder is None or any(own_checkpoints(folder, templates_of(cfg)))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import torch
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
-from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.errors import ConfigError, MissingFileError, first_of
 from mmbss.engine.files import read_arrays
 from mmbss.registry import DATASETS
 
@@ -37,7 +37,8 @@ class ArrayDataset(BaseDataset):
 
     Raises:
         MissingFileError: If there is no such file.
-        ConfigError: If the arrays are missing, do not fit, or hold NaN or infinity.
+        ConfigError: If the arrays are missing, do not fit, or hold NaN or infinity; or if
+            ``metainfo`` has their classes in another order.
     """
 
     def __init__(
@@ -67,7 +68,13 @@ class ArrayDataset(BaseDataset):
         arrays = self.load_arrays()
         images, labels = _checked(arrays, self.data_file)
         if 'classes' in arrays:
-            self._metainfo.setdefault('classes', tuple(arrays['classes'].tolist()))
+            own = tuple(arrays['classes'].tolist())
+            given = tuple(self._metainfo.setdefault('classes', own))
+            if given != own and {*given} == {*own}:
+                raise ConfigError(
+                    f'metainfo.classes has the names in another order than {self.data_file}, '
+                    f'{first_of(own, 6)}: leave it out'
+                )
         if labels is None:
             return [dict(img=image) for image in images]
         return [

@@ -10,6 +10,7 @@ from mmbss.distil.job import Job
 from mmbss.distil.methods import Setting
 from mmbss.distil.networks import Network
 from mmbss.engine.atomic import whole_file
+from mmbss.engine.words import counted
 
 RUNTIME = 'mmbss::_base_/default_runtime.py'
 #: As ImageNet's, whose weights most networks come with, in pixels of [0, 255].
@@ -169,8 +170,9 @@ def classifier_config(role: str, network: Network, job: Job, epochs: int) -> str
         ]
     parts += [
         comment(
-            f'{epochs} epochs of {job.steps} steps, {why}; the learning rate falls to 0 along a '
-            'cosine; gradients are clipped, since some methods begin with steep ones'
+            f'{counted(epochs, "epoch")} of {counted(job.steps, "step")}, {why}; the learning rate '
+            'falls to 0 along a cosine; gradients are clipped, since some methods begin with steep '
+            'ones'
         ),
         assignment(
             'optim_wrapper',

@@ -1,6 +1,7 @@
 """The data of a distillation: looked at, divided, and written down as annotation files."""
 
 import statistics
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mmbss.distil.splits import (
 )
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, refuse
+from mmbss.engine.words import counted
 from mmbss.report.runs import digest_of
 
 #: How many names are shown of what is many.
@@ -121,7 +123,7 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
         notes=[
             *_counts(splits, classes, missing),
             *_looks(kept, own_size),
-            *_left_out(layout, found, conflicts, leaks),
+            *_left_out(layout, found, kept, conflicts, leaks),
         ],
         digest=digest_of(
             {name: [(each.path, each.digest) for each in own] for name, own in splits.items()}
@@ -158,7 +160,7 @@ def _mistakes(root: Path, images: Sequence[ImageFile], missing: Sequence[str]) -
     labels = {each.label for each in images}
     if len(labels) < 2:
         yield (
-            f'{root}: {len(labels)} class with readable images, and a classifier needs two: put '
+            f'{root}: classes with usable images: {len(labels)}, and a classifier needs two: put '
             'the images into a folder for each class, root/CLASS/... or root/train/CLASS/...'
         )
         return
@@ -188,6 +190,9 @@ def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> I
             f'held out from the training images, {HELD_OUT:.0%} of each class: '
             f'{" and ".join(missing)}'
         )
+    names = [*map(_plain, classes)]
+    if alike := [each for each in classes if names.count(_plain(each)) > 1]:
+        yield f'classes whose names differ in little but case: {some(alike)}'
     if counts[most] > 10 * counts[least]:
         yield f'few images of some classes: {some([f"{c} ({counts[c]})" for c in ordered])}'
     for split in ('val', 'test'):
@@ -197,6 +202,11 @@ def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> I
         if len(splits[split]) < 100:
             size = len(splits[split])
             yield f'{split} is small: one image is {100 / size:.1f} points of accuracy'
+
+
+def _plain(name: str) -> str:
+    """A name without what people overlook: case, ways to write an accent, spaces around it."""
+    return unicodedata.normalize('NFKC', name).casefold().strip()
 
 
 def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
@@ -210,18 +220,20 @@ def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
         which = 'all' if grey == len(images) else f'{grey} of {len(images)}'
         yield f'{which} images are grey: read as three equal channels, and not mirrored if all are'
     for words, flagged in (
-        ('have 16 bits a channel, of which the upper 8 are read', [e for e in images if e.is_deep]),
-        ('show hardly more than one colour', [e for e in images if e.is_flat]),
-        ('have transparency, which is not seen', [e for e in images if e.has_alpha]),
-        ('hold several pictures, of which the first is read', [e for e in images if e.has_frames]),
+        ('16 bits a channel, of which the upper 8 are read', [e for e in images if e.is_deep]),
+        ('hardly more than one colour', [e for e in images if e.is_flat]),
+        ('transparency, which is not seen', [e for e in images if e.has_alpha]),
+        ('several pictures, of which the first is read', [e for e in images if e.has_frames]),
     ):
         if flagged:
-            yield f'{len(flagged)} images {words}: {some([each.path for each in flagged])}'
+            shown = some([each.path for each in flagged])
+            yield f'{counted(len(flagged), "image")} with {words}: {shown}'
 
 
 def _left_out(
     layout: Layout,
     found: Sequence[ImageFile],
+    kept: Sequence[ImageFile],
     conflicts: Sequence[Sequence[ImageFile]],
     leaks: Sequence[Sequence[ImageFile]],
 ) -> Iterator[str]:
@@ -229,16 +241,20 @@ def _left_out(
     unreadable = [f'{each.path} ({each.error})' for each in found if each.error]
     two_classes = [' = '.join(each.path for each in group) for group in conflicts]
     two_splits = [' = '.join(each.path for each in group) for group in leaks]
+    left = {each.label for each in kept}
+    gone = sorted({each.label for each in found} - left)
     for names, words in (
-        (unreadable, 'cannot be read and are left out'),
-        (two_classes, 'pictures lie in two classes and are left out'),
-        (two_splits, 'pictures lie in two splits; the first of these stay'),
-        (layout.empty, 'folders of classes hold no image and are left out'),
-        (layout.hidden, 'hidden files and folders are passed over'),
-        (layout.others, 'other files and folders are passed over'),
+        (unreadable, 'left out, since they cannot be read'),
+        (two_classes, 'left out, since the picture lies in two classes'),
+        (two_splits, 'left in the first of these alone, since the picture lies in two splits'),
+        (layout.empty, 'left out, folders of classes without an image'),
+        (gone, 'left out, classes of which no image can be used'),
+        (layout.deeper, 'part of their class, whatever they are called, are folders within it'),
+        (layout.hidden, 'passed over, hidden files and folders'),
+        (layout.others, 'passed over, other files and folders'),
     ):
         if names:
-            yield f'{len(names)} {words}: {some(names)}'
+            yield f'{words} ({len(names)}): {some(names)}'
 
 
 def some(names: Sequence[str]) -> str:

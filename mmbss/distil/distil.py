@@ -29,6 +29,7 @@ from mmbss.distil.summary import summary, tests_in_words
 from mmbss.distil.timing import Cost, measure, stand_in_teacher
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.words import counted
 from mmbss.engine.work_dir import put_aside
 from mmbss.export.measures import file_in_words
 from mmbss.report.runs import Run
@@ -68,6 +69,7 @@ def distil(
     folder = request.work_dir
     state = read_state(folder, rerun)
     check_same(folder, state, 'arguments', request.arguments)
+    check_same(folder, state, 'weights', request.weights)
     job = understand(request)
     check_same(folder, state, 'data', job.data.counts)
     if 'plan' in state:
@@ -85,7 +87,7 @@ def distil(
     if 'plan' not in state:
         if rerun and (aside := put_aside(folder)):
             print(f'{folder} was put aside as {aside}', flush=True)
-        begun = dict(arguments=request.arguments, data=job.data.counts)
+        begun = dict(arguments=request.arguments, weights=request.weights, data=job.data.counts)
         write_state(folder, begun)  # so that the folder is known as ours
         place = Place(folder)
         job.data.write(place.data)
@@ -147,15 +149,20 @@ def measure_all(job: Job, import_seconds: float) -> Costs:
 
 def plan_in_words(job: Job, plan: Plan, settings: Sequence[Setting]) -> str:
     """What will be done, before it is."""
-    runs = len(settings) + (job.teacher.network is not None)
+    runs = counted(len(settings) + (job.teacher.network is not None), 'run')
+    epochs, wanted = counted(plan.epochs, 'epoch'), job.request.batch_size
     lines = [
         f'student: {job.student.about}',
         f'teacher: {job.teacher.about}',
-        f'plan: {runs} runs of {plan.epochs} epochs of {job.steps} steps, about '
+        f'plan: {runs} of {epochs} of {counted(job.steps, "step")}, about '
         f'{in_words(plan.seconds)} of {job.request.minutes:g} min: '
         f'{", ".join(each.name for each in settings)}',
         *plan.notes,
     ]
+    if wanted and wanted > job.batch_size:
+        lines.append(
+            f'--batch-size {wanted}: all {job.batch_size} training images, there are no more'
+        )
     return '\n'.join(lines)
 
 
@@ -202,15 +209,16 @@ def carry_out(
     )
     about = next(each.about for each in settings if each.name == choice.name)
     card = {'How it was chosen': f'{about}. {RULE}', 'Test images': tests_in_words(choice, tests)}
-    files = attempt('the export', partial(export, place, choice, done, command, card))
+    shipped = attempt('the export', partial(export, place, choice, done, command, card))
     parts = dict(
         Student=f'{choice.name}: {about}. {job.student.about}',
         Teacher=job.teacher.about,
         Images=f'{job.data.root}: {job.data.notes[0]}',
     )
-    if files:
-        said = '; '.join(f'{name} {file_in_words(file)}' for name, file in files.items())
-        parts['Files'] = f'{place.student}: {said}'
+    if shipped:
+        said = [f'{name} {file_in_words(file)}' for name, file in shipped['files'].items()]
+        said += [f'no {kind}: {problem}' for kind, problem in shipped['problems'].items()]
+        parts['Files'] = f'{place.student}: {"; ".join(said)}'
     if report:
         parts['Report'] = str(report)
     parts['Again'] = f'`{command}`'

@@ -62,23 +62,10 @@ def look_at_tests(
     """
     path = place.folder / CHOICE
     before = read_json(path) or {}
-    if before.get('chosen') == choice.name and 'test' in before:
-        return before['test']
-    names = list(dict.fromkeys([choice.name, LABELS]))
-    config = read_run(runs[0].folder).config
-    students, guide = ask(config, 'test', networks_of(runs, names), teacher)
-    figures = {}
-    for name, own in {**students, 'teacher': guide}.items():
-        low, high = interval(int(own.right.sum()), len(own.labels))
-        figures[name] = dict(
-            accuracy=own.accuracy, low=low, high=high, agreement=own.agreement(guide)
-        )
-    found = dict(
-        looks=before.get('test', {}).get('looks', 0) + 1,
-        images=len(guide.labels),
-        figures=figures,
-        p=difference_p(students[choice.name], students[LABELS]),
-    )
+    found = before.get('test')
+    if found is None or before.get('chosen') != choice.name:
+        found = ask_about_tests(choice, runs, teacher)
+        found['looks'] = before.get('test', {}).get('looks', 0) + 1
     stored = dict(
         chosen=choice.name,
         level=choice.level,
@@ -92,6 +79,21 @@ def look_at_tests(
     with whole_file(path) as part:
         part.write_text(json.dumps(stored, indent=1) + '\n')
     return found
+
+
+def ask_about_tests(choice: Choice, runs: Sequence[Run], teacher: dict[str, Any]) -> dict[str, Any]:
+    """The figures of :func:`look_at_tests`, but for ``looks``."""
+    names = list(dict.fromkeys([choice.name, LABELS]))
+    config = read_run(runs[0].folder).config
+    students, guide = ask(config, 'test', networks_of(runs, names), teacher)
+    figures = {}
+    for name, own in {**students, 'teacher': guide}.items():
+        low, high = interval(int(own.right.sum()), len(own.labels))
+        figures[name] = dict(
+            accuracy=own.accuracy, low=low, high=high, agreement=own.agreement(guide)
+        )
+    p = difference_p(students[choice.name], students[LABELS])
+    return dict(images=len(guide.labels), figures=figures, p=p)
 
 
 def write_report(
@@ -146,16 +148,16 @@ def export(
     """Write the chosen student into its folder, unless it lies there; another one is put aside.
 
     Returns:
-        Its files, see :func:`~mmbss.export.export_student`.
+        What is known of it, see :func:`~mmbss.export.export_student`.
 
     Raises:
         ConfigError: If it cannot be written.
     """
     network = networks_of(runs, [choice.name])[choice.name]
     figures = read_json(place.student / 'export.json')
+    missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
     if figures is None or figures.get('checkpoint') != network['checkpoint']:
         print('export ...', flush=True)
-        missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
         put_aside(place.student)  # also what somebody, or a killed process, has left of one
         figures = export_student(
             network['config'],
@@ -165,7 +167,9 @@ def export(
             command=command,
             notes=notes,
         )
-    return figures['files']
+    if missing and 'onnx' not in figures['problems']:
+        figures['problems']['onnx'] = "it needs pip install 'mmbss[onnx]', and mmbss export"
+    return figures
 
 
 def attempt(what: str, function: Callable[[], Any]) -> Any:

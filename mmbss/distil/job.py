@@ -1,5 +1,6 @@
 """What is asked for, and what it means: the images, the student, the teacher, the methods."""
 
+import hashlib
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from mmbss.distil.data import Data, look_at
 from mmbss.distil.methods import METHODS, NEED_GRADIENT, check_methods
-from mmbss.distil.networks import NO_WEIGHTS, STUDENTS, TEACHERS, Network, network_of
+from mmbss.distil.networks import STUDENTS, TEACHERS, Network, network_of
 from mmbss.distil.teachers import TeacherChoice, choose_teacher
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_positive
@@ -29,7 +30,8 @@ class Request:
         teacher_checkpoint: Its weights; see :func:`~mmbss.distil.teachers.choose_teacher`.
         teacher_options: Further keys of a teacher that is taken as it is.
         student: Name of the student, None for one by the size of the images.
-        student_checkpoint: Weights that its backbone starts from.
+        student_checkpoint: Weights that its backbone starts from; see
+            :func:`~mmbss.distil.networks.network_of`.
         methods: What is tried.
         minutes: Time for all of it.
         size: Pixels on a side, None: by the images.
@@ -45,7 +47,7 @@ class Request:
     teacher_checkpoint: str | None = None
     teacher_options: dict[str, Any] = field(default_factory=dict)
     student: str | None = None
-    student_checkpoint: str = NO_WEIGHTS
+    student_checkpoint: str | None = None
     methods: tuple[str, ...] = tuple(METHODS)
     minutes: float = 60.0
     size: int | None = None
@@ -70,6 +72,13 @@ class Request:
     def arguments(self) -> dict[str, Any]:
         """What decides about the result; the time may be another at the next call."""
         return {name: value for name, value in asdict(self).items() if name != 'minutes'}
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Fingerprints of the files of weights, by their paths."""
+        named = {self.teacher_checkpoint, self.student_checkpoint}
+        files = sorted(name for name in named if name and Path(name).is_file())
+        return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files}
 
 
 @dataclass(frozen=True)

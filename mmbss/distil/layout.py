@@ -10,7 +10,9 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmbss.engine.errors import ConfigError, MissingFileError
 
 #: Names that the folder of a split may have.
-SPLITS = dict(train=('train', 'training'), val=('val', 'valid', 'validation'), test=('test',))
+SPLITS = dict(
+    train=('train', 'training'), val=('val', 'valid', 'validation'), test=('test', 'testing')
+)
 
 
 @dataclass
@@ -21,6 +23,7 @@ class Layout:
         files: Path below the folder, with slashes, class and split of each.
         splits: Those that the folder has, in the order of :data:`SPLITS`.
         empty: Folders of classes without an image.
+        deeper: Folders of images within those of classes.
         hidden: Files and folders whose names begin with a dot.
         others: Further files and folders that are passed over.
     """
@@ -28,6 +31,7 @@ class Layout:
     files: list[tuple[str, str, str]] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    deeper: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
@@ -91,6 +95,8 @@ def _walk(root: Path, begin: str, layout: Layout) -> Iterator[str]:
         images = [each for each in sorted(files) if each.lower().endswith(IMG_EXTENSIONS)]
         images = [each for each in images if each[0] != '.']
         _set_aside(layout, place, [each for each in sorted(files) if each not in images])
+        if images and place != begin:
+            layout.deeper.append(place)
         yield from (f'{place}/{each}' for each in images)
 
 

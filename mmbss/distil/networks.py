@@ -8,6 +8,7 @@ from mmbss.distil.data import SMALL
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.extras import named_extra
+from mmbss.export.plain_config import without_pretrained
 
 #: mmpretrain's config of a model by name, for large images and for small ones.
 LARGE = dict(
@@ -52,13 +53,13 @@ class Network:
     is_pretrained: bool = False
 
 
-def network_of(name: str, weights: str, num_classes: int, size: int) -> Network:
+def network_of(name: str, weights: str | None, num_classes: int, size: int) -> Network:
     """A classifier by name, with a head for so many classes.
 
     Args:
         name: One of :data:`NAMES`, ``timm:NAME``, or a config of mmpretrain's kind.
         weights: File or URL of a checkpoint whose backbone it starts from, :data:`NO_WEIGHTS`, or
-            for timm :data:`OWN_WEIGHTS`.
+            for timm :data:`OWN_WEIGHTS`. None: those that its config names, or none.
         num_classes: K.
         size: Pixels on a side of the images.
 
@@ -66,18 +67,23 @@ def network_of(name: str, weights: str, num_classes: int, size: int) -> Network:
         MissingFileError: If there is no such config or file.
         ConfigError: If there is no such network, or it is none for images of this size.
     """
-    is_path = weights not in (NO_WEIGHTS, OWN_WEIGHTS) and '://' not in weights
-    if is_path and not Path(weights).is_file():
+    is_named = weights not in (NO_WEIGHTS, OWN_WEIGHTS)
+    if weights and is_named and '://' not in weights and not Path(weights).is_file():
         raise MissingFileError(f'{name}: no file {weights!r} of weights: correct the path')
     if name.startswith('timm:'):
-        return _timm_network(name.removeprefix('timm:'), weights, num_classes, size)
+        timm_weights = weights or NO_WEIGHTS
+        return _timm_network(name.removeprefix('timm:'), timm_weights, num_classes, size)
     if weights == OWN_WEIGHTS:
         raise ConfigError(
             f'{name}: {OWN_WEIGHTS!r} is for timm:NAME alone: give the file or the URL of weights'
         )
     found = _by_name(name, num_classes, size) or _by_config(name, num_classes)
-    if weights == NO_WEIGHTS:
-        return replace(found, about=f'{found.about}, from random weights')
+    if weights in (None, NO_WEIGHTS):
+        model = without_pretrained(found.model)
+        if weights is None and model != found.model:
+            about = f'{found.about}, from the weights that it names'
+            return replace(found, about=about, is_pretrained=True)
+        return replace(found, about=f'{found.about}, from random weights', model=model)
     start = dict(type='Pretrained', checkpoint=weights, prefix='backbone')
     backbone = dict(found.model.get('backbone', {}), init_cfg=start)
     return replace(

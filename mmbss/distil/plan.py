@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mmbss.distil.methods import METHODS
 from mmbss.distil.timing import Cost
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.words import counted
 
 #: Name of the teacher's training among those of the methods.
 TEACHER = 'teacher'
@@ -133,8 +134,8 @@ def make_plan(
         needed = costs.seconds(chosen, 1, least)
         enough = next(m for m in itertools.count(1) if (1 - MARGIN) * costs.for_runs(m) >= needed)
         raise ConfigError(
-            f'--minutes {minutes:g} do not suffice for {least} epochs of {" and ".join(chosen)}: '
-            f'give about {enough}, a smaller --size, or a smaller --teacher'
+            f'--minutes {minutes:g} do not suffice for {counted(least, "epoch")} of '
+            f'{" and ".join(chosen)}: give about {enough}, a smaller --size, or a smaller --teacher'
         )
     possible = rounds or max(len(METHODS[name]) for name in chosen)
     tried = max((each for each in range(1, possible + 1) if fit(each, wanted)), default=1)
@@ -143,7 +144,7 @@ def make_plan(
     own = epochs or max(each for each in range(least, most + 1) if fit(tried, each))
     if own < wanted:
         notes.append(
-            f'{own} epochs are few, {wanted} would be better: more --minutes, fewer --methods or a '
-            'smaller --size'
+            f'{counted(own, "epoch")} will hardly do, {wanted} would be better: more --minutes, '
+            'fewer --methods or a smaller --size'
         )
     return Plan(own, chosen, tried, costs.seconds(chosen, tried, own), notes)

@@ -58,6 +58,8 @@ def choose_teacher(
         entry: dict[str, Any] = dict(config=name, **further)
         if is_file:
             entry['checkpoint'] = weights
+        if weights == NO_WEIGHTS:
+            raise ConfigError(f'--teacher-checkpoint none: {name} would say anything: leave it out')
         source = load_source(name, weights if is_file else None, further.get('arguments'))
         reason = why_not(source, classes)
         if reason is None:
@@ -72,8 +74,8 @@ def choose_teacher(
                 f'--teacher {name}: {reason}, and it cannot be fine-tuned here: give a config of '
                 f'mmpretrain, timm:NAME, or one of {", ".join(NAMES)}'
             )
-    if weights is None:
-        weights = OWN_WEIGHTS if name.startswith(TUNABLE) else NO_WEIGHTS
+    if weights is None and name.startswith(TUNABLE):
+        weights = OWN_WEIGHTS
     network = network_of(name, weights, len(classes), size)
     verb = 'fine-tuned on' if network.is_pretrained else 'trained first, on'
     return TeacherChoice(f'{network.about}; {verb} the images', None, network)

@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmbss.engine.models import count_parameters, unwrap
-from mmbss.engine.words import data_in_words, entry_in_words, teacher_in_words
+from mmbss.engine.words import counted, data_in_words, entry_in_words, teacher_in_words
 
 #: Letters of a line, and of the names that its parts begin with.
 WIDTH, INDENT = 100, 12
@@ -81,9 +81,9 @@ def training_in_words(runner: Runner) -> Iterator[str]:
     """Length, optimizer and schedule of a training."""
     cfg, loop = runner.cfg, runner.cfg.train_cfg
     if 'max_epochs' in loop:
-        yield f'{loop.max_epochs} epochs'
+        yield counted(loop.max_epochs, 'epoch')
     elif 'max_iters' in loop:
-        yield f'{loop.max_iters:,} iterations'
+        yield counted(loop.max_iters, 'iteration')
     yield entry_in_words(cfg.optim_wrapper.get('optimizer', cfg.optim_wrapper))
     schedulers = cfg.get('param_scheduler') or []
     for each in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:

@@ -71,3 +71,13 @@ def data_in_words(dataset: Mapping[str, Any]) -> str:
     places = [str(dataset[key]) for key in PLACES if dataset.get(key)]
     share = 'all' if fraction == 1 else f'{100 * fraction:g} %'
     return f'{share} of {_name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
+
+
+def counted(count: int, thing: str) -> str:
+    """So many of a thing.
+
+    Examples:
+        >>> counted(1, 'epoch'), counted(1200, 'image')
+        ('1 epoch', '1,200 images')
+    """
+    return f'{count:,} {thing}' if count == 1 else f'{count:,} {thing}s'

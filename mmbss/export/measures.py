@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.benchmark import Timer
 
+from mmbss.engine.words import counted
 from mmbss.export.formats import Ask, cpu_count
 
 #: Logits may differ by so much of the largest, as other operators round in another order.
@@ -67,7 +68,7 @@ def file_in_words(file: Mapping[str, Any]) -> str:
 
     Examples:
         >>> file_in_words(dict(bytes=2048, latency_ms={'1': 0.5, '4': 0.25}))
-        '2 KiB, 0.50 ms an image with 1 thread(s), 0.25 ms an image with 4 thread(s)'
+        '2 KiB, 0.50 ms an image with 1 thread, 0.25 ms an image with 4 threads'
     """
     said = [f'{file["bytes"] / 1024:.0f} KiB']
     if check := file.get('check'):
@@ -76,7 +77,9 @@ def file_in_words(file: Mapping[str, Any]) -> str:
             f'{100 * check["equal_decisions"]:.2f} % of {check["images"]} decisions equal',
         ]
     times = file.get('latency_ms', {}).items()
-    said += [f'{time:.2f} ms an image with {threads} thread(s)' for threads, time in times]
+    said += [
+        f'{time:.2f} ms an image with {counted(int(threads), "thread")}' for threads, time in times
+    ]
     return ', '.join(said)
 
 

@@ -137,7 +137,8 @@ def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
     yield items(
         [
             f'`{interface.input_name}`: float32 (N, C, H, W), {taken}',
-            f'`logits`: float32 (N, {len(interface.classes)}); their softmax are probabilities.',
+            f'`logits`: float32 (N, {len(interface.classes)}); their softmax sums to 1, its '
+            'calibration is unknown.',
             f'classes: {", ".join(interface.classes)}',
         ]
     )

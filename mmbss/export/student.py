@@ -65,7 +65,13 @@ def class_names(
             f'the checkpoint was trained on the classes {first_of(trained, 6)}, the test data has '
             f'{first_of(images.classes, 6)}: test with the data of the training'
         )
-    names = tuple(given) if given is not None else trained or images.classes
+    known = trained or images.classes
+    if given and known and {*given} == {*known} and tuple(given) != known:
+        raise ConfigError(
+            f'--classes has the names in another order than checkpoint and data, '
+            f'{first_of(known, 6)}: leave it out'
+        )
+    names = tuple(given) if given is not None else known
     if names is None:
         raise ConfigError(
             'neither the checkpoint nor the test data names the classes: give them with --classes'

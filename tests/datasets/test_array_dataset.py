@@ -5,6 +5,7 @@ from mmengine.dataset import default_collate
 from torch.utils.data import DataLoader
 
 from mmbss.datasets import ArrayDataset
+from mmbss.engine.errors import ConfigError
 
 
 @pytest.fixture
@@ -60,6 +61,8 @@ def test_class_names_of_the_config_win(write):
     path = write(images=IMAGES, labels=LABELS, classes=np.array(['cat', 'dog', 'newt']))
     dataset = ArrayDataset(path, metainfo=dict(classes=('a', 'b', 'c')))
     assert dataset.CLASSES == ('a', 'b', 'c')
+    with pytest.raises(ConfigError, match='another order'):
+        len(ArrayDataset(path, metainfo=dict(classes=['dog', 'cat', 'newt'])))
 
 
 def test_a_part_can_be_taken(write):

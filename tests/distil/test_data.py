@@ -58,6 +58,25 @@ def test_what_is_left_out_is_named(write_images):
     assert data.classes == ['a', 'b']
 
 
+def test_classes_of_which_nothing_can_be_used(write_images):
+    root = write_images({'a': 6, 'b': 6, 'broken': 0})
+    (root / 'broken' / 'a.png').write_bytes(b'')
+    shutil.copytree(root / 'b', root / 'c')
+    with pytest.raises(ConfigError, match='usable images: 1'):
+        look_at(root, 0, 1)
+    write_images({'d': 6}, size=9)
+    data = look_at(root, 0, 1)
+    assert data.classes == ['a', 'd']
+    assert 'no image can be used (3): b, broken, c' in said(data)
+
+
+def test_names_that_mislead(write_images):
+    data = look_at(write_images({'Cat': 4, 'cat': 4, 'dog': 4, 'dog/puppy': 4}), 0, 1)
+    assert data.classes == ['Cat', 'cat', 'dog']
+    assert 'little but case: Cat, cat' in said(data)
+    assert 'folders within it (1): dog/puppy' in said(data)
+
+
 def test_grey(write_images):
     data = look_at(write_images({'a': 4, 'b': 4}, mode='L'), 0, 1)
     assert data.is_grey
@@ -67,8 +86,8 @@ def test_grey(write_images):
 @pytest.mark.parametrize(
     ('folders', 'words'),
     [
-        ({'a': 5}, '1 class'),
-        ({}, '0 class'),
+        ({'a': 5}, 'usable images: 1'),
+        ({}, 'usable images: 0'),
         ({'a': 5, 'b': 2}, 'class b has 2'),
         ({'train/a': 5, 'train/b': 5, 'val/c': 1}, 'val has classes that train has not'),
         ({'train/a': 5, 'train/b': 5, 'val/a': 0}, 'val holds no image'),

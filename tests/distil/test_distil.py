@@ -107,6 +107,25 @@ def test_other_images_are_refused(call, make_picture):
         call()
 
 
+def test_other_weights_under_the_same_name_are_refused(call, tmp_path):
+    weights = tmp_path / 'weights.pth'
+    weights.write_bytes(b'one')
+    call(student_checkpoint=str(weights))
+    assert call(student_checkpoint=str(weights)) == 'done'
+    weights.write_bytes(b'other')
+    with pytest.raises(ConfigError, match=r'weights\.pth'):
+        call(student_checkpoint=str(weights))
+
+
+def test_numbers_are_said_as_they_will_be(call, capsys):
+    call(plan_only=True, batch_size=1000, epochs=1)
+    said = capsys.readouterr().out
+    assert 'runs of 1 epoch of 1 step,' in said
+    assert '--batch-size 1000: all 12 training images' in said
+    call(plan_only=True, batch_size=12)
+    assert '--batch-size' not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('key', 'value'),
     [

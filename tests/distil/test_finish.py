@@ -1,9 +1,11 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mmbss.distil import finish
+from mmbss.distil.choose import Answers, Choice
 from mmbss.distil.configs import Place
 from mmbss.distil.finish import choose_student
 from mmbss.distil.running import Outcome
@@ -23,7 +25,7 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
 
     def export_student(config, checkpoint, out, **settings):
         out.mkdir()
-        figures = dict(checkpoint=checkpoint, files=dict(all=1))
+        figures = dict(checkpoint=checkpoint, files=dict(all=1), problems={})
         (out / 'export.json').write_text(json.dumps(figures))
         return figures
 
@@ -31,6 +33,25 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
     monkeypatch.setattr(finish, 'networks_of', lambda runs, names: {names[0]: network})
     monkeypatch.setattr(finish, 'export_student', export_student)
     for _ in range(2):  # the second time it lies there
-        assert finish.export(place, SimpleNamespace(name='kd'), [], 'call', {}) == dict(all=1)
+        found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
+        assert found['files'] == dict(all=1)
+        assert found['problems'] == {}
     assert (tmp_path / 'replaced_0_student' / 'student.onnx').is_file()
     assert not (tmp_path / 'replaced_1_student').exists()
+    monkeypatch.setattr(finish, 'find_spec', lambda name: None)
+    found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
+    assert 'pip install' in found['problems']['onnx']
+
+
+def test_tests_are_looked_at_once_a_choice_and_what_was_compared_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(finish, 'ask_about_tests', lambda *args: dict(images=3))
+    right = Answers(np.zeros(3, int), np.zeros(3, int))
+
+    def look(*names):
+        choice = Choice(names[0], [*names], dict.fromkeys(names, right), right)
+        found = finish.look_at_tests(Place(tmp_path), choice, [], {})
+        stored = json.loads((tmp_path / 'choice.json').read_text())
+        assert [*stored['validation']] == stored['level'] == [*names]
+        return found['looks']
+
+    assert [look('kd'), look('kd', 'labels'), look('labels', 'kd'), look('labels')] == [1, 1, 2, 2]

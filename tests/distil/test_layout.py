@@ -11,11 +11,11 @@ def test_folders_of_classes(write_images):
         ('a/001.png', 'a', 'train'),
         ('b/deep/000.png', 'b', 'train'),
     ]
-    assert layout.splits == []
+    assert (layout.splits, layout.deeper) == ([], ['b/deep'])
 
 
 def test_splits_by_any_of_their_names(write_images):
-    layout = read_layout(write_images({'Train/a': 1, 'valid/a': 1, 'test/a': 1}))
+    layout = read_layout(write_images({'Training/a': 1, 'valid/a': 1, 'testing/a': 1}))
     assert layout.splits == ['train', 'val', 'test']
     assert [split for _, _, split in layout.files] == ['train', 'val', 'test']
 

@@ -43,6 +43,20 @@ def test_the_model_of_a_config(tmp_path, write_config, resnet_config):
     assert built(network, tmp_path).head.num_classes == 3
 
 
+def test_weights_that_a_config_names(tmp_path, write_config, resnet_config):
+    model = resnet_config(in_channels=3)
+    model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='a.pth', prefix='backbone')
+    config = str(write_config(tmp_path / 'a.py', dict(model=model)))
+    kept, left_out = network_of(config, None, 3, 8), network_of(config, NO_WEIGHTS, 3, 8)
+    assert kept.is_pretrained
+    assert 'random' not in kept.about
+    assert kept.model['backbone']['init_cfg']['checkpoint'] == 'a.pth'
+    assert not left_out.is_pretrained
+    assert 'random' in left_out.about
+    assert 'init_cfg' not in left_out.model['backbone']
+    assert 'random' in network_of('resnet8', None, 3, 8).about
+
+
 def test_timm(tmp_path):
     pytest.importorskip('timm')
     network = network_of('timm:test_resnet', NO_WEIGHTS, 3, 32)

@@ -84,3 +84,8 @@ def test_a_function_is_taken_or_refused(monkeypatch):
     choice = teacher_of('onnx:a.onnx', input_size=64)
     assert choice.entry == dict(config='onnx:a.onnx', input_size=64)
     assert not choice.has_gradient
+
+
+def test_random_answers_are_refused():
+    with pytest.raises(ConfigError, match='--teacher-checkpoint none'):
+        teacher_of('torchvision:resnet18', 'none')

@@ -207,6 +207,9 @@ def test_classes_must_be_known_and_the_same(digits_teacher, tmp_path):
     images = RealImages(torch.zeros(1, 1, 8, 8), None)
     with pytest.raises(ConfigError, match='--classes'):
         class_names(None, {}, images, 10)
+    with pytest.raises(ConfigError, match='another order'):
+        class_names(['b', 'a'], dict(dataset_meta=dict(classes=['a', 'b'])), images, 2)
+    assert class_names(['x', 'y'], dict(dataset_meta=dict(classes=['a', 'b'])), images, 2)
 
 
 def test_what_a_checkpoint_should_not_hold(digits_teacher, tmp_path):

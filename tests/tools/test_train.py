@@ -322,20 +322,31 @@ def test_a_tracker_is_added_once(own, kinds, load_tool, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('flags', 'rank', 'said'),
+    ('flags', 'rank', 'is_saved', 'said'),
     [
-        ((), None, r'with: python train\.py \S+bss\.py --resume$'),
-        (('--resume',), None, r'with: python train\.py \S+bss\.py --resume$'),
-        (('--launcher', 'pytorch'), '0', 'with the same command and --resume$'),
-        (('--launcher', 'pytorch'), '1', '^None$'),
+        ((), None, True, r'last checkpoint with: python train\.py \S+bss\.py --resume$'),
+        (('--resume',), None, True, r'with: python train\.py \S+bss\.py --resume$'),
+        (('--resume', 'a.pth'), None, True, r'with: python train\.py \S+bss\.py --resume$'),
+        (('--launcher', 'pytorch'), '0', True, 'with the same command and --resume$'),
+        (('--launcher', 'pytorch'), '1', True, '^None$'),
+        ((), None, False, r'begin again with: python train\.py \S+bss\.py$'),
+        (('--resume',), None, False, r'begin again with: python train\.py \S+bss\.py$'),
+        (('--resume', 'a.pth'), None, False, r'begin again with: .*bss\.py --resume a\.pth$'),
+        (('--launcher', 'pytorch'), '0', False, 'with the same command without --resume$'),
     ],
 )
-def test_how_to_go_on_is_said(flags, rank, said, load_tool, configs, monkeypatch):
+def test_how_to_go_on_is_said(
+    flags, rank, is_saved, said, load_tool, configs, monkeypatch, tmp_path
+):
     tool = load_tool('train')
     monkeypatch.setattr('sys.argv', ['train.py', str(configs.bss), *flags])
     if rank is not None:
         monkeypatch.setenv('RANK', rank)
-    assert re.search(said, str(tool.how_to_go_on(tool.parse_args())))
+    args = tool.parse_args()
+    if is_saved:
+        args.merged = Config(dict(work_dir=str(tmp_path)))
+        (tmp_path / 'epoch_1.pth').touch()
+    assert re.search(said, str(tool.how_to_go_on(args)))
 
 
 def test_load_from_holds_where_there_is_nothing_to_resume(merged, tmp_path):

@@ -184,13 +184,14 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
         refused: What is known to be wrong with it; each line begins with a path.
 
     Returns:
-        A line for each; none where there are several processes, since what is built may wait for
-        the others, and those may have found nothing wrong.
+        A line for each, and one where several parts say the same; none where there are several
+        processes, since what is built may wait for the others, and those may have found nothing
+        wrong.
     """
     if is_distributed():
         return []
     broken = [line.split()[0].split('=')[0].rstrip(':') for line in refused]
-    found: list[str] = []
+    found: dict[str, list[str]] = {}
     entries = sorted(
         find_entries(cfg), key=lambda each: (-each.path.count('.'), each.key == 'model')
     )
@@ -208,8 +209,9 @@ def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
             if is_of_input(error):
                 broken.append(entry.path)
                 cure = cure_of(entry, error)
-                found += [f'{entry.path}: {line}{cure}' for line in lines_of(error)]
-    return found
+                for line in lines_of(error):
+                    found.setdefault(f'{line}{cure}', []).append(entry.path)
+    return [f'{", ".join(paths)}: {line}' for line, paths in found.items()]
 
 
 def cure_of(entry: Entry, error: Exception) -> str:

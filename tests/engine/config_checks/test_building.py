@@ -102,6 +102,15 @@ def test_two_wrong_parts_of_a_model_are_both_named(config):
     assert len(error.value.args) == 2
 
 
+def test_what_several_parts_say_alike_is_said_once(config):
+    for name in ('train_dataloader', 'val_dataloader'):
+        config[name].dataset.split = 'no such split'
+    with pytest.raises(ConfigError) as error:
+        build_runner(config)
+    (line,) = error.value.args
+    assert 'train_dataloader.dataset, val_dataloader.dataset' in line
+
+
 @DATASETS.register_module(name='TestBroken')
 class Broken(BaseDataset):
     """Has a bug."""
