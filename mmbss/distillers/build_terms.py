@@ -55,6 +55,15 @@ def build_term(config: dict[str, Any], name: str) -> Term:
             f'{name}: {type(term).__name__} is no term: derive it from mmbss.losses.'
             'DistillationLoss, FeatureLoss or Term'
         )
+    if not hasattr(term, 'layers'):
+        raise ConfigError(
+            f'{name}: {type(term).__name__}.__init__ must call super().__init__(loss_weight)'
+        )
+    if (weight := config.get('loss_weight', term.loss_weight)) != term.loss_weight:
+        raise ConfigError(
+            f'{name}: {type(term).__name__} takes loss_weight={weight}, but has the weight '
+            f'{term.loss_weight}: hand it on, super().__init__(loss_weight)'
+        )
     if share is not None:
         check_share(share, config.get('loss_weight', 1), name)
         term.loss_weight = 1.0

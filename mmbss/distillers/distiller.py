@@ -26,7 +26,7 @@ from mmbss.distillers.data_samples import (
 )
 from mmbss.distillers.features import FeatureRecorder
 from mmbss.distillers.gradient_shares import share_gradient
-from mmbss.distillers.mixing import mix, take_over_mixing
+from mmbss.distillers.mixing import BatchAugments, Later, mix, take_over_mixing
 from mmbss.distillers.separate_batch_norm import add_own_layers, own_layers_of
 from mmbss.distillers.split_batch import (
     has_batch_norm,
@@ -36,6 +36,7 @@ from mmbss.distillers.split_batch import (
     split_features,
 )
 from mmbss.distillers.teacher import Teacher
+from mmbss.distillers.term_checks import check_learnt, checked
 from mmbss.distillers.term_dict import layers_of, logged
 from mmbss.distillers.token_heads import connect_tokens
 from mmbss.engine.build import accepted_keys, check_keys, check_known
@@ -91,7 +92,7 @@ class Distiller(ImageClassifier):
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
         self._check_same_classes(num_classes(self), self.teacher.num_classes)
-        self.batch_augments = take_over_mixing(self.data_preprocessor)
+        take_over_mixing(self.data_preprocessor)
         self.terms = build_terms(losses or {}, mixes=self.batch_augments is not None)
         for name, term in self.terms.all().items():
             if isinstance(attack := getattr(term, 'attack', None), Attack):
@@ -103,6 +104,8 @@ class Distiller(ImageClassifier):
         self.stores_term_weights = False
         # it would stumble over an image without a label among others
         self.data_preprocessor.register_forward_pre_hook(refuse_partly_labelled, with_kwargs=True)
+        # a hook may bring others while the training runs
+        self.data_preprocessor.register_forward_pre_hook(take_over_mixing)
         #: Whether the share of each loss in the gradient is logged, as GradientShareHook sets it.
         self.logs_shares = False
         self.recorder = FeatureRecorder(self, 'student')
@@ -114,6 +117,12 @@ class Distiller(ImageClassifier):
         """Keys of the model config, those of the distiller and those of the student."""
         kinds = cls.__mro__[: cls.__mro__.index(ImageClassifier) + 1]
         return {key for kind in kinds for key in accepted_keys(kind)}
+
+    @property
+    def batch_augments(self) -> BatchAugments | None:
+        """What mixes a batch, see :func:`~mmbss.distillers.mixing.take_over_mixing`."""
+        augments = getattr(self.data_preprocessor, 'batch_augments', None)
+        return augments.augments if isinstance(augments, Later) else None
 
     @property
     def loss_modules(self) -> dict[str, nn.Module]:
@@ -190,7 +199,7 @@ class Distiller(ImageClassifier):
                 outputs = self.classify_rest(rest, features_of_rest, terms) if has_samples else None
                 own = replace(own, brought=brought[name], brought_outputs=outputs)
                 seen[name] += [outputs.logits] if outputs else []
-            losses[name], statistics = term.compute(own)
+            losses[name], statistics = checked(name, term, term.compute(own))
             losses |= logged(name, statistics)
         return losses | self._shared(losses, seen)
 
@@ -290,7 +299,8 @@ class Distiller(ImageClassifier):
         with ExitStack() as rehearsal:
             for term in self.terms.all().values():
                 rehearsal.enter_context(term.rehearsing())
-            return self.learn(inputs, data_samples, self.terms.all())
+            terms = self.terms.all()
+            return check_learnt(partial(self.learn, inputs, data_samples, terms), terms)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses of a training step; see mmengine's ``BaseModel``.

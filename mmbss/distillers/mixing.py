@@ -14,20 +14,35 @@ from mmbss.distillers.data_samples import has_labels
 BatchAugments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def take_over_mixing(preprocessor: Any) -> BatchAugments | None:
-    """Take the batch augmentations of a data preprocessor away from it.
+class Later:
+    """Stands in a data preprocessor for batch augmentations that are done later, or for none.
 
-    They are then done by whoever has taken them, right after it and so with the same random
+    Args:
+        augments: What somebody else is to do; None for nothing.
+    """
+
+    def __init__(self, augments: BatchAugments | None) -> None:
+        self.augments = augments
+
+    def __call__(self, inputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Images as they are, and shares of the classes in numbers that can be learnt from."""
+        return inputs, scores.float()
+
+
+def take_over_mixing(preprocessor: Any, *_: Any) -> None:
+    """Take the batch augmentations of a data preprocessor away from it; a forward pre-hook.
+
+    They are then done by whoever asks for them, right after it and so with the same random
     numbers, but with the unmixed images at hand. The preprocessor goes on making shares of the
-    classes out of labels.
-
-    Returns:
-        The augmentations, None where there are none.
+    classes out of labels. What mmpretrain's ``SwitchRecipeHook`` brings, or None where it ends the
+    mixing, is taken in the same way.
     """
     augments = getattr(preprocessor, 'batch_augments', None)
-    if augments is not None:
-        preprocessor.batch_augments = None
-    return augments
+    makes_shares = getattr(preprocessor, 'to_onehot', False)
+    if isinstance(augments, Later) or (augments is None and not makes_shares):
+        return
+    preprocessor.batch_augments = Later(augments)
+    preprocessor.to_onehot = True  # as the preprocessor does where it is given some to begin with
 
 
 def mix(
@@ -36,7 +51,7 @@ def mix(
     """Mix the images of a batch, and their labels where they have any.
 
     Args:
-        augments: What :func:`take_over_mixing` gives.
+        augments: Those that have been taken over.
         inputs: (N, C, H, W).
         data_samples: N samples, whose ``gt_score`` is mixed too.
 

@@ -105,16 +105,11 @@ def _leave_out(losses: nn.Module, state_dict: StateDict, prefix: str, metadata: 
 def logged(name: str, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
     """Statistics of a term under the names that they have in the log.
 
-    Raises:
-        ValueError: If one has "loss" in its name, so that mmengine would add it to the loss.
-
     Examples:
         >>> import torch
         >>> logged('loss_bss', dict(accepted=torch.tensor(0.5)))
         {'bss_accepted': tensor(0.5000)}
     """
-    if wrong := [key for key in statistics if 'loss' in key]:
-        raise ValueError(f'{name} logs {wrong}, which would be added to the loss: rename them')
     own = name.removeprefix('loss_')
     return {f'{own}_{key}': value.detach() for key, value in statistics.items()}
 

@@ -53,13 +53,22 @@ class PlainFSDPStrategy(FSDPStrategy):
             teacher.to(get_device())
         return super()._wrap_model(model)
 
+    def optim_state_dict(self) -> dict[str, Any]:
+        """The state of the undivided optimizer, and the loss scale, which torch leaves out."""
+        state = super().optim_state_dict()
+        if (scaler := getattr(self.optim_wrapper, 'loss_scaler', None)) is not None:
+            state['loss_scaler'] = scaler.state_dict()
+        return state
+
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the state of an undivided optimizer.
+        """Load the state of an undivided optimizer, and the loss scale.
 
         mmengine 0.10 passes the arguments in the order of torch 2.0.
         """
         optimizer = self.optim_wrapper.optimizer
         part = FullyShardedDataParallel.optim_state_dict_to_load(self.model, optimizer, state_dict)
+        if 'loss_scaler' in state_dict:
+            part['loss_scaler'] = state_dict['loss_scaler']
         self.optim_wrapper.load_state_dict(part)
 
 

@@ -5,10 +5,12 @@ import math
 import pickle
 import zlib
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
@@ -53,6 +55,26 @@ def copied(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         return type(value)(map(copied, value))
     return value.item() if isinstance(value, np.generic) else value
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in a value of :func:`is_plain`, from the first to the last."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(item)
+
+
+def moved(value: Any, devices: Iterator[torch.device]) -> Any:
+    """A value of :func:`copied` with each of its tensors on the next of the devices."""
+    if isinstance(value, Tensor):
+        return value.to(next(devices))
+    if isinstance(value, dict):
+        return type(value)({key: moved(item, devices) for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return type(value)(moved(item, devices) for item in value)
+    return value
 
 
 def same(one: Any, other: Any) -> bool:

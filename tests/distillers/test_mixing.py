@@ -1,10 +1,12 @@
 """Mixup and CutMix beside terms that want the images as they were."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from mmpretrain.engine.hooks import SwitchRecipeHook
 from mmpretrain.structures import DataSample
 
 from mmbss.distillers.mixing import mix
@@ -56,7 +58,8 @@ class Looks(Term):
 def as_mmpretrain_mixes(distiller):
     """The same distiller, whose data preprocessor mixes as it would in a plain classifier."""
     other = copy.deepcopy(distiller)
-    other.data_preprocessor.batch_augments, other.batch_augments = other.batch_augments, None
+    other.data_preprocessor._forward_pre_hooks.clear()
+    other.data_preprocessor.batch_augments = other.batch_augments
     return other
 
 
@@ -64,8 +67,8 @@ def test_the_weights_are_those_of_a_preprocessor_that_mixes(
     make_distiller, mixing_student, make_data
 ):
     ours = make_distiller(mixing_student, type='mmbss.Distiller')
-    assert ours.data_preprocessor.batch_augments is None
     theirs = as_mmpretrain_mixes(ours)
+    assert theirs.batch_augments is None
     batches = [make_data(range(8)) for _ in range(4)]
     for model in (ours, theirs):
         optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.05))
@@ -105,6 +108,35 @@ def test_who_needs_it_gets_the_batch_before_it_was_mixed(
     assert torch.equal(unmixed.teacher_logits, distiller.teacher(unmixed.inputs))
     assert torch.equal(mixed.teacher_logits, distiller.teacher(mixed.inputs))
     assert all(sample.gt_score.max() == 1 for sample in batch['data_samples'])
+
+
+def switch(model, augments):
+    runner = SimpleNamespace(model=model)
+    recipe = dict(action_epoch=1, batch_augments=augments)
+    (recipe,) = SwitchRecipeHook([recipe]).schedule.values()
+    SwitchRecipeHook._switch_batch_augments(runner, recipe['batch_augments'])
+
+
+def test_a_recipe_ends_the_mixing_and_begins_another(make_distiller, mixing_student, make_data):
+    distiller = make_distiller(mixing_student, type='mmbss.Distiller')
+    term = distiller.terms['loss_looks'] = Looks(needs_unmixed=True)
+    for augments in (None, dict(augments=AUGMENTS[0]), None):
+        switch(distiller, augments)
+        loss_of(distiller, make_data(range(8)))
+    assert [batch.unmixed is None for batch in term.seen] == [True, False, True]
+    mixed, unmixed = term.seen[1], term.seen[1].unmixed
+    assert unmixed.labels_are_hard
+    assert not mixed.labels_are_hard
+
+
+def test_a_recipe_begins_to_mix_where_nothing_was_mixed(make_distiller, mixing_student, make_data):
+    mixing_student.pop('train_cfg')
+    distiller = make_distiller(mixing_student, type='mmbss.Distiller')
+    term = distiller.terms['loss_looks'] = Looks(needs_unmixed=False)
+    loss_of(distiller, make_data(range(8)))
+    switch(distiller, dict(augments=AUGMENTS[0]))
+    loss_of(distiller, make_data(range(8)))
+    assert [batch.labels_are_hard for batch in term.seen] == [True, False]
 
 
 def test_a_batch_that_is_left_as_it_is_is_asked_about_once(

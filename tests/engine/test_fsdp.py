@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine._strategy.fsdp import FSDPStrategy
 from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from mmbss.engine.config_checks import build_runner
 from mmbss.engine.config_checks.building import faults
@@ -154,6 +155,35 @@ def test_the_teacher_goes_to_the_device_of_the_student(monkeypatch):
     student.__dict__['teacher'] = torch.nn.Linear(2, 2)  # as that of a distiller, no part of it
     assert PlainFSDPStrategy()._wrap_model(student) is student
     assert student.teacher.weight.device.type == 'meta'
+
+
+class ScalingWrapper(OptimWrapper):
+    """What mmengine's ``AmpOptimWrapper``, which refuses a CPU, does of its state."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.loss_scaler = torch.amp.GradScaler('cpu')
+
+    def state_dict(self):
+        return dict(super().state_dict(), loss_scaler=self.loss_scaler.state_dict())
+
+    load_state_dict = AmpOptimWrapper.load_state_dict
+
+
+def test_the_loss_scale_of_mixed_precision_is_stored_and_goes_on(alone, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    strategy = PlainFSDPStrategy()
+    strategy.model = strategy._wrap_model(torch.nn.Linear(2, 2))
+    sgd = torch.optim.SGD(strategy.model.parameters(), lr=0.1)
+    strategy.optim_wrapper = ScalingWrapper(sgd)
+    strategy.optim_wrapper.loss_scaler.load_state_dict(
+        dict(strategy.optim_wrapper.loss_scaler.state_dict(), scale=8.0)
+    )
+    stored = strategy.optim_state_dict()
+    strategy.optim_wrapper = ScalingWrapper(sgd)
+    assert strategy.optim_wrapper.loss_scaler.get_scale() > 8
+    strategy.load_optim_state_dict(stored)
+    assert strategy.optim_wrapper.loss_scaler.get_scale() == 8
 
 
 def look_for_faults_alone(rank, config):

@@ -2,13 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
 
-from mmbss.engine.kept_values import LIBRARIES, copied, is_plain, same, trace
+from mmbss.engine.kept_values import (
+    LIBRARIES,
+    copied,
+    is_plain,
+    moved,
+    same,
+    tensors_in,
+    trace,
+)
+from mmbss.engine.models import device_of
 from mmbss.registry import HOOKS
 
 #: What changes in the hooks of the libraries while they train, and no checkpoint holds.
@@ -24,7 +34,8 @@ class HookStatesHook(Hook):
     user's own, each attribute is stored that has changed since the hook was made: numbers, tensors,
     and lists, tuples, sets, dicts and counters of them. What is anything else and has changed is
     named at the resume, for it begins anew; a hook with a ``before_save_checkpoint`` of its own is
-    taken to store all that it needs.
+    taken to store all that it needs. Tensors that were not on the CPU come back to the device of
+    the model.
 
     A run that had stopped early does not go on.
     """
@@ -53,17 +64,22 @@ class HookStatesHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store what has changed."""
-        states, lost = {}, []
+        states, away, lost = {}, {}, []
         for name, hook in named_hooks(runner):
             before = self.fresh.get(name, {})
             now = counts_of(hook)
             changed = {key: now[key] for key in now if not same(now[key], before.get(key, self))}
             if changed:
                 states[name] = changed
+                away[name] = {
+                    key: places for key in changed if any(places := not_on_cpu(vars(hook)[key]))
+                }
             begun = (self.begun or {}).get(name, {})
             lost += [f'{name}.{key}' for key, at in others(hook).items() if begun.get(key) != at]
         stopped = bool(getattr(runner.train_loop, 'stop_training', False))
-        checkpoint['meta']['hook_states'] = dict(states=states, lost=lost, stopped=stopped)
+        checkpoint['meta']['hook_states'] = dict(
+            states=states, away=away, lost=lost, stopped=stopped
+        )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """At a resume put it back."""
@@ -71,16 +87,17 @@ class HookStatesHook(Hook):
         if not runner._resume or not isinstance(stored, dict):
             return
         self.stopped = stored.get('stopped') is True
-        states, lost = dict(stored.get('states') or {}), list(stored.get('lost') or ())
+        states, away = (dict(stored.get(part) or {}) for part in ('states', 'away'))
+        lost = list(stored.get('lost') or ())
         for name, hook in named_hooks(runner):
+            were_away = dict(away.get(name) or {})
             for key, value in dict(states.get(name) or {}).items():
                 # a file of others gets at nothing but numbers that are there
                 if key in counts_of(hook) and is_plain(value):
-                    now = vars(hook)[key]
-                    # a resume brings all that it reads to the GPU
-                    if isinstance(value, Tensor) and isinstance(now, Tensor):
-                        value = value.to(now.device)
-                    setattr(hook, key, value)
+                    # a resume may have brought all that it reads to the GPU
+                    own, cpu = device_of(runner.model), torch.device('cpu')
+                    places = (own if each else cpu for each in were_away.get(key) or ())
+                    setattr(hook, key, moved(value, chain(places, repeat(cpu))))
         if lost:
             runner.logger.warning(
                 f'begins anew, since a checkpoint cannot hold it: {", ".join(map(str, lost))}; '
@@ -99,6 +116,11 @@ def named_hooks(runner: Runner) -> Iterator[tuple[str, Hook]]:
             continue
         counts[kind.__name__] += 1
         yield f'{kind.__name__}.{counts[kind.__name__]}', hook
+
+
+def not_on_cpu(value: Any) -> list[bool]:
+    """Of each tensor in a value, whether it is on another device."""
+    return [tensor.device.type != 'cpu' for tensor in tensors_in(value)]
 
 
 def counts_of(hook: Hook) -> State:

@@ -141,7 +141,7 @@ def test_two_hooks_of_one_type_have_a_state_each(train, tmp_path):
 def test_a_hook_that_stores_its_own_state_is_left_alone(train, tmp_path):
     train(dict(type='mmbss.OwnStateHook'), epochs=1)
     meta = torch.load(tmp_path / 'run' / 'epoch_1.pth')['meta']
-    assert meta['hook_states'] == dict(states={}, lost=[], stopped=False)
+    assert meta['hook_states'] == dict(states={}, away={}, lost=[], stopped=False)
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,38 @@ def test_a_file_of_others_sets_nothing_but_numbers(stored, train, tmp_path):
     assert not hasattr(hook, 'other')
 
 
-def test_a_tensor_comes_back_to_the_device_of_the_hook(monkeypatch):
+def test_tensors_come_back_to_the_device_of_the_model(monkeypatch):
     # nothing can be copied from the device that stands for another one here
     monkeypatch.setattr('mmbss.engine.hooks.hook_states_hook.counts_of', vars)
-    hook = CountingHook()
-    hook.mean = torch.zeros(2, device='meta')
-    stored = dict(states={'CountingHook.1': dict(mean=torch.ones(2))})
-    runner = SimpleNamespace(_resume=True, hooks=[hook])
-    HookStatesHook().after_load_checkpoint(runner, dict(meta=dict(hook_states=stored)))
-    assert hook.mean.device.type == 'meta'
+    there, here = torch.zeros(2, device='meta'), torch.ones(2)
+    hook, states = CountingHook(), HookStatesHook()
+    runner = SimpleNamespace(_resume=True, hooks=[hook], model=there, train_loop=None)
+    monkeypatch.setattr('mmbss.engine.hooks.hook_states_hook.device_of', lambda model: model.device)
+    monkeypatch.setattr('mmbss.engine.hooks.hook_states_hook.same', lambda one, other: False)
+    hook.mean, hook.by_epoch, hook.names = there, {0: [here, (there, 1)], 1: here}, [here]
+    checkpoint = dict(meta={})
+    states.before_save_checkpoint(runner, checkpoint)
+    stored = checkpoint['meta']['hook_states']
+    # as a file holds them
+    names = dict(mean=here, by_epoch={0: [here, (here, 1)], 1: here}, names=[here])
+    stored.update(states={'CountingHook.1': names}, lost=[])
+    fresh = CountingHook()
+    runner.hooks = [fresh]
+    states.after_load_checkpoint(runner, checkpoint)
+    (first, (second, one)), last = fresh.by_epoch.values()
+    assert [each.device.type for each in (fresh.mean, first, second, last, *fresh.names)] == [
+        *('meta', 'cpu', 'meta', 'cpu', 'cpu')
+    ]
+    assert one == 1
+    assert torch.equal(last, here)
+
+
+def test_a_checkpoint_that_says_nothing_of_devices_leaves_tensors_on_the_cpu(train, tmp_path):
+    counting = dict(type='mmbss.CountingHook')
+    train(counting, epochs=1)
+    path = tmp_path / 'run' / 'epoch_1.pth'
+    content = torch.load(path)
+    content['meta']['hook_states'].pop('away')
+    torch.save(content, path)
+    resumed = train(counting, epochs=1, resume='epoch_1.pth', folder='other')
+    assert hook_of(resumed, 'CountingHook').mean[0] == 6

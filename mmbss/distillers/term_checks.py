@@ -1,0 +1,92 @@
+"""Whether terms do as they promise, which those of somebody's own may not."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from mmbss.engine.build import is_known
+from mmbss.engine.errors import ConfigError, refuse
+from mmbss.engine.randomness import unchanged_randomness
+from mmbss.losses import Term
+
+Losses = dict[str, Tensor]
+
+
+def checked(name: str, term: Term, computed: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a term has computed: a loss, and what to log.
+
+    Raises:
+        ConfigError: If it is anything else, or something for the log has a name that would be
+            added to the loss, or that the term does not list.
+    """
+    kind = type(term).__name__
+    is_pair = isinstance(computed, tuple) and len(computed) == 2 and isinstance(computed[1], dict)
+    loss, statistics = computed if is_pair else (None, {})
+    scalars = [loss, *statistics.values()]
+    if not all(isinstance(each, Tensor) and each.numel() == 1 for each in scalars):
+        raise ConfigError(
+            f'losses.{name}: {kind} must return a loss, and compute a pair of it and a dict for '
+            'the log, each a tensor of one number: take the mean over the samples, and {} where '
+            'there is nothing to log'
+        )
+    wrong = [key for key in statistics if 'loss' in key or key not in term.statistics]
+    if wrong:
+        raise ConfigError(
+            f'losses.{name}: {kind} logs {", ".join(map(repr, wrong))}: list it in its statistics, '
+            'under a name without "loss", which mmengine would add to the loss'
+        )
+    return computed
+
+
+def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Losses:
+    """Losses of a batch, if something is learnt from each, as much as its weight says.
+
+    Terms of somebody's own are computed a second time, with another weight.
+
+    Args:
+        learn: Gives all losses of the batch.
+        terms: Each of them by its name.
+
+    Raises:
+        ConfigError: If a loss has no gradient, or does not depend on its ``loss_weight``.
+    """
+    own = {
+        name: term
+        for name, term in terms.items()
+        if not is_known(type(term)) and term.share is None  # a share is whatever the weight is
+    }
+    with unchanged_randomness():
+        losses = learn()
+    refuse(
+        f'losses.{name}: {type(term).__name__} has no gradient, so nothing would be learnt from '
+        'it: correct the layers that it looks at, which may be frozen, or leave out detach() and '
+        'no_grad() there'
+        for name, term in terms.items()
+        if losses[name] != 0 and not losses[name].requires_grad
+    )
+    if not own:
+        return losses
+    with unchanged_randomness(), weighed_otherwise(own):
+        others = learn()
+    refuse(
+        f'losses.{name}: {type(term).__name__} is the same with another loss_weight, so weights '
+        'and schedules would do nothing: multiply what it returns by self.loss_weight'
+        for name, term in own.items()
+        if losses[name] != 0 and bool(losses[name] == others[name])
+    )
+    return losses
+
+
+@contextmanager
+def weighed_otherwise(terms: Mapping[str, Term]) -> Iterator[None]:
+    """Give terms another weight for a while."""
+    weights = {name: term.loss_weight for name, term in terms.items()}
+    try:
+        for term in terms.values():
+            term.loss_weight = 2 * term.loss_weight or 1.0
+        yield
+    finally:
+        for name, term in terms.items():
+            term.loss_weight = weights[name]

@@ -1,0 +1,142 @@
+"""Terms of somebody's own that do not do as they promise."""
+
+import pytest
+import torch
+
+from mmbss.engine.errors import ConfigError
+from mmbss.losses import DistillationLoss, FeatureLoss, Term
+from mmbss.registry import MODELS
+
+
+class Own(Term):
+    """Does what a test gives it to do."""
+
+    statistics = ('moved',)
+
+    def __init__(self, does, **weight):
+        super().__init__(**weight)
+        self.does = does
+
+    def compute(self, batch):
+        return self.does(self, batch.student_logits.square().mean())
+
+
+@pytest.fixture
+def losses_of(make_distiller, make_batch):
+    """What a distiller with one more term says of a batch, in training or in the trial."""
+
+    def losses(term, tried=True):
+        distiller = make_distiller(type='mmbss.Distiller')
+        distiller.terms['loss_own'] = term
+        inputs, samples = make_batch(range(4))
+        return (distiller.try_terms if tried else distiller.loss)(inputs, samples)
+
+    return losses
+
+
+@pytest.mark.parametrize('weight', [0.0, 1.0, 3.0])
+def test_a_term_that_keeps_its_promise_is_left_alone(losses_of, weight):
+    term = Own(lambda own, x: (own.loss_weight * x, dict(moved=x)), loss_weight=weight)
+    losses = losses_of(term)
+    assert bool(losses['loss_own'] == 0) == (weight == 0)
+    assert losses['own_moved'] > 0
+    assert term.loss_weight == weight
+
+
+@pytest.mark.parametrize(
+    ('does', 'message'),
+    [
+        (lambda own, x: own.loss_weight * x, 'a pair'),
+        (lambda own, x: None, 'a pair'),
+        (lambda own, x: (None, {}), 'one number'),
+        (lambda own, x: (1.5, {}), 'one number'),
+        (lambda own, x: (own.loss_weight * x.expand(4), {}), 'the mean over the samples'),
+        (lambda own, x: (own.loss_weight * x, None), 'a dict for the log'),
+        (lambda own, x: (own.loss_weight * x, dict(moved=3.0)), 'one number'),
+        (lambda own, x: (own.loss_weight * x, dict(my_loss=x)), "'my_loss'"),
+        (lambda own, x: (own.loss_weight * x, dict(other=x)), "'other'.*statistics"),
+    ],
+)
+@pytest.mark.parametrize('tried', [True, False])
+def test_what_is_no_loss_with_a_log_is_refused(losses_of, does, message, tried):
+    with pytest.raises(ConfigError, match=message):
+        losses_of(Own(does), tried)
+
+
+@pytest.mark.parametrize('weight', [0.0, 1.0, 5.0])
+def test_a_weight_that_does_nothing_is_refused(losses_of, weight):
+    with pytest.raises(ConfigError, match=r'losses\.loss_own.*multiply .* self\.loss_weight'):
+        losses_of(Own(lambda own, x: (x, {}), loss_weight=weight))
+
+
+def test_a_loss_without_a_gradient_is_refused(losses_of):
+    with pytest.raises(ConfigError, match=r'losses\.loss_own.*no gradient'):
+        losses_of(Own(lambda own, x: (own.loss_weight * x.detach(), {})))
+    # it may find nothing to learn
+    losses_of(Own(lambda own, x: (torch.zeros(()), {})))
+
+
+@pytest.mark.usefixtures('own_losses')
+def test_a_loss_on_features_that_are_frozen_is_refused(make_distiller, make_batch):
+    paths = dict(student='backbone.layer1', teacher='backbone.layer1')
+    distiller = make_distiller(
+        type='mmbss.Distiller', losses=dict(loss_far=dict(type='mmbss.FarApart', **paths))
+    )
+    assert distiller.try_terms(*make_batch(range(4)))['loss_far'] > 0
+    for name, parameter in distiller.backbone.named_parameters():
+        parameter.requires_grad = name.startswith(('layer2', 'layer3'))
+    with pytest.raises(ConfigError, match=r'losses\.loss_far.*frozen'):
+        distiller.try_terms(*make_batch(range(4)))
+
+
+class FarApart(FeatureLoss):
+    """Compares two layers of any shape."""
+
+    def compare(self, student_features, teacher_features, labels):
+        return (student_features[0].mean() - teacher_features[0].mean()).square()
+
+
+class Swallows(DistillationLoss):
+    """Takes a weight, and leaves it."""
+
+    def __init__(self, **others):
+        super().__init__()
+
+    def forward(self, student_logits, teacher_logits, labels):
+        return self.loss_weight * (student_logits - teacher_logits).square().mean()
+
+
+class Forgets(Swallows):
+    """Is made without the class it derives from."""
+
+    def __init__(self, loss_weight=1.0):
+        torch.nn.Module.__init__(self)
+
+
+@pytest.fixture(scope='module')
+def own_losses():
+    kinds = (FarApart, Swallows, Forgets)
+    for kind in kinds:
+        MODELS.register_module(module=kind)
+    yield
+    for kind in kinds:
+        MODELS._module_dict.pop(kind.__name__)
+
+
+@pytest.mark.usefixtures('own_losses')
+@pytest.mark.parametrize(
+    ('term', 'message'),
+    [
+        (dict(type='mmbss.Swallows', loss_weight=3.0), 'takes loss_weight=3.0.*the weight 1.0'),
+        (dict(type='mmbss.Forgets'), r'must call super\(\)'),
+    ],
+)
+def test_a_weight_that_is_not_handed_on_is_refused(make_distiller, term, message):
+    with pytest.raises(ConfigError, match=message):
+        make_distiller(type='mmbss.Distiller', losses=dict(loss_own=term))
+
+
+@pytest.mark.usefixtures('own_losses')
+def test_the_weight_that_there_is_may_be_said(make_distiller):
+    said = dict(type='mmbss.Swallows', loss_weight=1)
+    assert make_distiller(type='mmbss.Distiller', losses=dict(loss_own=said))
