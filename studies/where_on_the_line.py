@@ -21,8 +21,8 @@ LOW, HIGH = 0.1, 0.3
 _attacks = {
     'closest': dict(type='mmbss.ClosestAttack'),
     'random-mix': dict(type='mmbss.RandomMixAttack'),
-    'segment': dict(type='mmbss.SegmentAttack'),
-    'near': dict(type='mmbss.SegmentAttack', spread=0.1),
+    'segment': dict(type='mmbss.SegmentAttack', by='decisions'),
+    'near': dict(type='mmbss.SegmentAttack', spread=0.1, by='decisions'),
     'entropy': dict(type='mmbss.ChosenMixAttack', by='entropy'),
     'disagreement': dict(type='mmbss.ChosenMixAttack', by='disagreement'),
 }

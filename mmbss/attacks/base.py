@@ -74,11 +74,13 @@ class Partners:
         base_logits: (N, K), the model's output on the samples, so that it need not be asked again.
         student: Maps inputs of the model to (N, K) logits of the student, for attacks that
             ``need_student``.
+        logits: (N, K), the model's output on ``inputs``; None where its decisions alone are known.
     """
 
     inputs: Tensor
     base_logits: Tensor
     student: ToLogits | None = None
+    logits: Tensor | None = None
 
 
 class Attack(ABC):

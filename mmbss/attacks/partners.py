@@ -58,7 +58,7 @@ class PartnerAttack(Attack):
         if partners is None:
             logits = model(samples)
             rows = partners_in_batch(logits.argmax(dim=1), target)
-            partners = Partners(samples[rows], logits)
+            partners = Partners(samples[rows], logits, logits=logits[rows])
         ends = partners.inputs.float()
 
         def ask(rows: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

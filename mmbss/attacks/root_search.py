@@ -7,6 +7,8 @@ from torch import Tensor
 
 #: A search that has seen no negative value yet goes at most this much farther at a time.
 REACH = 1.5
+#: How far beyond the root is aimed at, as a share of the value that the function begins with.
+AIM = 0.005
 
 
 def secant_search(
@@ -72,6 +74,48 @@ def secant_search(
         last_argument, last_value = argument[going_on], value[going_on]
         slope = slope[going_on]
     return found
+
+
+def regula_falsi(
+    function: Callable[[Tensor], Tensor], at_0: Tensor, at_1: Tensor, num_evaluations: int
+) -> tuple[Tensor, Tensor]:
+    """Close in on where each function turns negative in [0, 1], by its values.
+
+    The Illinois algorithm: the straight line through the values at both ends of an interval says
+    where to look next, and the value of an end that stays for a second time is halved (Dowell and
+    Jarratt, BIT 11, 1971). It is aimed a little beyond the root, so that the upper end moves, too.
+    What lies outside the interval, or is not a number, is replaced by the middle.
+
+    Args:
+        function: Maps (N,) float32 arguments to (N,) values.
+        at_0: (N,) float32 values at 0, positive.
+        at_1: (N,) float32 values at 1, negative.
+        num_evaluations: How often.
+
+    Returns:
+        (N,) float32 lower and upper ends; the function was negative at the upper ones, and not at
+        the lower ones, unless these are still 0 and 1.
+
+    Examples:
+        >>> import torch
+        >>> roots = torch.tensor([0.1, 0.7])
+        >>> regula_falsi(lambda shares: roots - shares, roots, roots - 1, 1)
+        (tensor([0., 0.]), tensor([0.1005, 0.7035]))
+    """
+    lower, upper = torch.zeros_like(at_0), torch.ones_like(at_0)
+    aim = AIM * at_0
+    was_beyond = torch.zeros_like(at_0)  # -1 for no, 1 for yes
+    for _ in range(num_evaluations):
+        argument = lower + (upper - lower) * (at_0 + aim) / (at_0 - at_1)
+        is_usable = (argument > lower) & (argument < upper)
+        argument = torch.where(is_usable, argument, (lower + upper) / 2)
+        value = function(argument)
+        beyond = value < 0
+        at_0 = torch.where(beyond, torch.where(was_beyond > 0, at_0 / 2, at_0), value)
+        at_1 = torch.where(beyond, value, torch.where(was_beyond < 0, at_1 / 2, at_1))
+        lower, upper = torch.where(beyond, lower, argument), torch.where(beyond, argument, upper)
+        was_beyond = 2 * beyond.float() - 1
+    return lower, upper
 
 
 def bisect(

@@ -163,7 +163,12 @@ def find_boundary_samples(
         chosen = chosen[indices]
         count = len(chosen)
         target = pool_logits[rows].argmax(dim=1)
-        partners = Partners(pool_inputs[rows], teacher_logits[chosen], ask_student)
+        partners = Partners(
+            pool_inputs[rows],
+            teacher_logits[chosen],
+            ask_student,
+            pool_logits[rows] if teacher_says == 'logits' else None,
+        )
     else:
         count = len(chosen)
         indices, target, weights = choose_target_classes(

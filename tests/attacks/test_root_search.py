@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmbss.attacks.root_search import secant_search
+from mmbss.attacks.root_search import AIM, regula_falsi, secant_search
 
 
 def search(functions, slopes, num_evaluations=8, aim=1e-3):
@@ -60,3 +60,94 @@ def test_where_no_secant_helps_the_interval_is_halved():
     found = secant_search(evaluate, torch.tensor([float('nan')]), 4, 1e-3)
     assert arguments == [1.0, 0.5, 0.25, 0.125]
     assert found.item() == 1.0
+
+
+FUNCTIONS = [
+    lambda t: 1 - 4 * t,
+    lambda t: 3 - 20 * t**3,
+    lambda t: 0.1 - t,
+    lambda t: 5.0 if t < 0.6 else -0.2,
+    lambda t: 8 * (0.9 - t) ** 3,
+]
+
+
+def close_in(functions, num_evaluations, at_0=None, at_1=None):
+    asked = []
+
+    def evaluate(arguments):
+        asked.append(arguments)
+        pairs = zip(functions, arguments.tolist(), strict=True)
+        return torch.tensor([function(argument) for function, argument in pairs])
+
+    ends = [
+        torch.tensor([function(end) for function in functions]) if given is None else given
+        for end, given in ((0.0, at_0), (1.0, at_1))
+    ]
+    return regula_falsi(evaluate, *ends, num_evaluations), asked
+
+
+def illinois(function, num_evaluations):
+    """A plain transcription, of one function."""
+    left, right = 0.0, 1.0
+    f_left, f_right = function(left), function(right)
+    aim, side = AIM * f_left, 0
+    for _ in range(num_evaluations):
+        middle = left + (right - left) * (f_left + aim) / (f_left - f_right)
+        if not left < middle < right:
+            middle = (left + right) / 2
+        f_middle = function(middle)
+        if f_middle < 0:
+            right, f_right = middle, f_middle
+            if side == 1:
+                f_left /= 2
+            side = 1
+        else:
+            left, f_left = middle, f_middle
+            if side == -1:
+                f_right /= 2
+            side = -1
+    return left, right
+
+
+@pytest.mark.parametrize('num_evaluations', [1, 2, 5, 8])
+def test_regula_falsi_is_the_illinois_algorithm(num_evaluations):
+    (lower, upper), asked = close_in(FUNCTIONS, num_evaluations)
+    expected = torch.tensor([illinois(function, num_evaluations) for function in FUNCTIONS])
+    torch.testing.assert_close(torch.stack([lower, upper], dim=1), expected)
+    assert len(asked) == num_evaluations
+
+
+def test_regula_falsi_ends_just_beyond_the_root():
+    (_, upper), _ = close_in(FUNCTIONS, 10)
+    values = torch.tensor([f(t) for f, t in zip(FUNCTIONS, upper.tolist(), strict=True)])
+    starts = torch.tensor([f(0.0) for f in FUNCTIONS])
+    smooth = torch.tensor([True, True, True, False, True])
+    assert (values < 0).all()
+    assert (values > -3 * AIM * starts)[smooth].all()
+
+
+@pytest.mark.parametrize(
+    ('at_0', 'at_1'),
+    [
+        (1.0, float('-inf')),
+        (float('inf'), float('-inf')),
+        (0.0, -1.0),
+        (1.0, 1.0),
+        (1.0, float('nan')),
+    ],
+)
+def test_values_that_say_nothing_only_cost_evaluations(at_0, at_1):
+    functions = [lambda t: 0.25 - t]
+    (lower, upper), _ = close_in(functions, 8, torch.tensor([at_0]), torch.tensor([at_1]))
+    assert lower.item() <= 0.25 < upper.item() < 0.3
+
+
+def test_without_a_root_the_upper_end_stays():
+    (lower, upper), _ = close_in([lambda t: 1.0], 6, at_1=torch.tensor([-1.0]))
+    assert upper.item() == 1
+    assert lower.item() < 1
+
+
+def test_regula_falsi_of_no_function_at_all():
+    (lower, upper), _ = close_in([], 3)
+    assert lower.shape == upper.shape == (0,)

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from mmbss.attacks import BSSAttack, Partners, RandomNoiseAttack, SegmentAttack
+from mmbss.attacks.functional import class_lead
 from mmbss.attacks.partners import between, partners_in_batch
 from mmbss.attacks.root_search import bisect
 from mmbss.engine.errors import ConfigError
@@ -73,13 +76,47 @@ def test_decisions_suffice(network, images, certain):
         return one_hot.log() if certain else one_hot
 
     partners = Partners(images[rows], logits)
-    expected = SegmentAttack()(network, images, base, other, partners=partners)
+    expected = SegmentAttack(by='decisions')(
+        network, images, base, other, partners=replace(partners, logits=logits[rows])
+    )
     found = SegmentAttack()(decisions, images, base, other, partners=partners)
     assert expected.success.sum() > 10
     assert torch.equal(expected.samples, found.samples)
     assert torch.equal(expected.success, found.success)
     assert torch.equal(expected.target, found.target)
     assert all(value.isfinite() for value in found.statistics().values())
+
+
+def test_by_logits_it_ends_closer_in_as_many_passes(network, images):
+    with torch.no_grad():
+        base, target = network(images).topk(2).indices.T
+    attacks = {by: SegmentAttack(5, by=by) for by in ('logits', 'decisions')}
+    found = {}
+    for by, attack in attacks.items():
+        torch.manual_seed(0)
+        found[by] = attack(network, images, base, target)
+    both = found['logits'].success & found['decisions'].success
+    assert both.sum() > 10
+    leads = {by: -class_lead(each.logits, base)[both] for by, each in found.items()}
+    assert min(each.min() for each in leads.values()) > 0
+    assert leads['logits'].median() < 0.2 * leads['decisions'].median()
+    with torch.no_grad():
+        again = network(found['logits'].samples)
+    torch.testing.assert_close(again, found['logits'].logits)
+    assert (again.argmax(dim=1) == found['logits'].target)[both].all()
+
+
+@pytest.mark.parametrize('certain', [False, True])
+def test_a_function_of_decisions_is_searched_by_logits_too(certain):
+    def function(points):
+        return decide(points).float().log() if certain else decide(points)
+
+    starts, partners = lines()
+    partners = replace(partners, logits=decide(partners.inputs))
+    result = SegmentAttack(12)(function, starts, BASE, TARGET, partners=partners)
+    assert result.success.all()
+    assert (result.samples[:, 0] - ENDS).min() >= 0
+    assert (result.samples[:, 0] - ENDS).max() < 0.01
 
 
 def test_the_passes_are_those_of_the_samples_that_start_in_their_base_class():
@@ -97,14 +134,16 @@ def test_the_passes_are_those_of_the_samples_that_start_in_their_base_class():
     assert result.success.tolist() == [True, True, False, True, False]
 
 
+@pytest.mark.parametrize('by', ['logits', 'decisions'])
 @pytest.mark.parametrize('spread', [0.05, 0.3])
-def test_near_the_boundary_means_on_either_side(spread):
+def test_near_the_boundary_means_on_either_side(spread, by):
     starts = torch.tensor([[0.0, 0.6, 1.0]]).repeat(2000, 1)
     ends = starts.clone()
     ends[:, 0] = 1
     base = torch.zeros(2000, dtype=torch.int64)
-    attack = SegmentAttack(num_passes=10, spread=spread)
-    result = attack(decide, starts, base, base + 1, partners=Partners(ends, decide(starts)))
+    attack = SegmentAttack(num_passes=10 if by == 'decisions' else 20, spread=spread, by=by)
+    partners = Partners(ends, decide(starts), logits=decide(ends))
+    result = attack(decide, starts, base, base + 1, partners=partners)
     assert result.success.all()
     assert result.target.eq(1).all()
     shares = result.samples[:, 0]
@@ -189,7 +228,9 @@ def test_an_attack_that_moves_toward_no_partner_takes_none(network, attacked):
         BSSAttack()(network, *attacked, partners=Partners(attacked[0], torch.zeros(16, 5)))
 
 
-@pytest.mark.parametrize('changes', [dict(num_passes=0), dict(spread=-0.1), dict(spread=1.5)])
+@pytest.mark.parametrize(
+    'changes', [dict(num_passes=0), dict(spread=-0.1), dict(spread=1.5), dict(by='gradient')]
+)
 def test_values_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         SegmentAttack(**changes)
