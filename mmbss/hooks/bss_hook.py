@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.distillers import Distiller
+from mmbss.distillers.of_runner import distiller_of
 from mmbss.distillers.separate_batch_norm import start_own_layers
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
@@ -95,12 +96,7 @@ class BSSHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that the model has every scheduled loss."""
-        model = unwrap(runner.model)
-        if not isinstance(model, Distiller):
-            raise ConfigError(
-                'BSSHook schedules the losses of a distiller, but the model is a '
-                f'{type(model).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
-            )
+        model = distiller_of(runner, 'BSSHook')
         known = model.loss_modules
         unknown = sorted(set(self.schedules) - set(known))
         if unknown:

@@ -5,8 +5,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.distillers import Distiller
-from mmbss.engine.errors import ConfigError
+from mmbss.distillers.of_runner import distiller_of
 from mmbss.engine.models import unwrap
 from mmbss.engine.ranges import check_at_least
 from mmbss.registry import HOOKS
@@ -35,12 +34,7 @@ class GradientShareHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look whether there is anything to share."""
-        model = unwrap(runner.model)
-        if not isinstance(model, Distiller):
-            raise ConfigError(
-                'GradientShareHook compares the losses of a distiller, but the model is a '
-                f'{type(model).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
-            )
+        distiller_of(runner, 'GradientShareHook')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Have the shares measured in this iteration, or not."""

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from mmbss.distillers import Distiller
 from mmbss.distillers.logit_cache import LogitCache, fingerprints, sample_rows
+from mmbss.distillers.of_runner import distiller_of
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.hooks.clean_batches import clean_batches
 from mmbss.registry import HOOKS
@@ -47,11 +47,7 @@ class TeacherCacheHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Make the file if there is none, check it and give it to the teacher."""
-        model = unwrap(runner.model)
-        if not isinstance(model, Distiller):
-            raise ConfigError(
-                f'TeacherCacheHook needs a distiller, but the model is a {type(model).__name__}'
-            )
+        model = distiller_of(runner, 'TeacherCacheHook')
         if model.batch_augments is not None:
             raise ConfigError(
                 f'TeacherCacheHook, {self.file}: the cache needs a sample to be the same every '

@@ -10,7 +10,7 @@ from mmbss.losses.dist_loss import DISTLoss, dist_loss
 from mmbss.losses.distillation_loss import DistillationLoss
 from mmbss.losses.dkd_loss import DKDLoss, dkd_loss
 from mmbss.losses.feature_loss import FeatureLoss
-from mmbss.losses.fsp_loss import FSPLoss, fsp_loss, fsp_matrix
+from mmbss.losses.fsp_loss import FSPLoss, fsp_matrix
 from mmbss.losses.hard_kd_loss import HardKDLoss, hard_kd_loss
 from mmbss.losses.hint_loss import HintLoss, hint_loss
 from mmbss.losses.kd_loss import KDLoss, kd_loss
@@ -37,7 +37,6 @@ __all__ = [
     'attention_map',
     'dist_loss',
     'dkd_loss',
-    'fsp_loss',
     'fsp_matrix',
     'hard_kd_loss',
     'hint_loss',

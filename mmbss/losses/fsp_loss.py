@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
 from mmbss.losses.feature_loss import FeatureLoss
+from mmbss.losses.hint_loss import hint_loss
 from mmbss.registry import MODELS
 
 
@@ -39,26 +40,12 @@ def fsp_matrix(first: Tensor, last: Tensor) -> Tensor:
     return first @ last.mT / first.shape[2]
 
 
-def fsp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of FSP matrices.
-
-    Equation 2 of the paper sums over the elements. With their mean each pair of layers counts
-    the same, however wide it is.
-
-    Args:
-        student: (N, C, C') matrices.
-        teacher: (N, C, C') matrices.
-
-    Returns:
-        A float32 scalar; 0 for an empty batch.
-    """
-    difference = student.float() - teacher.detach().float()
-    return difference.square().sum() / max(difference.numel(), 1)
-
-
 @MODELS.register_module()
 class FSPLoss(FeatureLoss):
-    """Sum of :func:`fsp_loss` over pairs of layers, each the begin and the end of a part.
+    """Mean squared difference of FSP matrices, summed over pairs of layers.
+
+    Each pair is the begin and the end of a part. Equation 2 of the paper sums over the elements of
+    a matrix; with their mean each pair counts the same, however wide it is.
 
     The layers of student and teacher must have equally many channels, since their matrices are
     compared element by element; the sizes of their maps need not match.
@@ -109,7 +96,7 @@ class FSPLoss(FeatureLoss):
                     'use AttentionLoss or HintLoss'
                 )
         losses = [
-            fsp_loss(fsp_matrix(*student), fsp_matrix(*teacher))
+            hint_loss(fsp_matrix(*student), fsp_matrix(*teacher))
             for student, teacher in zip(
                 _in_pairs(student_features), _in_pairs(teacher_features), strict=True
             )

@@ -1,10 +1,8 @@
 """How often and how closely a student says what its teacher says."""
 
-import logging
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
@@ -41,6 +39,10 @@ class Agreement(TeacherMetric):
     """
 
     fields = ('agree', 'kl', 'wrong')
+    nothing = (
+        'the teacher classifies no sample correctly that the attack then moves onto its boundary, '
+        'so there is nothing to agree on'
+    )
 
     def __init__(
         self, attack: dict[str, Any] | None = None, teacher: Any = None, **kwargs: Any
@@ -72,17 +74,8 @@ class Agreement(TeacherMetric):
 
     def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
         """See :meth:`ModelMetric.summarise`."""
-        count = len(values['kl'])
-        if count == 0:
-            print_log(
-                'Agreement: the teacher classifies no sample correctly that the attack then '
-                'moves onto its boundary, so there is nothing to agree on',
-                logger='current',
-                level=logging.WARNING,
-            )
-            return dict(samples=0)
         agree, kl, wrong = values['agree'], values['kl'], values['wrong'].bool()
-        metrics = dict(top1=100 * float(agree.mean()), kl=float(kl.mean()), samples=count)
+        metrics = dict(top1=100 * float(agree.mean()), kl=float(kl.mean()), samples=len(kl))
         if self.attack is None:
             metrics['samples_teacher_wrong'] = int(wrong.sum())
             if wrong.any():

@@ -1,9 +1,6 @@
 """How far student and teacher keep their samples from the decision boundary."""
 
-import logging
-
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import ClosestAttack
@@ -65,6 +62,7 @@ class BoundaryDistance(TeacherMetric):
     default_prefix = 'boundary_distance'
     attack = ATTACK
     fields = ('student', 'teacher')
+    nothing = 'student and teacher both classify no sample correctly, so there is no median'
 
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor
@@ -85,13 +83,11 @@ class BoundaryDistance(TeacherMetric):
     def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
         """See :meth:`ModelMetric.summarise`."""
         count = len(values['student'])
-        medians = {role: float(value.quantile(0.5)) for role, value in values.items() if count}
+        medians = {role: float(value.quantile(0.5)) for role, value in values.items()}
         found = {role: median for role, median in medians.items() if median < float('inf')}
         for role in sorted(set(values) - set(found)):
-            print_log(
-                f'BoundaryDistance: no way to the boundary of the {role} was found for most of '
-                f'{count} samples that both networks classify correctly, so there is no median',
-                logger='current',
-                level=logging.WARNING,
+            self.warn(
+                f'no way to the boundary of the {role} was found for most of {count} samples that '
+                'both networks classify correctly, so there is no median'
             )
         return dict(samples=count, **found)

@@ -1,9 +1,7 @@
 """How alike the decision boundaries of student and teacher are (Heo et al., AAAI 2019)."""
 
-import logging
 from typing import Any
 
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
@@ -135,11 +133,9 @@ class BoundarySimilarity(TeacherMetric):
         )
         similarities = {name: values[name][both] for name in ('mag_sim', 'ang_sim')}
         if not metrics['pairs']:
-            print_log(
-                f'BoundarySimilarity: none of {len(both)} samples that both networks classify '
-                'correctly was accepted on both, so there is no mag_sim and no ang_sim',
-                logger='current',
-                level=logging.WARNING,
+            self.warn(
+                f'none of {len(both)} samples that both networks classify correctly was accepted '
+                'on both, so there is no mag_sim and no ang_sim'
             )
             return metrics
         metrics |= {name: float(value.mean()) for name, value in similarities.items()}

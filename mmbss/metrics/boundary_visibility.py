@@ -1,9 +1,7 @@
 """How much of the way to its teacher's boundary a student notices."""
 
-import logging
 from typing import Any
 
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmbss.attacks import Attack
@@ -47,6 +45,10 @@ class BoundaryVisibility(TeacherMetric):
         *('student_clean', 'student_boundary', 'teacher_clean', 'teacher_boundary'),
         *('student_drop', 'teacher_drop'),
     )
+    nothing = (
+        'the teacher classifies no sample correctly that the attack then moves onto its boundary, '
+        'so there is nothing to see'
+    )
 
     def __init__(
         self, attack: dict[str, Any] | None = None, teacher: Any = None, **kwargs: Any
@@ -79,17 +81,9 @@ class BoundaryVisibility(TeacherMetric):
 
     def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
         """See :meth:`ModelMetric.summarise`."""
-        count = len(values['teacher_clean'])
-        if count == 0:
-            print_log(
-                'BoundaryVisibility: the teacher classifies no sample correctly that the attack '
-                'then moves onto its boundary, so there is nothing to see',
-                logger='current',
-                level=logging.WARNING,
-            )
-            return dict(samples=0)
         means = {name: float(value.mean()) for name, value in values.items()}
         student, teacher = (
             means[f'{role}_clean'] - means[f'{role}_boundary'] for role in ('student', 'teacher')
         )
-        return dict(seen=100 * student / teacher, **means, samples=count)
+        seen = dict(seen=100 * student / teacher) if teacher else {}
+        return dict(seen, **means, samples=len(values['teacher_clean']))

@@ -7,7 +7,6 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmbss.engine.ranges import check_at_least
 from mmbss.metrics.functional import expected_calibration_error, fit_temperature
 from mmbss.registry import METRICS
 
@@ -24,19 +23,10 @@ class CalibrationError(BaseMetric):
     It reads the predictions alone, so it needs neither a teacher nor a hook.
 
     Args:
-        num_bins: Number of bins of equal width.
         **kwargs: ``prefix``, ``collect_device`` and ``collect_dir`` of mmengine's ``BaseMetric``.
-
-    Raises:
-        ConfigError: If ``num_bins`` is not positive.
     """
 
     default_prefix = 'calibration'
-
-    def __init__(self, num_bins: int = 15, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        check_at_least(self, 1, num_bins=num_bins)
-        self.num_bins = num_bins
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep each sample's probabilities and label."""
@@ -55,13 +45,13 @@ class CalibrationError(BaseMetric):
         temperatures = [fit_temperature(logits[half], labels[half]) for half in (even, ~even)]
         divisors = torch.where(even, temperatures[1], temperatures[0]).unsqueeze(1)
         return dict(
-            ece=self.error(scores, labels),
-            ece_scaled=self.error((logits / divisors).softmax(dim=1), labels),
+            ece=error_in_percent(scores, labels),
+            ece_scaled=error_in_percent((logits / divisors).softmax(dim=1), labels),
             temperature=sum(temperatures) / 2,
         )
 
-    def error(self, scores: Tensor, labels: Tensor) -> float:
-        """In percent, of (N, K) probabilities and (N,) int64 labels."""
-        confidence, decision = scores.max(dim=1)
-        error = expected_calibration_error(confidence, decision == labels, self.num_bins)
-        return 100 * float(error)
+
+def error_in_percent(scores: Tensor, labels: Tensor) -> float:
+    """Of (N, K) probabilities and (N,) int64 labels, in 15 bins."""
+    confidence, decision = scores.max(dim=1)
+    return 100 * float(expected_calibration_error(confidence, decision == labels))

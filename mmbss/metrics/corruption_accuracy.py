@@ -1,8 +1,5 @@
 """Accuracy on images that are corrupted as images commonly are."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -30,25 +27,15 @@ class CorruptionAccuracy(ModelMetric):
     have one or three channels; three are read as RGB, which matters to JPEG alone.
 
     Args:
-        severities: Which of 1 to 5.
         **kwargs: ``num_samples``, ``seed``, also of the noise, and other arguments of
             :class:`ModelMetric`.
 
     Raises:
-        ConfigError: If there is no severity or one is not in 1 to 5, and during evaluation if
-            the images are neither grey nor have three channels.
+        ConfigError: During evaluation, if the images are neither grey nor have three channels.
     """
 
     default_prefix = 'corruption_accuracy'
     fields = ('clean', *CONSTANTS)
-
-    def __init__(self, severities: Sequence[int] = (1, 2, 3, 4, 5), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not severities or not set(severities) <= {1, 2, 3, 4, 5}:
-            raise ConfigError(
-                f'CorruptionAccuracy: severities must be some of 1 to 5, got {severities}'
-            )
-        self.severities = tuple(severities)
 
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor
@@ -69,9 +56,10 @@ class CorruptionAccuracy(ModelMetric):
             return (logits.argmax(dim=1) == labels).float()
 
         values = dict(clean=right(images))
-        for kind in CONSTANTS:
+        for kind, constants in CONSTANTS.items():
             by_severity = [
-                right(corrupt(images, kind, severity, seeds)) for severity in self.severities
+                right(corrupt(images, kind, severity, seeds))
+                for severity in range(1, len(constants) + 1)
             ]
             values[kind] = torch.stack(by_severity).mean(dim=0)
         return torch.ones_like(labels, dtype=torch.bool), values

@@ -1,5 +1,6 @@
 """Metrics that ask the model itself, and the hook that hands it to them."""
 
+import logging
 import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ import torch
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner, TestLoop, ValLoop
 from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class ModelMetric(BaseMetric):
     of processes, except for attacks that draw random numbers of their own.
 
     Subclasses name their values in ``fields`` and implement :meth:`measure` and
-    :meth:`summarise`.
+    :meth:`summarise`, which is not asked where ``nothing`` says what no sample means.
 
     Args:
         num_samples: How many samples of the dataset to draw; None takes all.
@@ -48,6 +50,8 @@ class ModelMetric(BaseMetric):
 
     #: Names of the values that are kept of each sample.
     fields: tuple[str, ...]
+    #: What a warning says where there is no sample; then their number, 0, is the only result.
+    nothing = ''
 
     def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -128,8 +132,15 @@ class ModelMetric(BaseMetric):
     def compute_metrics(self, results: list[list[float] | None]) -> dict[str, float]:
         """Summarise the samples of all processes."""
         records = [record for record in results if record is not None]
+        if self.nothing and not records:
+            self.warn(self.nothing)
+            return dict(samples=0)
         columns = torch.tensor(records, dtype=torch.float64).view(-1, len(self.fields)).unbind(1)
         return self.summarise(dict(zip(self.fields, columns, strict=True)))
+
+    def warn(self, reason: str) -> None:
+        """Say in the log why a value is left out."""
+        print_log(f'{type(self).__name__}: {reason}', logger='current', level=logging.WARNING)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """See mmengine's ``BaseMetric``."""

@@ -1,5 +1,6 @@
 """Accuracy under attack."""
 
+import copy
 from typing import Any
 
 import torch
@@ -29,6 +30,10 @@ class RobustAccuracy(ModelMetric):
             any other aims at the second most probable class.
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
+    Attributes:
+        attacks: The attacks by name. What one learns in an evaluation is forgotten after it, since
+            the model may learn until the next; what it was taught before, by its ``fit``, is used.
+
     Raises:
         ConfigError: If there is no attack, or one is no config of an attack or called ``clean``.
 
@@ -52,21 +57,19 @@ class RobustAccuracy(ModelMetric):
                 'RobustAccuracy: attacks must name one attack or more, and none of them "clean", '
                 f'got {list(attacks)}'
             )
-        self.configs = attacks
-        self.attacks = self.build_attacks()
+        self.attacks: dict[str, Attack] = {
+            name: build_untargeted(config, f'RobustAccuracy.attacks.{name}')
+            for name, config in attacks.items()
+        }
         self.fields = ('clean', *attacks)
 
-    def build_attacks(self) -> dict[str, Attack]:
-        """The attacks by name, which know nothing of any model yet."""
-        return {
-            name: build_untargeted(config, f'RobustAccuracy.attacks.{name}')
-            for name, config in self.configs.items()
-        }
-
     def attach(self, model: nn.Module, dataset_size: int) -> None:
-        """See :meth:`ModelMetric.attach`; the model may have learnt since the last validation."""
+        """See :meth:`ModelMetric.attach`."""
         super().attach(model, dataset_size)
-        self.attacks = self.build_attacks()
+        self.used = {
+            name: copy.deepcopy(attack) if attack.learns else attack
+            for name, attack in self.attacks.items()
+        }
 
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor
@@ -79,7 +82,7 @@ class RobustAccuracy(ModelMetric):
         base = labels[correct]
         target = target_probabilities(logits[correct], base).argmax(dim=1)
         bounds = pixel_bounds(self.model.data_preprocessor)
-        for name, attack in self.attacks.items():
+        for name, attack in self.used.items():
             values[name] = correct.clone()
             if len(base):
                 result = attack(self.logits, inputs[correct], base, target, bounds)

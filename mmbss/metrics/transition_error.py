@@ -1,11 +1,9 @@
 """How alike student and teacher change their minds across a boundary."""
 
-import logging
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import ToLogits
@@ -90,6 +88,10 @@ class TransitionError(TeacherMetric):
 
     default_prefix = 'transition'
     fields = ('error', 'crossed', 'followed')
+    nothing = (
+        'student and teacher decide for the same class on no sample, so there is nowhere to walk '
+        'from'
+    )
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class TransitionError(TeacherMetric):
         """See :meth:`ModelMetric.measure`; about the samples that both assign to one class."""
         samples = self.teacher.from_student(inputs)
         student, teacher = self.student_logits(samples), self.teacher_logits(samples)
-        walked = same_decision(student, teacher)
+        walked = same_decision(student, teacher) & (teacher.shape[1] > 1)
         if not walked.any():
             return walked, {}
         walker, follower = self.student_logits, self.teacher_logits
@@ -154,13 +156,5 @@ class TransitionError(TeacherMetric):
 
     def summarise(self, values: dict[str, Tensor]) -> dict[str, float]:
         """See :meth:`ModelMetric.summarise`."""
-        count = len(values['error'])
-        if count == 0:
-            print_log(
-                'TransitionError: student and teacher decide for the same class on no sample, so '
-                'there is nowhere to walk from',
-                logger='current',
-                level=logging.WARNING,
-            )
-            return dict(samples=0)
-        return dict({name: float(value.mean()) for name, value in values.items()}, samples=count)
+        means = {name: float(value.mean()) for name, value in values.items()}
+        return dict(means, samples=len(values['error']))

@@ -9,8 +9,8 @@ from mmbss.attacks import BSSAttack
 from mmbss.boundary import BoundaryLoss
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.datasets.subsets import spread_rows
-from mmbss.distillers import Distiller
 from mmbss.distillers.data_samples import class_labels
+from mmbss.distillers.of_runner import distiller_of
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.extras import named_extra
 from mmbss.engine.models import evaluation_mode, unwrap
@@ -54,12 +54,7 @@ class BoundaryVisualizationHook(Hook):
         """Find the samples."""
         with named_extra():  # now, not at the first picture
             from mmbss.visualization import draw_samples  # noqa: F401
-        model = unwrap(runner.model)
-        if not isinstance(model, Distiller):
-            raise ConfigError(
-                'BoundaryVisualizationHook draws the boundary of a teacher, but the model is a '
-                f'{type(model).__name__}: use mmbss.Distiller or mmbss.BSSDistiller'
-            )
+        model = distiller_of(runner, 'BoundaryVisualizationHook')
         if runner.val_loop is None:
             raise ConfigError(
                 'BoundaryVisualizationHook needs a val_dataloader to take images from'

@@ -249,7 +249,7 @@ def test_unknown_loss_name_is_refused_with_the_known_ones(make_runner, distiller
 def test_model_that_is_no_distiller_is_refused(make_runner, resnet_config):
     hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=1.0, end=0.0)))
     runner = make_runner(resnet_config(), custom_hooks=[hook])
-    with pytest.raises(ValueError, match='losses of a distiller, but the model is a ImageClassif'):
+    with pytest.raises(ValueError, match='needs a distiller, but the model is a ImageClassif'):
         runner.train()
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmbss.losses import FSPLoss, fsp_loss, fsp_matrix
+from mmbss.losses import FSPLoss, fsp_matrix, hint_loss
 
 LABELS = torch.zeros(3, dtype=torch.int64)
 
@@ -34,13 +34,6 @@ def test_larger_maps_are_max_pooled():
     torch.testing.assert_close(fsp_matrix(last, first), fsp_matrix(first, last).mT)
 
 
-def test_loss_is_the_mean_square():
-    student, teacher = torch.randn(2, 3, 4, 6)
-    pairs = zip(student.flatten().tolist(), teacher.flatten().tolist(), strict=True)
-    expected = sum((s - t) ** 2 for s, t in pairs) / (3 * 4 * 6)
-    assert fsp_loss(student, teacher).item() == pytest.approx(expected, rel=1e-5)
-
-
 def test_pairs_are_summed():
     shapes = [(3, 4, 8, 8), (3, 6, 4, 4), (3, 6, 4, 4), (3, 5, 2, 2)]
     student, teacher = ([torch.randn(shape) for shape in shapes] for _ in range(2))
@@ -48,7 +41,7 @@ def test_pairs_are_summed():
     loss = FSPLoss(pairs, pairs, loss_weight=3.0)
     assert loss.layers['student'] == ['a', 'b', 'b', 'c']
     expected = sum(
-        fsp_loss(fsp_matrix(*student[i : i + 2]), fsp_matrix(*teacher[i : i + 2])) for i in (0, 2)
+        hint_loss(fsp_matrix(*student[i : i + 2]), fsp_matrix(*teacher[i : i + 2])) for i in (0, 2)
     )
     torch.testing.assert_close(loss(student, teacher, LABELS), 3 * expected)
 
@@ -67,20 +60,13 @@ def test_is_computed_in_float32_under_autocast():
     student[0].requires_grad_()
     with torch.autocast('cpu', torch.bfloat16):
         value = loss(student, teacher, LABELS)
-    exact = fsp_loss(
+    exact = hint_loss(
         fsp_matrix(*(maps.detach().double() for maps in student)),
         fsp_matrix(*(maps.double() for maps in teacher)),
     )
     torch.testing.assert_close(value, exact, rtol=1e-5, atol=1e-6)
     value.backward()
     assert student[0].grad.isfinite().all()
-
-
-def test_no_gradient_reaches_the_teacher():
-    student, teacher = (torch.randn(3, 4, 4, requires_grad=True) for _ in range(2))
-    fsp_loss(student, teacher).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().sum() > 0
 
 
 def test_empty_batch_is_zero_and_can_be_differentiated():
@@ -112,10 +98,6 @@ def test_shapes_that_do_not_fit_are_named(shape, message):
     loss = FSPLoss([('a', 'b')], [('c', 'd')])
     with pytest.raises(ValueError, match=f'FSPLoss: .*{message}'):
         loss([maps, maps], [maps, torch.zeros(shape)], LABELS)
-
-
-def test_the_mean_of_one_element_is_that_element():
-    assert fsp_loss(torch.full((1, 1, 1), 3.0), torch.ones(1, 1, 1)).item() == 4
 
 
 def test_every_path_needs_its_features():

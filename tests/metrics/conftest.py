@@ -95,7 +95,7 @@ def metric_configs(digits_teacher):
             transition=dict(
                 type='mmbss.TransitionError', teacher=digits_teacher, num_steps=5, **common
             ),
-            corruption=dict(type='mmbss.CorruptionAccuracy', severities=[1, 5], **common),
+            corruption=dict(type='mmbss.CorruptionAccuracy', **common),
             robust=dict(
                 type='mmbss.RobustAccuracy',
                 attacks=dict(

@@ -76,3 +76,11 @@ def test_without_a_boundary_sample_nothing_is_said(evaluate, digits_teacher):
 def test_what_is_no_attack_is_refused(digits_teacher):
     with pytest.raises(ConfigError, match='Bogus'):
         BoundaryVisibility(attack=dict(type='mmbss.Bogus'), teacher=digits_teacher)
+
+
+def test_of_a_teacher_whose_margin_stays_nothing_is_seen():
+    metric = BoundaryVisibility(teacher=dict(config='teacher.py'))
+    zeros = dict.fromkeys(metric.fields, torch.zeros(2, dtype=torch.float64))
+    metrics = metric.summarise(zeros)
+    assert metrics['samples'] == 2
+    assert 'seen' not in metrics

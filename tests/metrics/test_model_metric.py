@@ -214,3 +214,16 @@ def test_a_metric_that_does_not_fit_ends_the_run_before_it_starts(run, count_cal
 
 def test_a_training_without_validation_needs_no_metric(make_runner, resnet_config):
     make_runner(resnet_config(), custom_hooks=[HOOK], epochs=1).train()
+
+
+@pytest.mark.parametrize('nothing', ['', 'there is nobody to ask'])
+def test_without_a_sample_a_metric_warns_in_its_own_words(monkeypatch, nothing):
+    said = []
+    monkeypatch.setattr(
+        'mmbss.metrics.model_metric.print_log', lambda text, **how: said.append(text)
+    )
+    metric = PlaceMetric()
+    metric.nothing = nothing
+    metrics = metric.compute_metrics([None, None])
+    assert metrics == (dict(samples=0) if nothing else dict(uniform=[], brightness=[]))
+    assert said == ([f'PlaceMetric: {nothing}'] if nothing else [])

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -97,3 +99,12 @@ def test_walks_to_all_classes_are_made_in_parts(evaluate, digits_teacher, monkey
     )
     assert evaluate(metric) == pytest.approx(expected, rel=1e-5)
     assert max(asked) <= 8
+
+
+def test_with_one_class_there_is_nowhere_to_walk(monkeypatch):
+    metric = TransitionError()
+    metric.teacher = SimpleNamespace(from_student=lambda images: images)
+    for name in ('student_logits', 'teacher_logits'):
+        monkeypatch.setattr(metric, name, lambda images: images.flatten(1)[:, :1])
+    walked, _ = metric.measure(torch.rand(2, 1, 2, 2), torch.zeros(2).long(), torch.rand(2))
+    assert not walked.any()
