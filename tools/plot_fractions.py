@@ -30,11 +30,12 @@ def main() -> None:
     args = parse_args()
     with readable_errors(), named_extra():
         from mmbss.report.fractions import accuracies_by_fraction
+        from mmbss.report.metric_tables import with_unit
         from mmbss.visualization.draw_curves import draw_accuracy_over_fraction
         from mmbss.visualization.style import save_figure
 
         accuracies = accuracies_by_fraction(args.work_dirs, args.metric)
-        save_figure(draw_accuracy_over_fraction(accuracies, f'{args.metric} (%)'), args.out)
+        save_figure(draw_accuracy_over_fraction(accuracies, with_unit(args.metric)), args.out)
     print(f'written to {args.out}')
 
 

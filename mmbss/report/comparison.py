@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, first_of
 from mmbss.report.classifiers import Network
 from mmbss.report.run_logs import Experiment, LoggedRun, read_contents, read_experiments
+from mmbss.report.runs import differences, what_counts
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
 TEACHER_KEYS = (
@@ -24,12 +25,17 @@ class Comparison:
         full_names: Their names in full.
         waiting: Folders of the runs, and names of the arms, that have not been validated yet.
         question: What it asks, '' where nothing says it.
+        unfinished: Folders of the runs that have been validated, but are not trained to their
+            end, with how far they are.
+        mixed: In what runs of one experiment differ beside their seeds, a line for each run.
     """
 
     experiments: list[Experiment]
     full_names: list[str]
     waiting: list[str]
     question: str
+    unfinished: list[str]
+    mixed: list[str]
 
     @property
     def teachers(self) -> list[Network]:
@@ -66,6 +72,11 @@ class Comparison:
         return [each for each in self.experiments if not any(is_of(each, t) for t in teachers)]
 
     @property
+    def has_own_settings(self) -> bool:
+        """Whether runs of one experiment differ in more than ``randomness.seed``."""
+        return any(changed(each.runs[0], run) for each in self.students for run in each.runs)
+
+    @property
     def student_networks(self) -> dict[str, Network]:
         """The networks of all runs of the students, by names of their own."""
         return {
@@ -93,7 +104,35 @@ def read_comparison(work_dir: Path) -> Comparison:
     full_names = [each.name for each in done]
     named = zip(done, short_names(full_names), strict=True)
     shortened = [replace(each, name=name) for each, name in named]
-    return Comparison(shortened, full_names, waiting, contents.get('question', ''))
+    return Comparison(
+        shortened,
+        full_names,
+        waiting,
+        contents.get('question', ''),
+        [
+            f'{run.folder} ({run.unfinished})'
+            for each in done
+            for run in each.runs
+            if run.unfinished
+        ],
+        [
+            f'{run.folder} ({first_of(strange)})'
+            for each in done
+            for run in each.runs[1:]
+            if (
+                strange := [
+                    key for key, is_seed in changed(each.runs[0], run).items() if not is_seed
+                ]
+            )
+        ],
+    )
+
+
+def changed(first: LoggedRun, run: LoggedRun) -> dict[str, bool]:
+    """Settings but ``randomness.seed`` in which two runs differ, and whether each is their seed."""
+    found = differences(what_counts(first.config), what_counts(run.config))
+    seeds = [first.seed, run.seed]
+    return {path: values == seeds for path, *values in found if path != 'randomness.seed'}
 
 
 def is_of(experiment: Experiment, teacher: Network) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmbss.engine.words import data_in_words, teacher_in_words
 from mmbss.report.comparison import Comparison, is_of
+from mmbss.report.text import counted
 
 
 def facts(
@@ -33,4 +34,8 @@ def facts(
     loaders = (each.runs[0].config.get('train_dataloader') or {} for each in comparison.students)
     datasets = (loader.get('dataset', {}) for loader in loaders)
     found['training data'] = '; '.join(dict.fromkeys(map(data_in_words, datasets)))
+    runs = [run for each in comparison.students for run in each.runs]
+    for name, key in (('devices', 'device'), ('commits', 'commit')):
+        if listed := counted(str(run.info.get(key, '')) for run in runs):
+            found[name] = listed
     return found

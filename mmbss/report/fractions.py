@@ -1,7 +1,10 @@
 """Accuracies by the share of the training set that runs were trained on."""
 
+import logging
 from collections import defaultdict
 from pathlib import Path
+
+from mmengine.logging import print_log
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.words import training_fraction
@@ -27,6 +30,12 @@ def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:
             for run in experiment.runs:
                 if not run.folder.is_relative_to(work_dir):
                     continue
+                if run.unfinished:
+                    print_log(
+                        f'{run.folder} is not trained to its end: {run.unfinished}',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
                 fraction = training_fraction(run.config.train_dataloader.dataset)
                 values[experiment.name][fraction].append(run.last_value(metric))
     if len({fraction for own in values.values() for fraction in own}) < 2:

@@ -33,11 +33,29 @@ METRICS = (
 )
 #: Metrics of robust accuracy: how their names begin, and where they are measured.
 ROBUSTNESS = {'robust_accuracy/': 'attacked samples', 'autoattack/': "AutoAttack's samples"}
+#: How the names of mmpretrain's metrics in percent begin.
+IN_PERCENT = (
+    'accuracy/',
+    *(f'single-label/{name}' for name in ('precision', 'recall', 'f1-score')),
+)
 #: Parts of the similarity that are also given for each class.
 OF_CLASS = {
     'MagSim': 'boundary_similarity/mag_sim_of_',
     'AngSim': 'boundary_similarity/ang_sim_of_',
 }
+
+
+def with_unit(metric: str) -> str:
+    """The name of a metric with its unit, where that is known.
+
+    Examples:
+        >>> with_unit('accuracy/top1'), with_unit('agreement/kl'), with_unit('mine/score')
+        ('accuracy/top1 (%)', 'agreement/kl (nats)', 'mine/score')
+    """
+    heading = next((heading for name, heading, _ in METRICS if name == metric), '')
+    if metric.startswith((*IN_PERCENT, *ROBUSTNESS)) or heading.endswith('(%)'):
+        return f'{metric} (%)'
+    return f'{metric} (nats)' if heading.endswith('(nats)') else metric
 
 
 def metric_table(networks: Sequence[dict[str, Any]]) -> Table:

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from mmbss.attacks.functional import margin
+from mmbss.report.metric_tables import with_unit
 from mmbss.report.networks import Networks
 from mmbss.report.picture import Picture
 from mmbss.report.planes import CLOSE_ATTACK, plane_pictures
@@ -33,7 +34,7 @@ def accuracy_picture(rows: Sequence[Row], metric: str, styles: Styles) -> Pictur
     several = any(len(own) > 1 for own in values.values())
     return Picture(
         'accuracy',
-        draw_accuracies(values, f'{metric} at the last validation (%)', styles),
+        draw_accuracies(values, f'{with_unit(metric)}, last validation', styles),
         f'{metric} of each run, by experiment',
         'A dot for each seed, a line at the mean.' if several else '',
     )
@@ -59,12 +60,14 @@ def choose_curves(logged: Iterable[str], metric: str) -> list[Curve]:
     names = sorted(set(logged), key=lambda name: (name != 'loss_cls', name))
     scalar = {name: partial(LoggedRun.train_series, name=name) for name in names}
     curves = [
-        Curve('accuracy', 'Validation', f'{metric} (%)', partial(LoggedRun.val_series, name=metric))
+        Curve(
+            'accuracy', 'Validation', with_unit(metric), partial(LoggedRun.val_series, name=metric)
+        )
     ]
     if 'loss' in scalar:
-        curves.append(Curve('loss', 'Training loss, sum', 'loss (nats)', scalar['loss']))
+        curves.append(Curve('loss', 'Training loss, sum', 'loss', scalar['loss']))
     curves += [
-        Curve(name, f'Training loss, {name}', 'weighted loss (nats)', scalar[name])
+        Curve(name, f'Training loss, {name}', 'weighted loss', scalar[name])
         for name in names
         if name.startswith('loss_')
     ]
@@ -87,14 +90,22 @@ def choose_curves(logged: Iterable[str], metric: str) -> list[Curve]:
     ]
 
 
+def by_iteration(read: Callable[[LoggedRun], Series], run: LoggedRun) -> Series:
+    """A series of a run with iterations in the place of its epochs, if it counts in these."""
+    ends = {each['epoch']: each['step'] for each in run.train_records} if run.by_epoch else {}
+    return {ends.get(place, place): value for place, value in read(run).items()}
+
+
 def curve_pictures(experiments: Sequence[Experiment], metric: str, styles: Styles) -> list[Picture]:
     """A small picture for each of :func:`choose_curves`, with a line for each experiment."""
     runs = [run for experiment in experiments for run in experiment.runs]
     logged = [name for run in runs for record in run.train_records for name in record]
-    x_label = 'epoch' if all(run.by_epoch for run in runs) else 'iteration'
+    units = {run.by_epoch for run in runs}
+    x_label = 'epoch' if units == {True} else 'iteration'
     pictures = []
     for curve in choose_curves(logged, metric):
-        values = {each.name: each.collect(curve.read) for each in experiments}
+        read = curve.read if len(units) == 1 else partial(by_iteration, curve.read)
+        values = {each.name: each.collect(read) for each in experiments}
         values = {name: own for name, own in values.items() if own}
         if any(len(own) > 1 for own in values.values()):  # else there is no curve
             is_share = curve.y_label == SHARES

@@ -56,7 +56,10 @@ def device_name() -> str:
 
 
 def repeat_commands(
-    work_dir: Path, students: Sequence[Experiment], teacher: Sequence[Experiment]
+    work_dir: Path,
+    students: Sequence[Experiment],
+    teacher: Sequence[Experiment],
+    one_by_one: bool = False,
 ) -> list[str]:
     """Command lines that repeat the runs, from the complete configs they were trained with.
 
@@ -64,9 +67,18 @@ def repeat_commands(
         work_dir: Work dir of the runs.
         students: Experiments to repeat.
         teacher: The experiment that trained their teacher, if it is part of the comparison.
+        one_by_one: Name each run with its own config, as where seeds steer other settings, too.
     """
     runs = [run for experiment in students for run in experiment.runs]
     again = str(work_dir).rstrip('/') + '-again'
+    if one_by_one:
+        places = [f'{again}/{run.folder.parent.name}/{run.folder.name}' for run in runs]
+        return [
+            as_called(
+                shlex.join(['python', 'tools/train.py', str(run.config_file), '--work-dir', place])
+            )
+            for run, place in zip(runs, places, strict=True)
+        ]
     if len(runs) == 1 and not teacher:
         command = ['python', 'tools/train.py', str(runs[0].config_file)]
     else:

@@ -76,12 +76,17 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
             name: each.runs[0].config.pretty_text
             for name, each in zip(comparison.full_names, experiments, strict=True)
         },
-        commands=[*repeat_commands(work_dir, students, of_teacher), command],
+        commands=[
+            *repeat_commands(work_dir, students, of_teacher, comparison.has_own_settings),
+            command,
+        ],
         legend=styles,
         metric=options.metric,
         fewest=min(counts),
         most=max(counts),
         waiting=comparison.waiting,
+        unfinished=comparison.unfinished,
+        mixed=comparison.mixed,
         notes=remarks,
     )
     return Report(page, pictures)
@@ -105,6 +110,21 @@ def render(**content: Any) -> str:
         versions=versions(),
         date=f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC',
     )
+
+
+def measured_elsewhere(metrics: dict[str, Any], comparison: Comparison) -> list[str]:
+    """A note on metrics that were measured before, where they are of other checkpoints."""
+    own = {Path(each['checkpoint']).resolve() for each in comparison.student_networks.values()}
+    strange = [
+        each['name']
+        for each in metrics['networks']
+        if each['name'] != 'teacher'
+        and each.get('checkpoint') is not None
+        and Path(each['checkpoint']).resolve() not in own
+    ]
+    if not strange:
+        return []
+    return [f'Measured of other checkpoints than those of these runs: {", ".join(strange)}.']
 
 
 def data_uri(picture: Picture) -> str:
@@ -132,6 +152,8 @@ def ask_networks(
             missing = ['There are no boundary samples to show: the teacher gives no gradient.']
     except NoBoundaryPairsError as error:
         missing = [f'There are no boundary samples to show: {error}.']
+    if options.metrics:
+        missing += measured_elsewhere(options.metrics, comparison)
     measured = options.metrics or evaluate_networks(
         teacher,
         comparison.student_networks,

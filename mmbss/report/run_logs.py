@@ -50,6 +50,18 @@ class LoggedRun:
         """Whether the training is counted in epochs, not in iterations."""
         return all('epoch' in record for record in self.train_records)
 
+    @property
+    def unfinished(self) -> str:
+        """How far a training is that has not come to its end, such as 'epoch 3 of 80', else ''."""
+        plan = self.config.get('train_cfg') or {}
+        unit = 'epoch' if plan.get('max_epochs') else 'iteration'
+        last = plan.get('max_epochs') or plan.get('max_iters')
+        # one that has stopped early has ended, too, if it is known that it has
+        if not last or 'seconds' in self.info:
+            return ''
+        reached = max((record['step'] for record in self.val_records), default=0)
+        return '' if reached >= last else f'{unit} {reached:g} of {last}'
+
     @cached_property
     def info(self) -> dict[str, Any]:
         """What ``tools/compare.py`` has written about the run, if it started it."""
@@ -163,7 +175,10 @@ def read_run(folder: Path) -> LoggedRun:
     logs = sorted(folder.glob(LOGS))
     if not logs:
         raise MissingFileError(f'{folder} holds no run: there is no {folder}/{LOGS}')
-    records = [record for log in logs for record in _read_log(log)]
+    records: list[dict[str, Any]] = []
+    for log in logs:
+        later = [*_read_log(log)]
+        records = [*_before(records, later), *later]
     with naming(str(logs[-1].with_name('config.py'))):
         config = Config.fromfile(logs[-1].with_name('config.py'))
     place = folder.absolute()
@@ -186,6 +201,18 @@ def _read_log(log: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(record, dict):
             raise ConfigError(f'{log}, line {number} is no record of a training: remove the line')
         yield record
+
+
+def _before(records: list[dict[str, Any]], later: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of earlier logs, but for those that a later one, from a checkpoint or anew, repeats.
+
+    Steps of a validation are epochs where those of the training name their epoch.
+    """
+    first = next((record for record in later if 'lr' in record), None)
+    if first is None:
+        return records
+    ends = {True: first['step'], False: first.get('epoch', first['step'])}
+    return [record for record in records if record['step'] < ends['lr' in record]]
 
 
 def is_of_seed(folder: Path) -> bool:

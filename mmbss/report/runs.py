@@ -140,7 +140,11 @@ class Run:
             for cfg in configs:
                 complete(cfg)
             found, asked = map(what_counts, configs)
-            others = list(differences(without_later_hooks(found, asked), asked))
+            found = without_later_hooks(found, asked)
+            others = [
+                f'{path} is {there} there, {here} here'
+                for path, there, here in differences(found, asked)
+            ]
         if differ(self.info.get('teacher'), self.teacher):
             others.append("the teacher's checkpoint")
         if others:
@@ -350,19 +354,19 @@ def without_later_hooks(found: dict[str, Any], asked: dict[str, Any]) -> dict[st
     return dict(found, default_hooks=kept)
 
 
-def differences(found: Any, asked: Any, path: str = '') -> Iterator[str]:
-    """What differs between two nested settings, by dotted key.
+def differences(found: Any, asked: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:
+    """What differs between two nested settings: dotted key, and the values in both.
 
     Examples:
         >>> list(differences(dict(a=dict(lr=0.1), b=1), dict(a=dict(lr=0.2), c=3)))
-        ['a.lr is 0.1 there, 0.2 here', 'b is 1 there, missing here', 'c is missing there, 3 here']
+        [('a.lr', 0.1, 0.2), ('b', 1, 'missing'), ('c', 'missing', 3)]
     """
     if isinstance(found, dict) and isinstance(asked, dict):
         for key in dict.fromkeys([*found, *asked]):
             one, other = found.get(key, 'missing'), asked.get(key, 'missing')
             yield from differences(one, other, f'{path}.{key}'.lstrip('.'))
     elif found != asked:
-        yield f'{path} is {found} there, {asked} here'
+        yield path, found, asked
 
 
 def digest_of(settings: Any) -> str:

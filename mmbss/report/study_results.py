@@ -96,6 +96,8 @@ def logged_result(logged: LoggedRun, metric: str) -> Result:
         ms_per_iteration=logged.ms_per_iteration(),
         seconds=logged.info.get('seconds'),
         folder=str(logged.folder),
+        commit=logged.info.get('commit', ''),
+        device=logged.info.get('device', ''),
     )
 
 
@@ -119,7 +121,6 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
         digest=run.digest,
         teacher=run.info.get('teacher'),
         commit=run.info.get('commit', unnamed),
-        device=run.info.get('device', ''),
     )
     check_result(asdict(result), f'{run}: {metric} of {run.folder}')
     return result

@@ -1,13 +1,12 @@
 """The results of a study in Markdown: arms, differences, metrics of the finished students."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mmbss.report.statistics import paired_differences, seeds_needed
 from mmbss.report.study import Study
 from mmbss.report.study_results import Difference, Result
 from mmbss.report.tables import Row, accuracy_markdown
-from mmbss.report.text import markdown, spread
+from mmbss.report.text import counted, markdown, spread
 
 #: Differences, in points, for which the size of the next study is given.
 EFFECTS = (0.5, 1.0)
@@ -44,23 +43,10 @@ def study_markdown(
     if any(result.metrics for results in shown.values() for result in results):
         parts.append(metrics_markdown(study, shown))
     every = [each for own in shown.values() for each in own]
-    parts += counted('Commits', [each.commit for each in every])
-    parts += counted('Devices', [each.device for each in every])
+    for title in ('commit', 'device'):
+        if listed := counted([getattr(each, title) for each in every]):
+            parts.append(f'{title.capitalize()}s, with the number of runs: {listed}.\n')
     return '\n'.join(parts)
-
-
-def counted(title: str, values: Sequence[str]) -> list[str]:
-    r"""A line with the number of runs of each value, where any is known.
-
-    Examples:
-        >>> counted('Devices', ['CPU', '', 'CPU']), counted('Devices', ['', ''])
-        (['Devices, with the number of runs: CPU (2), not known (1).\n'], [])
-    """
-    if not any(values):
-        return []
-    counts = Counter(value or 'not known' for value in values)
-    listed = ', '.join(f'{value} ({count})' for value, count in counts.items())
-    return [f'{title}, with the number of runs: {listed}.\n']
 
 
 def missing(study: Study, shown: Shown) -> list[str]:

@@ -30,7 +30,10 @@ class Row:
         ``seconds`` the mean over the runs that tell how long they took; None where they were
         trained on several devices, which no one time describes.
         """
-        timed = self.results if len({each.device for each in self.results}) == 1 else []
+        devices = {each.device for each in self.results}
+        timed = (
+            [] if len(devices) > 1 or any(', then ' in each for each in devices) else self.results
+        )
         times, seconds = (
             [number for each in timed if (number := getattr(each, key)) is not None]
             for key in ('ms_per_iteration', 'seconds')

@@ -1,6 +1,7 @@
 """Numbers and tables as text."""
 
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 #: Headings of a table, and its cells line by line.
@@ -22,6 +23,17 @@ def spread(values: Sequence[float], form: str = '.2f') -> str:
     if len(values) == 1:
         return mean
     return f'{mean} ± {statistics.stdev(values):{form.lstrip("+")}}'
+
+
+def counted(values: Iterable[str]) -> str:
+    """How often there is each value; '' where none is known.
+
+    Examples:
+        >>> counted(['CPU', '', 'CPU']), counted(['', ''])
+        ('CPU (2), not known (1)', '')
+    """
+    counts = Counter(value or 'not known' for value in values)
+    return '' if {*counts} <= {'not known'} else ', '.join(f'{k} ({n})' for k, n in counts.items())
 
 
 def markdown(

@@ -9,7 +9,7 @@ import pytest
 def make_run():
     """Write the logs of a training that was resumed once, the way mmengine does."""
 
-    def make(folder, seed=0, by_epoch=True, model=None):
+    def make(folder, seed=0, by_epoch=True, model=None, **more):
         for part, epochs in (('20260101_000000', (1, 2)), ('20260102_000000', (2, 3))):
             logs = folder / part / 'vis_data'
             logs.mkdir(parents=True)
@@ -22,6 +22,7 @@ def make_run():
                 records.append({'accuracy/top1': 50.0 + epoch + len(epochs) * seed, 'step': epoch})
             (logs / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
             config = f'model = dict({model or {}})\nrandomness = dict(seed={seed})\n'
+            config += ''.join(f'{key} = {value!r}\n' for key, value in more.items())
             (logs / 'config.py').write_text(config)
         (folder / 'config.py').write_text(config)
         return folder

@@ -1,4 +1,76 @@
-from mmbss.report.comparison import short_names
+import json
+
+import pytest
+
+from mmbss.report.comparison import read_comparison, short_names
+from mmbss.report.facts import facts
+from mmbss.report.provenance import repeat_commands
+from mmbss.report.report import measured_elsewhere
+
+
+@pytest.fixture
+def make_seeds(make_run, tmp_path):
+    """Write two seeds of one experiment, each with settings of its own."""
+
+    def make(*settings):
+        for seed, own in enumerate(settings):
+            make_run(tmp_path / 'all' / 'kd' / f'seed_{seed}', seed=seed, **own)
+        return tmp_path / 'all'
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('settings', 'has_own', 'mixed'),
+    [
+        ((dict(lr=0.1), dict(lr=0.1)), False, []),
+        ((dict(subset=dict(seed=0)), dict(subset=dict(seed=1))), True, []),
+        ((dict(lr=0.1), dict(lr=0.2)), True, ['lr']),
+    ],
+)
+def test_runs_of_other_settings_are_not_averaged_without_a_word(
+    make_seeds, settings, has_own, mixed
+):
+    folder = make_seeds(*settings)
+    comparison = read_comparison(folder)
+    assert comparison.has_own_settings == has_own
+    assert comparison.mixed == [f'{folder}/kd/seed_1 ({name})' for name in mixed]
+    commands = repeat_commands(folder, comparison.students, [], comparison.has_own_settings)
+    assert len(commands) == 1 + has_own
+    assert all(('train.py' in each) == has_own for each in commands)
+
+
+def test_a_run_that_is_not_trained_to_its_end_is_named(make_seeds):
+    folder = make_seeds(dict(train_cfg=dict(max_epochs=3)), dict(train_cfg=dict(max_epochs=4)))
+    assert read_comparison(folder).unfinished == [f'{folder}/kd/seed_1 (epoch 3 of 4)']
+
+
+def test_devices_and_commits_are_named_where_they_are_known(make_seeds):
+    folder = make_seeds({}, {})
+    loader = dict(dataset=dict(type='mmbss.Digits'))
+    comparison = read_comparison(folder)
+    comparison.students[0].runs[0].config.train_dataloader = loader
+    assert 'devices' not in facts(comparison, None, 'accuracy/top1')
+    (folder / 'kd' / 'seed_1' / 'run.json').write_text(json.dumps(dict(device='GPU', commit='a')))
+    comparison = read_comparison(folder)
+    comparison.students[0].runs[0].config.train_dataloader = loader
+    found = facts(comparison, None, 'accuracy/top1')
+    assert (found['devices'], found['commits']) == (
+        'not known (1), GPU (1)',
+        'not known (1), a (1)',
+    )
+
+
+def test_metrics_of_other_checkpoints_are_noted(make_seeds):
+    folder = make_seeds({})
+    (folder / 'kd' / 'seed_0' / 'epoch_3.pth').touch()
+    comparison = read_comparison(folder)
+    networks = [dict(name='teacher', checkpoint='t.pth'), dict(name='mine')]
+    own = dict(name='own', checkpoint=str(folder / 'kd' / 'seed_0' / 'epoch_3.pth'))
+    assert measured_elsewhere(dict(networks=[*networks, own]), comparison) == []
+    other = dict(name='other', checkpoint='elsewhere.pth')
+    (note,) = measured_elsewhere(dict(networks=[*networks, own, other]), comparison)
+    assert note.endswith(': other.')
 
 
 def test_names_are_shortened_neither_to_nothing_nor_to_the_same():

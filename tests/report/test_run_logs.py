@@ -21,6 +21,38 @@ def test_a_resumed_run_is_read_as_one(make_run, tmp_path):
     assert run.ms_per_iteration() == pytest.approx(20.0)
 
 
+def test_what_a_later_log_repeats_counts_once(make_run, tmp_path):
+    folder = make_run(tmp_path / 'bss')
+    logs = folder / '20260103_000000' / 'vis_data'
+    logs.mkdir(parents=True)
+    (logs / 'config.py').write_text('train_cfg = dict(max_epochs=3)')
+    # begun anew in the same folder, and killed after the first epoch
+    records = [dict(lr=0.1, loss=7.0, epoch=1, step=5), {'accuracy/top1': 30.0, 'step': 1}]
+    (logs / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+    run = read_run(folder)
+    assert run.train_series('loss') == {1: 7.0}
+    assert run.val_series('accuracy/top1') == {1: 30.0}
+    assert run.unfinished == 'epoch 1 of 3'
+    # a resume that has but made up for a validation repeats nothing
+    (logs / 'scalars.json').write_text(json.dumps(records[1] | dict(step=3)))
+    assert list(read_run(folder).val_series('accuracy/top1')) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ('plan', 'said'),
+    [
+        (dict(max_epochs=80), 'epoch 3 of 80'),
+        (dict(by_epoch=False, max_iters=9), 'iteration 3 of 9'),
+        *((dict(max_epochs=3), ''), (dict(), '')),
+    ],
+)
+def test_how_far_an_interrupted_run_is(make_run, tmp_path, plan, said):
+    folder = make_run(tmp_path / 'bss', train_cfg=plan)
+    assert read_run(folder).unfinished == said
+    (folder / 'run.json').write_text('{"seconds": 3.0}')
+    assert read_run(folder).unfinished == '', 'it has ended, perhaps early'
+
+
 def test_training_scalars_are_averaged_over_each_epoch(make_run, tmp_path):
     run = read_run(make_run(tmp_path / 'bss'))
     assert run.train_series('loss')[1] == pytest.approx((100 / 5 + 100 / 10) / 2)

@@ -44,9 +44,19 @@ def test_times_of_several_devices_are_no_one_time(runs):
     (row,) = accuracy_rows(by_experiment(runs), METRIC)
     on = [replace(each, device=name) for each, name in zip(row.results, 'AAB', strict=True)]
     assert Row('kd', on[:2]).summary()['seconds'] == 3.0
+    moved = [replace(each, device='A, then B') for each in row.results]
+    assert Row('kd', moved).summary()['seconds'] is None
     mixed = Row('kd', on)
     assert mixed.summary()['mean'] == 55.0
     assert (mixed.cells['time'], mixed.cells['seconds']) == ('', '')
+
+
+def test_a_report_knows_the_devices_of_its_runs(runs):
+    for run, name in zip(runs, 'AAB', strict=True):
+        (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, device=name)))
+    runs = [read_run(run.folder) for run in runs]
+    (row,) = accuracy_rows(by_experiment(runs), METRIC)
+    assert row.cells['time'] == ''
 
 
 def test_what_was_not_logged_is_left_blank(make_run, resnet_config, tmp_path):
