@@ -63,6 +63,8 @@ def repeat_commands(
 ) -> list[str]:
     """Command lines that repeat the runs, from the complete configs they were trained with.
 
+    What belongs together is one text.
+
     Args:
         work_dir: Work dir of the runs.
         students: Experiments to repeat.
@@ -72,13 +74,16 @@ def repeat_commands(
     runs = [run for experiment in students for run in experiment.runs]
     again = str(work_dir).rstrip('/') + '-again'
     if one_by_one:
-        places = [f'{again}/{run.folder.parent.name}/{run.folder.name}' for run in runs]
-        return [
-            as_called(
-                shlex.join(['python', 'tools/train.py', str(run.config_file), '--work-dir', place])
+        flags = [
+            (
+                str(run.config_file),
+                '--work-dir',
+                f'{again}/{run.folder.parent.name}/{run.folder.name}',
             )
-            for run, place in zip(runs, places, strict=True)
+            for run in runs
         ]
+        commands = [shlex.join(['python', 'tools/train.py', *each]) for each in flags]
+        return ['\n'.join(map(as_called, commands))]
     if len(runs) == 1 and not teacher:
         command = ['python', 'tools/train.py', str(runs[0].config_file)]
     else:
