@@ -53,6 +53,8 @@ BSS_ATTACKS: dict[str, Attack] = {
     'closest, third class accepted': ClosestAttack(third_class='accept'),
     'closest, third class avoided': ClosestAttack(third_class='avoid'),
     'between two images': SegmentAttack(),
+    'between two images, four passes': SegmentAttack(num_passes=4),
+    'between two images, by decisions': SegmentAttack(by='decisions'),
 }
 FAST_ATTACKS = ('published step', 'closest', 'closest, third class accepted', 'between two images')
 #: Marks the rows whose attack gets the teacher fused and channels-last.
