@@ -21,12 +21,10 @@ from mmbss.distil.splits import (
     too_few,
 )
 from mmbss.engine.atomic import whole_file
-from mmbss.engine.errors import ConfigError, refuse
+from mmbss.engine.errors import ConfigError, first_of, refuse
 from mmbss.engine.words import counted
 from mmbss.report.runs import digest_of
 
-#: How many names are shown of what is many.
-SHOWN = 3
 #: Images whose shorter side has at most so many pixels are shifted and not cropped and scaled.
 SMALL = 64
 #: Pixels on a side of the images of a training, at most.
@@ -92,8 +90,8 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
     unwritable = [repr(path) for path, _, _ in layout.files if not is_writable(path)]
     if unwritable:
         raise ConfigError(
-            f'{root}: a list of files cannot hold {some(unwritable)}, since there is a line break, '
-            'a space at the beginning or what is no text in the name: rename files or folders'
+            f'{root}: a list of files cannot hold {first_of(unwritable)}, since there is a line '
+            'break, a space at the beginning or what is no text in the name: rename them'
         )
     found = read_images(root, layout.files, threads)
     images = [each for each in found if not each.error]
@@ -166,7 +164,7 @@ def _mistakes(root: Path, images: Sequence[ImageFile], missing: Sequence[str]) -
         return
     for split, strange in strange_classes(images).items():
         yield (
-            f'{root}: {split} has classes that train has not ({some(strange)}): rename or move '
+            f'{root}: {split} has classes that train has not ({first_of(strange)}): rename or move '
             'their folders'
         )
     for label, count in too_few(images, missing).items():
@@ -192,13 +190,13 @@ def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> I
         )
     names = [*map(_plain, classes)]
     if alike := [each for each in classes if names.count(_plain(each)) > 1]:
-        yield f'classes whose names differ in little but case: {some(alike)}'
+        yield f'classes whose names differ in little but case: {first_of(alike)}'
     if counts[most] > 10 * counts[least]:
-        yield f'few images of some classes: {some([f"{c} ({counts[c]})" for c in ordered])}'
+        yield f'few images of some classes: {first_of([f"{c} ({counts[c]})" for c in ordered])}'
     for split in ('val', 'test'):
         absent = sorted({*classes} - {each.label for each in splits[split]})
         if absent:
-            yield f'{split} has no image of {some(absent)}'
+            yield f'{split} has no image of {first_of(absent)}'
         if len(splits[split]) < 100:
             size = len(splits[split])
             yield f'{split} is small: one image is {100 / size:.1f} points of accuracy'
@@ -226,7 +224,7 @@ def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
         ('several pictures, of which the first is read', [e for e in images if e.has_frames]),
     ):
         if flagged:
-            shown = some([each.path for each in flagged])
+            shown = first_of([each.path for each in flagged])
             yield f'{counted(len(flagged), "image")} with {words}: {shown}'
 
 
@@ -254,15 +252,4 @@ def _left_out(
         (layout.others, 'passed over, other files and folders'),
     ):
         if names:
-            yield f'{words} ({len(names)}): {some(names)}'
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and that there are more.
-
-    Examples:
-        >>> some(['a', 'b']), some(['a', 'b', 'c', 'd', 'e'])
-        ('a, b', 'a, b, c and 2 more')
-    """
-    more = len(names) - SHOWN
-    return ', '.join(names[:SHOWN]) + (f' and {more} more' if more > 0 else '')
+            yield f'{words} ({len(names)}): {first_of(names)}'

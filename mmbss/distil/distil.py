@@ -1,6 +1,5 @@
 """All steps from a folder of images to a shipped student, in their order."""
 
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.words import counted
 from mmbss.engine.work_dir import put_aside
+from mmbss.export.formats import cpu_count
 from mmbss.export.measures import file_in_words
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study
@@ -184,7 +184,7 @@ def carry_out(
         question=f'Which student of the images in {request.images} is shipped?',
         secondary=[],
     )
-    runner = StudyRunner(study, tools, threads=os.cpu_count() or 1)
+    runner = StudyRunner(study, tools, threads=cpu_count())
     seconds = costs.for_runs(request.minutes)
     left = 60 * request.minutes - costs.before
     if job.teacher.network is not None:

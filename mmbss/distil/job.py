@@ -1,7 +1,6 @@
 """What is asked for, and what it means: the images, the student, the teacher, the methods."""
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mmbss.distil.networks import STUDENTS, TEACHERS, Network, network_of
 from mmbss.distil.teachers import TeacherChoice, choose_teacher
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_positive
+from mmbss.export.formats import cpu_count
 
 #: Images of a step, of small images and of others.
 BATCH_SIZES = (64, 32)
@@ -113,7 +113,7 @@ class Job:
     @property
     def workers(self) -> int:
         """Processes that read images, beside the one that trains."""
-        return 0 if self.data.is_small else min((os.cpu_count() or 1) // 2, WORKERS)
+        return 0 if self.data.is_small else min(cpu_count() // 2, WORKERS)
 
 
 def understand(request: Request) -> Job:
@@ -123,7 +123,7 @@ def understand(request: Request) -> Job:
         ConfigError: If something is wrong with them.
     """
     print(f'looking at the images in {request.images} ...', flush=True)
-    data = look_at(request.images, request.seed, os.cpu_count() or 1, request.size)
+    data = look_at(request.images, request.seed, cpu_count(), request.size)
     print(''.join(f'  {note}\n' for note in data.notes), flush=True)
     usual = 0 if data.is_small else 1
     name = request.student or STUDENTS[usual]

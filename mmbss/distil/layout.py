@@ -1,13 +1,11 @@
 """Where the images of a folder lie: splits, classes, files, and what is passed over."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.export.image_files import walk_images
 
 #: Names that the folder of a split may have.
 SPLITS = dict(
@@ -81,20 +79,10 @@ def _read_classes(root: Path, folder: str, split: str, layout: Layout) -> None:
 
 
 def _walk(root: Path, begin: str, layout: Layout) -> Iterator[str]:
-    """Paths of the images below a class, also in folders of its own, behind links, too."""
-    seen: set[Path] = set()  # links may lead round in a circle
-    for folder, folders, files in os.walk(root / begin, followlinks=True):
-        real = Path(folder).resolve()
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        place = Path(folder).relative_to(root).as_posix()
-        _set_aside(layout, place, [each for each in folders if each[0] == '.'])
-        folders[:] = sorted(each for each in folders if each[0] != '.')
-        images = [each for each in sorted(files) if each.lower().endswith(IMG_EXTENSIONS)]
-        images = [each for each in images if each[0] != '.']
-        _set_aside(layout, place, [each for each in sorted(files) if each not in images])
+    """Paths of the images below a class, also in folders of its own."""
+    for folder, images, others in walk_images(root / begin):
+        place = folder.relative_to(root).as_posix()
+        _set_aside(layout, place, others)
         if images and place != begin:
             layout.deeper.append(place)
         yield from (f'{place}/{each}' for each in images)

@@ -37,9 +37,7 @@ def _groups(images: Sequence[ImageFile]) -> list[list[ImageFile]]:
     return list(groups.values())
 
 
-def divide(
-    images: Sequence[ImageFile], missing: Sequence[str], seed: int, share: float = HELD_OUT
-) -> Splits:
+def divide(images: Sequence[ImageFile], missing: Sequence[str], seed: int) -> Splits:
     """Put files into splits; of those that are missing, hold out the same share of each class.
 
     Files that show the same picture go the same way. A class gives at least one picture to each
@@ -49,7 +47,6 @@ def divide(
         images: Readable files.
         missing: ``val``, ``test`` or both: held out from what is to be trained on.
         seed: Of the draw.
-        share: Of each class, for each split.
 
     Returns:
         Files by split, each in the order of their paths.
@@ -70,7 +67,7 @@ def divide(
     for label in sorted(by_class):
         groups = _groups(by_class[label])
         order = generator.permutation(len(groups))
-        count = max(round(share * len(groups)), 1)
+        count = max(round(HELD_OUT * len(groups)), 1)
         for number, row in enumerate(order):
             place = number // count
             split = missing[place] if place < len(missing) else 'train'

@@ -9,13 +9,13 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, lines_of, naming
 from mmbss.engine.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
+from mmbss.export.image_files import walk_images
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
 from mmbss.export.student import check_names, class_names, interface_of, load_student, meta_of
@@ -192,13 +192,8 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(
-                each
-                for each in path.rglob('*')
-                if each.suffix.lower() in IMG_EXTENSIONS
-                and each.is_file()
-                and not any(part.startswith('.') for part in each.relative_to(path).parts)
-            )
+            below = (folder / name for folder, names, _ in walk_images(path) for name in names)
+            found += sorted(each for each in below if each.is_file())
         elif path.is_file():
             found.append(path)
         elif path.exists():

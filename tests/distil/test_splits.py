@@ -11,8 +11,8 @@ def files(image_file):
 
 
 def test_same_share_of_each_class(files):
-    splits = divide(files, ['val', 'test'], seed=0, share=0.2)
-    for split, count in dict(train=12, val=4, test=4).items():
+    splits = divide(files, ['val', 'test'], seed=0)
+    for split, count in dict(train=14, val=3, test=3).items():
         assert Counter(each.label for each in splits[split]) == dict(a=count, b=count)
     assert sorted(each.path for own in splits.values() for each in own) == [f.path for f in files]
 

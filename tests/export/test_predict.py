@@ -81,6 +81,12 @@ def test_images_are_found_in_folders_of_folders(tmp_path):
         find_images([tmp_path / 'none'])
     with pytest.raises(ConfigError, match='device'):
         find_images(['/dev/zero'])
+    (tmp_path / 'linked').mkdir()
+    (tmp_path / 'linked' / 'b').symlink_to(tmp_path / 'b')
+    (tmp_path / 'linked' / 'round').symlink_to(tmp_path / 'linked')
+    assert find_images([tmp_path / 'linked']) == [
+        tmp_path / 'linked' / name for name in ('b/2.JPG', 'b/c/1.png')
+    ]
     (tmp_path / 'empty').mkdir()
     with pytest.raises(MissingFileError, match='no image'):
         find_images([tmp_path / 'empty'])

@@ -1,0 +1,33 @@
+"""Image files in folders, by their endings."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+
+def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder from one on, in the order of their names, those behind links too, but once.
+
+    Hidden folders are not entered.
+
+    Yields:
+        The folder, the names of the images in it, and those of what is neither that nor entered.
+    """
+    seen: set[Path] = set()  # links may lead round in a circle
+    for folder, folders, files in os.walk(begin, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        hidden = sorted(each for each in folders if each[0] == '.')
+        folders[:] = sorted({*folders} - {*hidden})
+        images = [each for each in sorted(files) if is_image(each)]
+        yield Path(folder), images, [*hidden, *sorted({*files} - {*images})]
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is called like an image, and is not hidden."""
+    return name[0] != '.' and name.lower().endswith(IMG_EXTENSIONS)
