@@ -1,4 +1,4 @@
-"""Schedules of learning rates that span a training, where it is made longer at a resume."""
+"""Schedules of learning rates that span a training, and what another length makes of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,6 +7,8 @@ from typing import Any
 PROGRESS = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'end')
 #: Where mmengine begins to look for the best metric: no length.
 WORST = 10**9
+#: By how much, as a share, a schedule may miss the end of the training.
+TOLERANCE = 0.05
 
 
 def spans(
@@ -34,3 +36,32 @@ def extend(scheduler: Any, end: int) -> None:
     if is_over and scheduler._global_step < end:
         scheduler._global_step -= 1
         scheduler.step()
+
+
+def doubts_of_lengths(schedulers: Sequence[Any], epochs: int, iterations: int) -> Iterator[str]:
+    """What may be wrong with schedules that were made for a training of another length.
+
+    Args:
+        schedulers: As they were built; those of somebody else's kinds may lack any attribute.
+        epochs: Of the training.
+        iterations: Of the training.
+    """
+    for scheduler in schedulers:
+        length, unit = (epochs, 'epochs')
+        if not getattr(scheduler, 'by_epoch', True):
+            length, unit = (iterations, 'iterations')
+        name = f'param_scheduler ({type(scheduler).__name__})'
+        begin, end = getattr(scheduler, 'begin', 0), getattr(scheduler, 'end', length)
+        period, span = getattr(scheduler, 'T_max', None), min(end, length) - begin
+        if isinstance(period, int) and abs(period - span) > TOLERANCE * span:
+            course = 'rises again' if period < span else 'stays above its lowest'
+            yield (
+                f'{name}.T_max={period}, but {span} {unit} are left for it, so in the end the rate '
+                f'{course}: set T_max to the length of the schedule'
+            )
+        milestones = getattr(scheduler, 'milestones', None)
+        if milestones and min(milestones) >= length:
+            yield (
+                f'{name}.milestones={sorted(milestones)} lie behind the {length} {unit} of the '
+                'training, so the rate stays as it is'
+            )

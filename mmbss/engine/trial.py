@@ -24,18 +24,22 @@ from mmbss.engine.config_checks.data_sides import (
     as_names,
     compare_sides,
     doubts,
+    doubts_of_overlap,
     side_of,
 )
 from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
+from mmbss.engine.schedules import doubts_of_lengths
 from mmbss.engine.trial_data import batch_sizes, edge_rows, read_batch
 from mmbss.engine.trial_evaluation import (
     Evaluation,
     check_wanted,
     find_evaluations,
+    schedules_of,
     try_evaluation,
 )
+from mmbss.engine.trial_recipes import recipes_of, switched, switched_back
 from mmbss.engine.unchanged import unchanged
 
 #: Settings on which it depends whether images pass.
@@ -83,24 +87,37 @@ def try_training(runner: Runner) -> None:
         evaluations = find_evaluations(runner)
         if is_tried:
             compare_classes(runner, model, evaluations)
-        sizes, seen = batch_sizes(loader), []
-        if is_tried and sizes == [1]:
+        if is_tried and batch_sizes(loader) == [1]:
             check_alone(model)
-        for size in sizes:
-            rows = edge_rows(len(loader.dataset), size)
-            _, data = read_batch(loader, rows, model, 'train_dataloader', training=True)
-            if is_tried:
-                seen.append(data['inputs'])
-                check_images(model, data['inputs'])
-                try_learning(runner, model, data['inputs'], data['data_samples'])
+        seen = try_batches(runner, model, is_tried)
+        with switched_back(runner) if is_tried else nullcontext():
+            for epoch, recipe in recipes_of(runner) if is_tried else ():
+                with switched(runner, epoch, recipe):
+                    try_batches(runner, model)
         for each in evaluations if is_tried else ():
             try_evaluation(runner, model.eval(), each)
             if each.where == 'val':
                 check_wanted(runner, each)
         validated = [batch for each in evaluations if each.where == 'val' for batch in each.inputs]
         preprocessor = getattr(model, 'data_preprocessor', None)
-        for doubt in doubts_of_units(seen, validated, preprocessor):
+        for doubt in (
+            *doubts_of_units(seen, validated, preprocessor),
+            *doubts_of_lengths(schedules_of(runner), runner.max_epochs, runner.max_iters),
+        ):
             runner.logger.warning(doubt)
+
+
+def try_batches(runner: Runner, model: Any, is_tried: bool = True) -> list[Tensor]:
+    """Refuse training images that cannot be read, or do not pass the model; returns them."""
+    loader, seen = runner.train_dataloader, []
+    for size in batch_sizes(loader):
+        rows = edge_rows(len(loader.dataset), size)
+        _, data = read_batch(loader, rows, model, 'train_dataloader', training=True)
+        if is_tried:
+            seen.append(data['inputs'])
+            check_images(model, data['inputs'])
+            try_learning(runner, model, data['inputs'], data['data_samples'])
+    return seen
 
 
 def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation]) -> None:
@@ -114,6 +131,11 @@ def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation
     compare_sides(sides, next((count for count in counts if isinstance(count, int)), None))
     for doubt in doubts(sides):
         runner.logger.warning(doubt)
+    for each in evaluations:
+        if each.where == 'val':
+            where, trained = 'val_dataloader.dataset', runner.train_dataloader.dataset
+            for doubt in doubts_of_overlap(trained, each.loader.dataset, where):
+                runner.logger.warning(doubt)
 
 
 def check_images(model: Any, inputs: Tensor) -> None:
@@ -182,7 +204,10 @@ def refusal(runner: Runner, inputs: Tensor, data_samples: list[Any], reason: str
         for key in keys
         if key in (config.model.get(part) or ())
     ]
-    if not any('gt_label' in each or 'gt_score' in each for each in data_samples):
+    preprocessor = unwrap(runner.model).data_preprocessor
+    if any('gt_score' in each for each in data_samples):
+        given.append(f'data_preprocessor.num_classes={getattr(preprocessor, "num_classes", None)}')
+    elif not any('gt_label' in each for each in data_samples):
         given = ['train_dataloader.dataset, whose images have no labels']
     shape = ', '.join(map(str, inputs.shape[1:]))
     return (

@@ -59,6 +59,11 @@ def read_batch(
                 f'{where}.dataset.pipeline hands no inputs to the model, but '
                 f"{', '.join(samples[0])}: add dict(type='PackInputs') at its end"
             )
+        if isinstance(samples[0], dict) and isinstance(samples[0]['inputs'], (list, tuple)):
+            raise ConfigError(
+                f'{where}.dataset.pipeline hands {len(samples[0]["inputs"])} views of each image '
+                'to the model, and a classifier takes one: leave out MultiView and the like'
+            )
         batch = loader.collate_fn(samples)
         return batch, model.data_preprocessor(batch, training=training)
     except Exception as error:  # transforms and collate functions raise anything

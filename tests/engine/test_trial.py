@@ -290,7 +290,7 @@ def test_mixed_labels_of_another_number_of_classes_are_refused(make_runner, resn
     model = resnet_config(train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)))
     runner = make_runner(model, epochs=1)
     runner.model.data_preprocessor.num_classes = 12
-    with pytest.raises(ConfigError, match=r'RuntimeError|AssertionError'):
+    with pytest.raises(ConfigError, match=r'data_preprocessor\.num_classes=12'):
         try_training(runner)
 
 

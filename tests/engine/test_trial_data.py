@@ -1,6 +1,7 @@
 import mmcv
 import numpy as np
 import pytest
+from mmengine.registry import FUNCTIONS
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial import try_training
@@ -51,6 +52,15 @@ def test_resized_images_pass(runner):
     try_training(runner({0: (9, 8)}, {5: (9, 8)}, pipeline))
 
 
+@pytest.mark.parametrize('collate', ['default_collate', 'pseudo_collate'])
+def test_several_views_of_an_image_are_refused(runner, collate):
+    views = dict(type='MultiView', num_views=2, transforms=[[dict(type='RandomFlip', prob=0.5)]])
+    runner = runner(pipeline=[LOAD[0], views, LOAD[1]])
+    runner.train_dataloader.collate_fn = FUNCTIONS.get(collate)
+    with pytest.raises(ConfigError, match=r'^train_dataloader\.dataset.* 2 views .*MultiView'):
+        try_training(runner)
+
+
 def test_alone_in_its_batch_an_image_may_have_any_size(runner):
     try_training(runner({}, {5: (16, 8)}, batch_size=1))
 
@@ -58,6 +68,18 @@ def test_alone_in_its_batch_an_image_may_have_any_size(runner):
 def test_a_validation_without_labels_is_refused(runner):
     with pytest.raises(ConfigError, match=r'^val_(dataloader|evaluator).*label'):
         try_training(runner(without_label=True))
+
+
+@pytest.mark.parametrize('split', ['test', 'train'])
+def test_a_validation_of_training_images_is_noticed(
+    make_runner, resnet_config, run_settings, capfd, split
+):
+    config = run_settings('unused', {})
+    config['val_dataloader']['dataset']['split'] = split
+    keys = [key for key in config if key.startswith(('val_', 'test_'))]
+    try_training(make_runner(resnet_config(), epochs=1, **{key: config[key] for key in keys}))
+    said = capfd.readouterr()
+    assert ('images of the training too' in said.out + said.err) == (split == 'train')
 
 
 @pytest.mark.parametrize('row', [0, 5])

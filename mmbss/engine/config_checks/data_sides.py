@@ -6,6 +6,7 @@ Each of them is a side. What two sides say of the classes is compared wherever b
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ Names = tuple[str, ...]
 
 #: Samples whose labels are read where these do not lie in memory, spread evenly.
 MOST_LABELS = 10_000
+#: Images of which it is looked whether they are in the training as well, and the share that may be.
+MOST_COMPARED, TOLERATED = 256, 0.05
 #: How folders begin that hold no class: ``.ipynb_checkpoints``, ``__MACOSX``.
 NO_CLASS = ('.', '__')
 
@@ -69,8 +72,7 @@ def labels_of(dataset: Any) -> np.ndarray | None:
     if whole and hasattr(dataset, 'indices'):
         infos = [whole[row] for row in dataset.indices]
     if not infos:  # serialised, or a dataset around another one
-        rows = np.linspace(0, len(dataset) - 1, min(MOST_LABELS, len(dataset))).astype(int)
-        infos = (dataset.get_data_info(int(row)) for row in rows)
+        infos = (dataset.get_data_info(row) for row in _spread(len(dataset), MOST_LABELS))
     try:
         labels = np.asarray([info['gt_label'] for info in infos])
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -109,6 +111,39 @@ def doubts(sides: Sequence[Side]) -> Iterator[str]:
                 f'{side.where} has labels {reprlib.repr(unseen)}, of which {trained.where} has '
                 'no sample'
             )
+
+
+def doubts_of_overlap(trained: Any, other: Any, where: str) -> Iterator[str]:
+    """Whether images to validate with are among those of the training.
+
+    Args:
+        trained: The dataset of the training.
+        other: That of a validation.
+        where: What to call it.
+    """
+    rows = [_spread(len(each), MOST_COMPARED) for each in (trained, other)]
+    asked = [*_images(other, rows[1])]
+    known = {*_images(trained, rows[0]), *_images(trained, _spread(len(trained), MOST_LABELS))}
+    shared = sum(image in known for image in asked)
+    # images that are all alike tell nothing
+    if shared > TOLERATED * len(asked) and 2 * len({*asked}) > len(asked):
+        yield (
+            f'{shared} of {len(asked)} images of {where} that were looked at are images of the '
+            'training too, so metrics tell nothing of others: correct one of the two'
+        )
+
+
+def _images(dataset: Any, rows: Sequence[int]) -> Iterator[Any]:
+    """Paths of images, or pixels where they lie in memory; nothing of a dataset that hides them."""
+    with suppress(AttributeError, KeyError, NotImplementedError, TypeError):
+        for row in rows:
+            info = dataset.get_data_info(row)
+            path = info.get('img_path')
+            yield str(path) if path else hash(np.ascontiguousarray(info['img']).tobytes())
+
+
+def _spread(size: int, count: int) -> list[int]:
+    return np.linspace(0, size - 1, min(count, size)).astype(int).tolist()
 
 
 def within(side: Side, count: int | None) -> Iterator[str]:

@@ -48,6 +48,11 @@ def has_module(name: str) -> bool:
     return name.isidentifier() and find_spec(name) is not None
 
 
+def is_there(file: str) -> bool:
+    """Whether there is a file, or a URL may have it."""
+    return '://' in file or Path(file).expanduser().exists()
+
+
 SEVERAL = (list, tuple)
 Rules = dict[str, tuple[Callable[[Any], bool], str]]
 POSITIVE = (lambda value: value > 0, 'a number above 0')
@@ -110,10 +115,14 @@ RULES: Rules = {
 }
 #: The same of files, which another machine may have.
 FILES: Rules = {
-    'load_from *.checkpoint': (
-        lambda value: '://' in value or Path(value).expanduser().exists(),
+    '*teacher.checkpoint *teacher.config.?.checkpoint': (
+        is_there,
         'a checkpoint, but there is no such file: train the teacher first or correct the path',
-    )
+    ),
+    'load_from *init_cfg.checkpoint': (
+        is_there,
+        'a checkpoint, but there is no such file: correct the path',
+    ),
 }
 
 

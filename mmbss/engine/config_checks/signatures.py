@@ -46,3 +46,12 @@ def of_paramwise_cfg(
     bypass_duplicate: bool | None = False,
 ) -> None:
     """Of ``optim_wrapper.paramwise_cfg``; what a factor may be is checked with those of groups."""
+
+
+def of_recipe(
+    action_epoch: int,
+    train_pipeline: Any = None,
+    batch_augments: Any = None,
+    loss: Any = None,
+) -> None:
+    """Of an entry of the ``schedule`` of mmpretrain's ``SwitchRecipeHook``."""

@@ -14,17 +14,26 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from mmbss.engine.build import accepted_keys, are_alike, check_keys, check_known, suggest
+from mmbss.engine.build import (
+    accepted_keys,
+    are_alike,
+    check_keys,
+    check_known,
+    lookup,
+    suggest,
+)
 from mmbss.engine.config_checks.entries import Entry, find_entries
 from mmbss.engine.config_checks.rules import setting
 from mmbss.engine.config_checks.signatures import (
     of_auto_scale_lr,
     of_env_cfg,
     of_paramwise_cfg,
+    of_recipe,
     of_schedule,
 )
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import is_finite
+from mmbss.registry import HOOKS
 
 #: What a part becomes the arguments of, and those of them that are not the config's.
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
@@ -52,6 +61,7 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
         if not isinstance(entry.config, dict):
             continue
         yield from problems_of(check_priority, entry)
+        yield from problems_of(check_recipes, entry)
         if entry.key == 'param_scheduler':
             taken_out = accepted_keys(of_schedule).keys() & entry.config.keys()
             settings = {key: entry.config[key] for key in sorted(taken_out)}
@@ -79,6 +89,20 @@ def check_priority(entry: Entry) -> None:
             f'{entry.path}.priority={priority!r} must be a name such as "HIGH", or a whole number '
             'from 0 to 100'
         )
+
+
+def check_recipes(entry: Entry) -> None:
+    """Refuse recipes of mmpretrain's ``SwitchRecipeHook`` of which a part would be left out."""
+    is_hook = entry.key in ('default_hooks', 'custom_hooks')
+    kind = lookup(entry.registry, entry.config.get('type')) if is_hook else None
+    recipes = entry.config.get('schedule')
+    if kind is not HOOKS.get('SwitchRecipeHook') or not isinstance(recipes, (list, tuple)):
+        return
+    for index, recipe in enumerate(recipes):
+        where = f'{entry.path}.schedule.{index}'
+        check_keys(recipe, of_recipe, where)
+        if (epoch := recipe['action_epoch']) < 1:
+            raise ConfigError(f'{where}.action_epoch={epoch}: epochs are counted from 1')
 
 
 def check_clipping(entry: Entry) -> None:

@@ -36,6 +36,7 @@ class Bad(NamedTuple):
 
 
 SGD = dict(type='SGD', lr=0.1)
+SWITCH = dict(type='SwitchRecipeHook')
 CHECKPOINT = 'default_hooks.checkpoint'
 DATA = 'train_dataloader.dataset'
 OPTIMIZER = 'optim_wrapper.optimizer'
@@ -206,6 +207,32 @@ IMPOSSIBLE = [
     Bad(f'{CHECKPOINT}.save_best', 'acc', 'set it to one of accuracy/top1'),
     Bad(f'{CHECKPOINT}.save_best', 'accuracy/top5', 'set it to one of accuracy/top1'),
     Bad('custom_hooks.0', dict(type='EMAHook', momentum=2), 'below 1', 'momentum', '2'),
+    Bad(
+        'custom_hooks.0',
+        SWITCH | dict(schedule=[dict(action_epoch=0)]),
+        'counted from 1',
+        shown='0',
+    ),
+    Bad(
+        'custom_hooks.0',
+        SWITCH | dict(schedule=[dict(action_epoch=1, train_augments=None)]),
+        "no key 'train_augments'",
+        'custom_hooks.0.schedule.0',
+        'batch_augments',
+    ),
+    Bad(
+        'custom_hooks.0',
+        SWITCH | dict(schedule=[dict(loss=None)]),
+        "lacks 'action_epoch'",
+        shown='',
+    ),
+    Bad(
+        'model.backbone.init_cfg',
+        dict(type='Pretrained', checkpoint='none.pth'),
+        'no such file: correct the path',
+        'model.backbone.init_cfg.checkpoint',
+        'none.pth',
+    ),
     Bad('default_hooks.bss.schedules.loss_kd.until', 1.5, 'in (0, 1]'),
     Bad('default_hooks.bss.schedules.loss_kd.start', -1.0, 'must not be negative'),
     Bad(

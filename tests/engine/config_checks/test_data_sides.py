@@ -267,3 +267,44 @@ def test_the_classes_of_imagenet_as_libraries_name_them():
     ours, theirs = tuple(IMAGENET_CATEGORIES), tuple(_IMAGENET_CATEGORIES)
     assert data_sides.are_same(ours, theirs)
     assert not data_sides.are_same(ours, (*theirs[1:], theirs[0]))
+
+
+class Files:
+    """A dataset that tells the paths of its images."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def get_data_info(self, row):
+        return dict(img_path=f'{self.numbers[row]}.png')
+
+
+class Pixels(Files):
+    """A dataset that tells its images."""
+
+    def get_data_info(self, row):
+        return dict(img=np.full((2, 2), self.numbers[row]))
+
+
+@pytest.mark.parametrize('kind', [Files, Pixels])
+@pytest.mark.parametrize(
+    ('trained', 'other', 'shared'),
+    [
+        (range(20), range(20), '20 of 20'),
+        (range(20), range(18, 38), '2 of 20'),
+        (range(20), range(19, 39), None),  # as near duplicates are
+        (range(20), range(20, 40), None),
+        ([0] * 20, [0] * 20, None),
+        (range(100_000), range(100_000), '256 of 256'),
+    ],
+)
+def test_images_of_the_training_are_noticed_in_others(kind, trained, other, shared):
+    found = data_sides.doubts_of_overlap(kind(*trained), kind(*other), 'val_dataloader')
+    assert [line.partition(' images')[0] for line in found] == ([shared] if shared else [])
+
+
+def test_a_dataset_that_hides_its_images_is_left_alone():
+    assert not [*data_sides.doubts_of_overlap([1, 2], [1, 2], 'val_dataloader')]
