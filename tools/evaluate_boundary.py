@@ -121,6 +121,7 @@ def choose_networks(
         if args.teacher or args.students or args.names or args.teacher_options:
             raise ConfigError('--runs takes the place of --students, --names and all of --teacher')
         comparison = read_comparison(args.runs)
+        print(''.join(f'{remark}\n' for remark in comparison.remarks), end='')
         students = comparison.student_networks
         return comparison.teacher, students, next(iter(students.values()))['config']
     if not (args.teacher and args.students):

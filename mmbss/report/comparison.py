@@ -72,6 +72,16 @@ class Comparison:
         return [each for each in self.experiments if not any(is_of(each, t) for t in teachers)]
 
     @property
+    def remarks(self) -> list[str]:
+        """What has to be said beside its figures."""
+        parts = {
+            'Left out, since not validated yet': self.waiting,
+            'Not trained to the end, and shown as far as they are': self.unfinished,
+            'Averaged, although their settings are not those of the first seed': self.mixed,
+        }
+        return [f'{what}: {", ".join(listed)}.' for what, listed in parts.items() if listed]
+
+    @property
     def has_own_settings(self) -> bool:
         """Whether runs of one experiment differ in more than ``randomness.seed``."""
         return any(changed(each.runs[0], run) for each in self.students for run in each.runs)

@@ -84,9 +84,7 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         metric=options.metric,
         fewest=min(counts),
         most=max(counts),
-        waiting=comparison.waiting,
-        unfinished=comparison.unfinished,
-        mixed=comparison.mixed,
+        remarks=comparison.remarks,
         notes=remarks,
     )
     return Report(page, pictures)

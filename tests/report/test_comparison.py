@@ -35,13 +35,16 @@ def test_runs_of_other_settings_are_not_averaged_without_a_word(
     comparison = read_comparison(folder)
     assert comparison.has_own_settings == has_own
     assert comparison.mixed == [f'{folder}/kd/seed_1 ({name})' for name in mixed]
+    assert len(comparison.remarks) == len(mixed)
     (command,) = repeat_commands(folder, comparison.students, [], comparison.has_own_settings)
     assert command.count('train.py') == 2 * has_own
 
 
 def test_a_run_that_is_not_trained_to_its_end_is_named(make_seeds):
-    folder = make_seeds(dict(train_cfg=dict(max_epochs=3)), dict(train_cfg=dict(max_epochs=4)))
-    assert read_comparison(folder).unfinished == [f'{folder}/kd/seed_1 (epoch 3 of 4)']
+    folder = make_seeds(*[dict(train_cfg=dict(max_epochs=4))] * 2)
+    (folder / 'kd' / 'seed_0' / 'run.json').write_text('{"seconds": 3.0}')  # stopped early
+    (remark,) = read_comparison(folder).remarks
+    assert remark.endswith(f': {folder}/kd/seed_1 (epoch 3 of 4).')
 
 
 def test_devices_and_commits_are_named_where_they_are_known(make_seeds):
