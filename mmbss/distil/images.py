@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import mmcv
@@ -57,11 +58,14 @@ def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
     """
     try:
         with Image.open(root / path) as image:
-            has_alpha = image.mode[-1] in 'Aa' or 'transparency' in image.info
             has_frames = getattr(image, 'n_frames', 1) > 1
             # a JPEG that is cut off is found at an eighth of its size, which is quicker, too
             image.draft(image.mode, (1, 1))
             image.load()
+            has_alpha = 'transparency' in image.info
+            if image.mode[-1] in 'Aa':  # which may be opaque all over
+                opacity: Any = image.getextrema()[-1]
+                has_alpha = opacity[0] < 255
         content = (root / path).read_bytes()
         pixels = mmcv.imfrombytes(content, flag=cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         is_deep = pixels is not None and pixels.itemsize > 1

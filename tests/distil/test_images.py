@@ -72,7 +72,10 @@ def test_what_trainings_do_not_read(tmp_path, make_picture):
 
 @pytest.mark.parametrize('mode', ['RGBA', 'LA'])
 def test_transparency(read, make_picture, mode):
-    assert read(make_picture(0).convert(mode)).has_alpha
+    image = make_picture(0).convert(mode)
+    assert not read(image).has_alpha
+    image.putalpha(128)
+    assert read(image).has_alpha
 
 
 def test_digest_is_of_pixels_not_of_files(read, make_picture):
