@@ -70,5 +70,8 @@ def _without_labels(
 
 def _as_logits(student: ImageClassifier, output: Any) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim != 2:
-        raise ConfigError(f"the student's {type(student.head).__name__} puts out no (N, K) logits")
+        raise ConfigError(
+            f"the student's {type(student.head).__name__} puts out no (N, K) logits: take a head "
+            'with one output, such as LinearClsHead'
+        )
     return output

@@ -38,30 +38,32 @@ def extend(scheduler: Any, end: int) -> None:
         scheduler.step()
 
 
-def doubts_of_lengths(schedulers: Sequence[Any], epochs: int, iterations: int) -> Iterator[str]:
+def doubts_of_lengths(schedulers: Sequence[Any], epochs: float, iterations: float) -> Iterator[str]:
     """What may be wrong with schedules that were made for a training of another length.
 
     Args:
         schedulers: As they were built; those of somebody else's kinds may lack any attribute.
-        epochs: Of the training.
-        iterations: Of the training.
+        epochs: Of the training; infinity where that is not known.
+        iterations: The same.
     """
     for scheduler in schedulers:
-        length, unit = (epochs, 'epochs')
+        length, unit = epochs, 'epoch'
         if not getattr(scheduler, 'by_epoch', True):
-            length, unit = (iterations, 'iterations')
+            length, unit = iterations, 'iteration'
         name = f'param_scheduler ({type(scheduler).__name__})'
         begin, end = getattr(scheduler, 'begin', 0), getattr(scheduler, 'end', length)
-        period, span = getattr(scheduler, 'T_max', None), min(end, length) - begin
-        if isinstance(period, int) and abs(period - span) > TOLERANCE * span:
+        period: Any = getattr(scheduler, 'T_max', None)
+        span = min(end, length) - begin
+        is_known = isinstance(period, int) and span < WORST
+        if is_known and abs(period - span) > TOLERANCE * span > 0:
             course = 'rises again' if period < span else 'stays above its lowest'
             yield (
-                f'{name}.T_max={period}, but {span} {unit} are left for it, so in the end the rate '
-                f'{course}: set T_max to the length of the schedule'
+                f'{name}.T_max={period}, but the training leaves it {span} (by {unit}), so in the '
+                f'end the rate {course}: set T_max to the length of the schedule'
             )
         milestones = getattr(scheduler, 'milestones', None)
         if milestones and min(milestones) >= length:
             yield (
-                f'{name}.milestones={sorted(milestones)} lie behind the {length} {unit} of the '
-                'training, so the rate stays as it is'
+                f'{name}.milestones={sorted(milestones)} lie behind the end of the training, '
+                f'{length} (by {unit}), so the rate stays as it is'
             )

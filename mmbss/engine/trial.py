@@ -1,5 +1,6 @@
 """Try what a training does on a few images, so that what does not fit shows before it begins."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -102,9 +103,14 @@ def try_training(runner: Runner) -> None:
         preprocessor = getattr(model, 'data_preprocessor', None)
         for doubt in (
             *doubts_of_units(seen, validated, preprocessor),
-            *doubts_of_lengths(schedules_of(runner), runner.max_epochs, runner.max_iters),
+            *doubts_of_lengths(schedules_of(runner), *lengths_of(runner.train_loop)),
         ):
             runner.logger.warning(doubt)
+
+
+def lengths_of(loop: Any) -> tuple[float, float]:
+    """Epochs and iterations of a training; infinite where a loop of another kind says neither."""
+    return getattr(loop, 'max_epochs', math.inf), getattr(loop, 'max_iters', math.inf)
 
 
 def try_batches(runner: Runner, model: Any, is_tried: bool = True) -> list[Tensor]:
