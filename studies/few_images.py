@@ -15,8 +15,8 @@ _baseline = {
     'model.acceleration.winograd': '4x4',
     'model.teacher.acceleration.winograd': '4x2',
 }
-# the best boundary samples of stage 2 after its first seeds, and random mixes of the same share;
-# see results/where_on_the_line.md
+# the best boundary samples of stage 2 after its first seeds, here searched for by the logits, which
+# ends closer to the boundary, and random mixes of the same share; see results/where_on_the_line.md
 _term = dict(
     type='mmbss.BoundaryLoss',
     base_class='teacher',

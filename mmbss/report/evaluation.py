@@ -31,7 +31,7 @@ from mmbss.report.classifiers import Network, load_classifier, on_device
 #: Finds the boundary samples that are compared, unless another attack is asked for.
 BOUNDARY_ATTACK = dict(type='mmbss.BSSAttack', num_steps=10, step_size=0.3)
 #: The same on a teacher that gives no gradient.
-ATTACK_BY_DECISIONS = dict(type='mmbss.SegmentAttack')
+ATTACK_WITHOUT_GRADIENT = dict(type='mmbss.SegmentAttack')
 #: Attacks of the robust accuracy, unless others are asked for; radii in pixels.
 ROBUSTNESS_ATTACKS: dict[str, dict[str, Any]] = dict(
     fgsm_1=dict(type='mmbss.FGSMAttack', radius=1.0),
@@ -69,7 +69,7 @@ def evaluate_networks(
             whole test set.
         seed: Of all that is drawn.
         attack: Attack that finds the boundary samples that are compared, by default
-            ``BOUNDARY_ATTACK``, and ``ATTACK_BY_DECISIONS`` on a teacher without gradient.
+            ``BOUNDARY_ATTACK``, and ``ATTACK_WITHOUT_GRADIENT`` on a teacher without gradient.
         attacks: Attacks of the robust accuracy by name, by default ``ROBUSTNESS_ATTACKS``.
         autoattack_samples: How many samples AutoAttack gets, which takes minutes for a hundred;
             0 leaves it out.
@@ -101,7 +101,7 @@ def evaluate_networks(
         preprocessor = next(iter(models.values())).data_preprocessor
         asked = AskedTeacher(Teacher(**teacher, student_preprocessor=preprocessor), preprocessor)
         if attack is None:
-            attack = BOUNDARY_ATTACK if asked.teacher.differentiable else ATTACK_BY_DECISIONS
+            attack = BOUNDARY_ATTACK if asked.teacher.differentiable else ATTACK_WITHOUT_GRADIENT
         models, metrics = {'teacher': on_device(asked), **models}, {}
         for name, model in models.items():
             guide = Teacher(**teacher, student_preprocessor=model.data_preprocessor)
