@@ -54,7 +54,6 @@ def write_json(predictions: Sequence['Prediction'], file: Path) -> None:
             image=str(each.path),
             predictions=[dict(label=name, probability=score) for name, score in each.ranked],
             problem=each.problem,
-            note=each.note,
         )
         for each in predictions
     ]
@@ -107,13 +106,6 @@ def main() -> None:
                 print(f'{each.path}: not read: {each.problem}', file=sys.stderr)
             else:
                 print(printable(f'{each.path}: {said}'))
-        if shrunk := [each for each in predictions if each.note]:
-            first = printable(f'{shrunk[0].path}: {shrunk[0].note}')
-            print(
-                f'note: of {len(shrunk)} of {len(predictions)} images little is left when they are '
-                f'as small as those of the training ({first})',
-                file=sys.stderr,
-            )
         for file, write in ((args.json, write_json), (args.csv, write_csv)):
             if file is not None:
                 with naming_the_disk(file):

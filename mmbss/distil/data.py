@@ -1,7 +1,6 @@
 """The data of a distillation: looked at, divided, and written down as annotation files."""
 
 import statistics
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -188,9 +187,6 @@ def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> I
             f'held out from the training images, {HELD_OUT:.0%} of each class: '
             f'{" and ".join(missing)}'
         )
-    names = [*map(_plain, classes)]
-    if alike := [each for each in classes if names.count(_plain(each)) > 1]:
-        yield f'classes whose names differ in little but case: {first_of(alike)}'
     if counts[most] > 10 * counts[least]:
         yield f'few images of some classes: {first_of([f"{c} ({counts[c]})" for c in ordered])}'
     for split in ('val', 'test'):
@@ -200,11 +196,6 @@ def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> I
         if len(splits[split]) < 100:
             size = len(splits[split])
             yield f'{split} is small: one image is {100 / size:.1f} points of accuracy'
-
-
-def _plain(name: str) -> str:
-    """A name without what people overlook: case, ways to write an accent, spaces around it."""
-    return unicodedata.normalize('NFKC', name).casefold().strip()
 
 
 def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
@@ -221,7 +212,6 @@ def _looks(images: Sequence[ImageFile], size: int) -> Iterator[str]:
         ('16 bits a channel, of which the upper 8 are read', [e for e in images if e.is_deep]),
         ('hardly more than one colour', [e for e in images if e.is_flat]),
         ('transparency, which is not seen', [e for e in images if e.has_alpha]),
-        ('several pictures, of which the first is read', [e for e in images if e.has_frames]),
     ):
         if flagged:
             shown = first_of([each.path for each in flagged])

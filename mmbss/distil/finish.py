@@ -15,7 +15,7 @@ from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, lines_of
 from mmbss.engine.work_dir import put_aside
 from mmbss.export import export_student
-from mmbss.export.formats import FORMATS
+from mmbss.export.formats import FORMATS, STUDENT
 from mmbss.report.classifiers import Network
 from mmbss.report.comparison import as_network
 from mmbss.report.evaluation import evaluate_networks
@@ -155,9 +155,9 @@ def export(
     """
     network = networks_of(runs, [choice.name])[choice.name]
     figures = read_json(place.student / 'export.json')
-    missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
     if figures is None or figures.get('checkpoint') != network['checkpoint']:
         print('export ...', flush=True)
+        missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
         put_aside(place.student)  # also what somebody, or a killed process, has left of one
         figures = export_student(
             network['config'],
@@ -167,7 +167,7 @@ def export(
             command=command,
             notes=notes,
         )
-    if missing and 'onnx' not in figures['problems']:
+    if f'{STUDENT}.onnx' not in figures['files'] and 'onnx' not in figures['problems']:
         figures['problems']['onnx'] = "it needs pip install 'mmbss[onnx]', and mmbss export"
     return figures
 

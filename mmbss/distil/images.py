@@ -32,7 +32,6 @@ class ImageFile:
         is_deep: Whether it has 16 bits a channel, of which a training reads the upper 8.
         is_flat: Whether it shows hardly more than one colour.
         has_alpha: Whether it has transparency, which a training does not see.
-        has_frames: Whether there are several pictures in it, of which a training sees the first.
         digest: Fingerprint of its decoded pixels: two files have the same if they show the same.
     """
 
@@ -46,7 +45,6 @@ class ImageFile:
     is_deep: bool = False
     is_flat: bool = False
     has_alpha: bool = False
-    has_frames: bool = False
     digest: str = ''
 
 
@@ -58,7 +56,6 @@ def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
     """
     try:
         with Image.open(root / path) as image:
-            has_frames = getattr(image, 'n_frames', 1) > 1
             # a JPEG that is cut off is found at an eighth of its size, which is quicker, too
             image.draft(image.mode, (1, 1))
             image.load()
@@ -86,7 +83,6 @@ def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
         is_deep=is_deep,
         is_flat=bool(cv2.meanStdDev(pixels)[1].max() < FLAT),
         has_alpha=has_alpha,
-        has_frames=has_frames,
         digest=hashlib.sha256(f'{pixels.shape}'.encode() + pixels.tobytes()).hexdigest()[:24],
     )
 

@@ -92,7 +92,7 @@ def export_student(
     run = read_run(beside) if is_run(beside) else None
 
     with whole_folder(folder) as part:
-        plain_config(cfg, model, interface).dump(part / f'{STUDENT}.py')
+        plain_config(cfg, model, interface, images.stored).dump(part / f'{STUDENT}.py')
         for kind in ('safetensors', 'pth'):
             if kind in formats:
                 write_weights(model.state_dict(), interface, part / f'{STUDENT}.{kind}')

@@ -10,12 +10,12 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Each folder from one on, in the order of their names, those behind links too, but once.
 
-    Hidden folders are not entered.
+    Hidden folders are not entered, nor are those that it lies in.
 
     Yields:
         The folder, the names of the images in it, and those of what is neither that nor entered.
     """
-    seen: set[Path] = set()  # links may lead round in a circle
+    seen = {*begin.resolve().parents}  # links may lead round in a circle
     for folder, folders, files in os.walk(begin, followlinks=True):
         real = Path(folder).resolve()
         if real in seen:

@@ -26,7 +26,12 @@ TO_GREY = (
 )
 
 
-def plain_config(config: Config, model: nn.Module, interface: Interface) -> Config:
+def plain_config(
+    config: Config,
+    model: nn.Module,
+    interface: Interface,
+    stored: tuple[int, int] | None = None,
+) -> Config:
     """The student's config alone, for ``mmpretrain.get_model`` and its inferencer.
 
     They read files as BGR images of any size, so where a data set gives arrays, or files of one
@@ -37,8 +42,9 @@ def plain_config(config: Config, model: nn.Module, interface: Interface) -> Conf
         config: What the student was trained with.
         model: The student that was built from it.
         interface: What it takes and gives.
+        stored: See :class:`~mmbss.export.real_images.RealImages`.
     """
-    transforms = file_pipeline(transforms_of(config), interface)
+    transforms = file_pipeline(transforms_of(config), interface, stored)
     student = plain_classifier(config.model.to_dict())
     preprocessor = student.pop('data_preprocessor', None) or config.get('data_preprocessor') or {}
     lasting = {key: value for key, value in preprocessor.items() if key in LASTING}
@@ -73,13 +79,18 @@ def plain_config(config: Config, model: nn.Module, interface: Interface) -> Conf
     )
 
 
-def file_pipeline(transforms: list[dict[str, Any]], interface: Interface) -> list[dict[str, Any]]:
+def file_pipeline(
+    transforms: list[dict[str, Any]], interface: Interface, stored: tuple[int, int] | None
+) -> list[dict[str, Any]]:
     """A pipeline that makes of the file of an image what the network's test images are."""
     if not reads_files(transforms):
         transforms = [dict(type='LoadImageFromFile'), *transforms]
-    if not any(word in str(each['type']) for each in transforms for word in ('Resize', 'Crop')):
-        scale = (interface.width, interface.height)  # all test images had it, others have not
-        transforms = [transforms[0], dict(type='Resize', scale=scale), *transforms[1:]]
+        stored = stored or (interface.height, interface.width)
+    elif any(word in str(each['type']) for each in transforms for word in ('Resize', 'Crop')):
+        stored = None  # it takes files of any size
+    if stored:  # all test images had this size, which leaves them as they are; others have not
+        resize = dict(type='Resize', scale=stored[::-1])
+        transforms = [transforms[0], resize, *transforms[1:]]
     if not str(transforms[-1]['type']).startswith('Pack'):  # where the data set packs by itself
         transforms = [*transforms, dict(type='PackInputs')]
     if interface.channels != 'gray':

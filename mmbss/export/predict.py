@@ -20,11 +20,9 @@ from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
 from mmbss.export.student import check_names, class_names, interface_of, load_student, meta_of
 from mmbss.registry import TRANSFORMS
-from mmbss.report.run_logs import read_json
 
-#: Pixels on a side of what a network for small images sees at most, and how many times larger an
-#: image is of which it sees but little.
-SMALL, MUCH = 64, 4
+#: Test images of a config that are read, to find out how it sees files.
+LOOKED_AT = 32
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,11 @@ class Prediction:
         path: The image.
         ranked: Names of the likeliest classes with their probabilities, the likeliest first.
         problem: Why there are none, where the file cannot be read.
-        note: That the student sees but little of it, where it is far larger than what it sees.
     """
 
     path: Path
     ranked: tuple[tuple[str, float], ...] = ()
     problem: str | None = None
-    note: str | None = None
 
 
 class Predictor:
@@ -51,22 +47,16 @@ class Predictor:
         model: The classifier, in eval mode.
         transforms: Pipeline from ``img_path`` to what the model gets.
         classes: Names of its classes.
-        size: Height and width of its test images, None where nobody knows them.
 
     Raises:
         ConfigError: If a transform is unknown, or does not take its arguments.
     """
 
     def __init__(
-        self,
-        model: ImageClassifier,
-        transforms: list[dict[str, Any]],
-        classes: tuple[str, ...],
-        size: tuple[int, int] | None = None,
+        self, model: ImageClassifier, transforms: list[dict[str, Any]], classes: tuple[str, ...]
     ) -> None:
         self.model = model.to('cuda' if torch.cuda.is_available() else 'cpu')
         self.classes = classes
-        self.size = size
         with DefaultScope.overwrite_default_scope('mmpretrain'), naming('pipeline'):
             self.pipeline = Compose([TRANSFORMS.build(each) for each in transforms])
 
@@ -91,38 +81,28 @@ class Predictor:
     def _read(self, path: Path) -> dict[str, Any] | str:
         """An image as the model gets it, or what is wrong with the file."""
         try:
-            read = self.pipeline(dict(img_path=str(path)))
+            return self.pipeline(dict(img_path=str(path)))
         except Exception as error:  # whatever a decoder makes of a damaged file
             return lines_of(error)[0].partition(': restore the file')[0]
-        height, width = read['inputs'].shape[-2:]
-        if self.size not in (None, (height, width)):  # a batch would be padded to its largest image
-            return f'it comes out of the pipeline as {width} x {height}, not as the test images did'
-        return read
 
     @torch.no_grad()
     def _ask(
         self, batch: list[tuple[Path, dict[str, Any] | str]], top: int
     ) -> Iterator[Prediction]:
-        readable = [read for _, read in batch if not isinstance(read, str)]
-        samples = iter(self.model.test_step(pseudo_collate(readable)) if readable else ())
-        for path, read in batch:
+        readable = {row: read for row, (_, read) in enumerate(batch) if not isinstance(read, str)}
+        samples: dict[int, Any] = {}
+        # those of one size at once, since others would be padded to the largest
+        for shape in {read['inputs'].shape for read in readable.values()}:
+            rows = [row for row, read in readable.items() if read['inputs'].shape == shape]
+            answers = self.model.test_step(pseudo_collate([readable[row] for row in rows]))
+            samples |= zip(rows, answers, strict=True)
+        for row, (path, read) in enumerate(batch):
             if isinstance(read, str):
                 yield Prediction(path, problem=read)
                 continue
-            scores, labels = next(samples).pred_score.topk(min(top, len(self.classes)))
+            scores, labels = samples[row].pred_score.topk(min(top, len(self.classes)))
             named = zip(labels.tolist(), scores.tolist(), strict=True)
-            ranked = tuple((self.classes[label], score) for label, score in named)
-            yield Prediction(path, ranked, note=shrunk(read))
-
-
-def shrunk(read: dict[str, Any]) -> str | None:
-    """That an image is far larger than what a student of small images sees of it, if it is."""
-    height, width = read['inputs'].shape[-2:]
-    of_height, of_width = read['data_samples'].metainfo.get('ori_shape', (height, width))
-    seen = min(height, width)
-    if seen > SMALL or min(of_height, of_width) < MUCH * seen:
-        return None
-    return f'seen at {width} x {height} of {of_width} x {of_height} pixels'
+            yield Prediction(path, tuple((self.classes[label], score) for label, score in named))
 
 
 def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> Predictor:
@@ -151,21 +131,18 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
             )
         network = load_student(cfg, weights_in(folder))
         check_names(classes, num_classes(network))
-        known = (read_json(folder / 'export.json') or {}).get('interface')
-        size = (known['height'], known['width']) if known else None
-        return Predictor(network, transforms_of(cfg), classes, size)
+        return Predictor(network, transforms_of(cfg), classes)
     if checkpoint is None:
         raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')
     cfg = load_config(str(model))
     network = load_student(cfg, checkpoint)
-    images = read_real_images(cfg, network.data_preprocessor, 1)
+    images = read_real_images(cfg, network.data_preprocessor, LOOKED_AT, one_size=False)
     classes = class_names(None, meta_of(checkpoint), images, num_classes(network))
     interface, _ = interface_of(cfg, network, images, classes)
-    plain = plain_config(cfg, network, interface)
+    plain = plain_config(cfg, network, interface, images.stored)
     # it reads files as BGR, as its pipeline does
     network.data_preprocessor.to_rgb = plain.model.data_preprocessor.to_rgb
-    size = (interface.height, interface.width)
-    return Predictor(network, transforms_of(plain), classes, size)
+    return Predictor(network, transforms_of(plain), classes)
 
 
 def weights_in(folder: Path) -> Path:

@@ -21,19 +21,25 @@ class RealImages:
     Attributes:
         pixels: (N, C, H, W) float32, channels in the network's own order.
         classes: Names of the classes that the data set gives, None where it gives none.
+        stored: Height and width that all of them have before the pipeline, None where they have
+            several sizes, or nobody knows it.
     """
 
     pixels: Tensor
     classes: tuple[str, ...] | None
+    stored: tuple[int, int] | None = None
 
 
-def read_real_images(config: Config, preprocessor: nn.Module, count: int) -> RealImages:
+def read_real_images(
+    config: Config, preprocessor: nn.Module, count: int, one_size: bool = True
+) -> RealImages:
     """Read test images, evenly spread over the data set.
 
     Args:
         config: A whole config with a ``test_dataloader`` or a ``val_dataloader``.
         preprocessor: The student's data preprocessor, which may swap the colour channels.
         count: How many at most.
+        one_size: Whether several sizes are a mistake; else those of the first one's are taken.
 
     Raises:
         ConfigError: If there are none, or they have not one size.
@@ -41,18 +47,33 @@ def read_real_images(config: Config, preprocessor: nn.Module, count: int) -> Rea
     with DefaultScope.overwrite_default_scope('mmpretrain'), naming('test images'):
         loader = dict(loader_of_tests(config, count), num_workers=0, persistent_workers=False)
         batches = Runner.build_dataloader(loader, seed=0)
-        images = [image for batch in batches for image in batch['inputs']]
+        images, stored = [], set()
+        for batch in batches:
+            images += [*batch['inputs']]
+            stored |= {sample.metainfo.get('ori_shape') for sample in batch['data_samples']}
+    if stored == {None}:  # arrays, which no transform has read
+        stored = {array_size(batches.dataset.dataset)}
     sizes = sorted({tuple(image.shape) for image in images})
-    if len(sizes) > 1:
+    if len(sizes) > 1 and one_size:
         raise ConfigError(
             f'the test images have {len(sizes)} sizes, such as {sizes[0]} and {sizes[-1]}, but an '
             'exported student takes one: let the pipeline of test_dataloader resize or crop them'
         )
-    pixels = torch.stack(images).float()
+    pixels = torch.stack([each for each in images if each.shape == images[0].shape]).float()
     if swaps_channels(preprocessor, pixels.shape[1]):
         pixels = pixels.flip(1)
     classes = getattr(batches.dataset, 'metainfo', {}).get('classes')
-    return RealImages(pixels.contiguous(), tuple(map(str, classes)) if classes else None)
+    return RealImages(
+        pixels.contiguous(),
+        tuple(map(str, classes)) if classes else None,
+        stored.pop() if len(stored) == 1 else None,
+    )
+
+
+def array_size(dataset: Any) -> tuple[int, int] | None:
+    """Height and width of the arrays of a data set, None where it holds none."""
+    info = dataset.get_data_info(0) if hasattr(dataset, 'get_data_info') else {}
+    return info['img'].shape[:2] if 'img' in info else None
 
 
 def swaps_channels(preprocessor: nn.Module, count: int) -> bool:

@@ -60,7 +60,8 @@ class LoggedRun:
         if not last or 'seconds' in self.info:
             return ''
         reached = max((record['step'] for record in self.val_records), default=0)
-        return '' if reached >= last else f'{unit} {reached:g} of {last}'
+        # 0 is what mmengine names by default where iterations are counted
+        return '' if reached >= last or not reached else f'{unit} {reached:g} of {last}'
 
     @cached_property
     def info(self) -> dict[str, Any]:

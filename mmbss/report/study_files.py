@@ -1,7 +1,7 @@
 """The files of a study: one record a run in JSON, from which tables and plot are made."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -38,7 +38,7 @@ def read_results(study: Study) -> Results:
     return {(result.arm, result.seed): result for result in results}
 
 
-def keep(study: Study, *new: Result, others: Collection[tuple[str, int | None]] = ()) -> str:
+def keep(study: Study, *new: Result, others: Sequence[Result] = ()) -> str:
     """Add results to those in the files of a study, and write all files anew.
 
     Several threads and processes may do so at the same time.
@@ -46,7 +46,7 @@ def keep(study: Study, *new: Result, others: Collection[tuple[str, int | None]] 
     Args:
         study: The study.
         *new: Results to add.
-        others: Arms and seeds whose results belong to other settings; no table shows them.
+        others: Stored results that belong to other settings; no table shows them.
 
     Returns:
         The tables in Markdown.
@@ -58,14 +58,14 @@ def keep(study: Study, *new: Result, others: Collection[tuple[str, int | None]] 
         return write_results(study, results, others)
 
 
-def write_results(
-    study: Study, results: Results, others: Collection[tuple[str, int | None]] = ()
-) -> str:
+def write_results(study: Study, results: Results, others: Sequence[Result] = ()) -> str:
     """Write JSON, Markdown and plot; see :func:`keep`."""
-    shown = results_of(study, {key: each for key, each in results.items() if key not in others})
+    # another process may have put one that belongs here into its place
+    left = [key for key, each in results.items() if each in others]
+    shown = results_of(study, {key: each for key, each in results.items() if key not in left})
     rows = [Row(name, own) for name, own in shown.items()]
     found = compare_arms(study, shown)
-    table = study_markdown(study, shown, found, sorted(others, key=str))
+    table = study_markdown(study, shown, found, left)
     content: dict[str, Any] = dict(
         study=study.name,
         question=study.question,

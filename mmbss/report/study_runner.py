@@ -32,8 +32,8 @@ class StudyRunner:
         trains: Whether to train; else what is finished already is read and measured.
         rerun: Whether to train anew what belongs to another config, instead of refusing it.
         unnamed_commit: Of finished runs that do not name theirs.
-        others: Arms and seeds that are not to be done, and whose stored results belong to other
-            settings than the study has now.
+        others: Stored results that belong to other settings than the study has now; beside new
+            results they would be taken for the same.
     """
 
     study: Study
@@ -43,7 +43,7 @@ class StudyRunner:
     trains: bool = True
     rerun: bool = False
     unnamed_commit: str = 'unknown'
-    others: set[tuple[str, int | None]] = field(default_factory=set, init=False)
+    others: list[Result] = field(default_factory=list, init=False)
 
     def __call__(self, runs: Sequence[Run]) -> str:
         """Finish runs, the teacher's first.
@@ -58,10 +58,14 @@ class StudyRunner:
         """
         teacher = self.study.teacher_run()
         self.refuse_others([*([teacher] if teacher else []), *runs])
-        self.others.update(self.strange_results(runs))
         if teacher:
             self.finish(teacher)
         stored = read_results(self.study)
+        self.others.extend(
+            result
+            for run in self.study.runs()
+            if (result := stored.get((run.arm, run.seed))) and not result.is_of(run)
+        )
         found = [stored.get((run.arm, run.seed)) for run in runs]
         if any(self.is_unmeasured(*each) for each in zip(runs, found, strict=True)):
             refuse(missing_files(Config(dict(evaluators=self.study.evaluators))))
@@ -121,13 +125,6 @@ class StudyRunner:
             elif not self.rerun:
                 problems += strange
         refuse(problems)
-
-    def strange_results(self, runs: Sequence[Run]) -> set[tuple[str, int | None]]:
-        """What :attr:`others` says: beside new results theirs would be taken for the same."""
-        stored, asked = read_results(self.study), {(run.arm, run.seed) for run in runs}
-        left = [run for run in self.study.runs() if (run.arm, run.seed) not in asked]
-        found = {(run.arm, run.seed): (stored.get((run.arm, run.seed)), run) for run in left}
-        return {key for key, (result, run) in found.items() if result and not result.is_of(run)}
 
     def finish(self, run: Run) -> bool:
         """Train and measure a run, as far as its result is not stored; whether there was a need.

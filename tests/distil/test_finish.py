@@ -25,22 +25,26 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
 
     def export_student(config, checkpoint, out, **settings):
         out.mkdir()
-        figures = dict(checkpoint=checkpoint, files=dict(all=1), problems={})
+        files = {f'student.{kind}': 1 for kind in settings['formats']}
+        figures = dict(checkpoint=checkpoint, files=files, problems={})
         (out / 'export.json').write_text(json.dumps(figures))
         return figures
 
     network = dict(config='a.py', checkpoint='a.pth')
     monkeypatch.setattr(finish, 'networks_of', lambda runs, names: {names[0]: network})
     monkeypatch.setattr(finish, 'export_student', export_student)
-    for _ in range(2):  # the second time it lies there
+    for has_onnx in (True, False):  # the second time it lies there, whatever is installed
+        monkeypatch.setattr(finish, 'find_spec', lambda name, found=has_onnx: found or None)
         found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
-        assert found['files'] == dict(all=1)
+        assert 'student.onnx' in found['files']
         assert found['problems'] == {}
     assert (tmp_path / 'replaced_0_student' / 'student.onnx').is_file()
     assert not (tmp_path / 'replaced_1_student').exists()
-    monkeypatch.setattr(finish, 'find_spec', lambda name: None)
-    found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
-    assert 'pip install' in found['problems']['onnx']
+    network['checkpoint'] = 'b.pth'
+    for has_onnx in (False, True):
+        monkeypatch.setattr(finish, 'find_spec', lambda name, found=has_onnx: found or None)
+        found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
+        assert 'pip install' in found['problems']['onnx']
 
 
 def test_tests_are_looked_at_once_a_choice_and_what_was_compared_is_kept(tmp_path, monkeypatch):

@@ -58,12 +58,6 @@ def test_turned_as_trainings_turn_it(read, make_picture):
     assert found.digest == read(upright).digest
 
 
-def test_several_pictures_in_one_file(read, make_picture):
-    found = read(make_picture(0), save_all=True, append_images=[make_picture(1)])
-    assert found.has_frames
-    assert found.digest == read(make_picture(0), 'b.png').digest
-
-
 def test_what_trainings_do_not_read(tmp_path, make_picture):
     make_picture(0).save(tmp_path / 'a.tga')
     (tmp_path / 'a.tga').rename(tmp_path / 'a.png')

@@ -23,27 +23,33 @@ def kinds(transforms):
 
 
 def test_arrays_become_files():
-    assert kinds(file_pipeline([], COLOUR)) == ['LoadImageFromFile', 'Resize', 'PackInputs']
-    assert file_pipeline([], COLOUR)[1]['scale'] == (6, 8), 'width, then height'
-    flip = dict(type='RandomFlip', prob=0.0)
-    assert file_pipeline([flip, PACK], COLOUR)[2:] == [flip, PACK]
+    bare = file_pipeline([], COLOUR, None)
+    assert kinds(bare) == ['LoadImageFromFile', 'Resize', 'PackInputs']
+    assert bare[1]['scale'] == (6, 8), 'width, then height'
+    crop = dict(type='CenterCrop', crop_size=4)
+    assert file_pipeline([crop, PACK], COLOUR, (10, 12))[1:] == [
+        dict(type='Resize', scale=(12, 10)),
+        crop,
+        PACK,
+    ]
 
 
-def test_files_stay_as_they_are():
-    crop = [LOAD, dict(type='CenterCrop', crop_size=4), PACK]
-    assert file_pipeline(crop, COLOUR) == crop
+@pytest.mark.parametrize('kind', ['CenterCrop', 'ResizeEdge', 'torchvision/Resize'])
+def test_files_stay_as_they_are_where_any_size_is_taken(kind):
+    transforms = [LOAD, dict(type=kind), PACK]
+    assert file_pipeline(transforms, COLOUR, (8, 6)) == transforms
 
 
 def test_files_that_had_one_size_are_given_it():
-    resized = [LOAD, dict(type='Resize', scale=(6, 8)), PACK]
-    assert file_pipeline([LOAD, PACK], COLOUR) == resized
-    assert file_pipeline(resized, COLOUR) == resized
+    resize, pad = dict(type='Resize', scale=(5, 4)), dict(type='Pad', size=(6, 8))
+    assert file_pipeline([LOAD, pad, PACK], COLOUR, (4, 5)) == [LOAD, resize, pad, PACK]
+    assert file_pipeline([LOAD, pad, PACK], COLOUR, None) == [LOAD, pad, PACK]
 
 
 def test_grey_is_made_of_colour():
     load = dict(type='LoadImageFromFile', color_type='grayscale')
     resize = dict(type='Resize', scale=(6, 8))
-    pipeline = file_pipeline([load, resize, PACK], GREY)
+    pipeline = file_pipeline([load, resize, PACK], GREY, (9, 9))
     assert pipeline[0] == LOAD
     assert kinds(pipeline[1:]) == [
         'NumpyToPIL',

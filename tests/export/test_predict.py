@@ -47,27 +47,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(predictor, digit_file
     assert list(predictor([])) == []
 
 
-@pytest.fixture
-def photo(digit_files, tmp_path):
-    Image.open(digit_files.files[0]).resize((60, 40)).save(tmp_path / 'photo.png')
-    return tmp_path / 'photo.png'
-
-
-def test_what_is_seen_far_too_small_is_noted(predictor, digit_files, photo):
-    small, large = predictor([digit_files.files[0], photo])
-    assert small.note is None
-    assert '8 x 8 of 60 x 40' in large.note
-    assert large.ranked
-
-
-def test_an_image_that_would_be_seen_at_another_size_is_no_image_of_a_batch(
-    predictor, digit_files, photo
-):
+def test_images_of_several_sizes_do_not_change_each_other(predictor, digit_files, tmp_path):
     transforms = [dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='PackInputs')]
-    bare = Predictor(predictor.model, transforms, predictor.classes, size=(8, 8))
-    small, large = bare([digit_files.files[0], photo])
-    assert (small.problem, large.ranked) == (None, ())
-    assert '60 x 40' in large.problem
+    bare = Predictor(predictor.model, transforms, predictor.classes)
+    paths = [*digit_files.files[:2], tmp_path / 'photo.png', digit_files.files[2]]
+    Image.open(paths[1]).resize((12, 10)).save(paths[2])
+    alone = [next(bare([path])) for path in paths]
+    for one, other in zip(bare(paths), alone, strict=True):
+        assert one.path == other.path
+        assert dict(one.ranked) == pytest.approx(dict(other.ranked), abs=1e-5)
 
 
 def test_images_are_found_in_folders_of_folders(tmp_path):

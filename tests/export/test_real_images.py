@@ -3,11 +3,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.models.utils import ClsDataPreprocessor
+from PIL import Image
 
 from mmbss.engine.errors import ConfigError
 from mmbss.export.real_images import channels_of, read_real_images, transforms_of
 
 FILES = [dict(type='mmpretrain.LoadImageFromFile')]
+PACK = dict(type='PackInputs')
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,24 @@ def test_the_pipeline_of_a_wrapped_data_set():
     for dataset in (inner, dict(type='B', dataset=inner), dict(type='C', datasets=[inner, inner])):
         assert transforms_of(Config(dict(val_dataloader=dict(dataset=dataset)))) == FILES
     assert transforms_of(Config(dict(val_dataloader=dict(dataset=dict(type='A'))))) == []
+
+
+def test_sizes_before_the_pipeline(arrays, tmp_path):
+    config, images = arrays
+    assert read_real_images(config, ClsDataPreprocessor(), 3).stored == (4, 5)
+    for row, image in enumerate(images):
+        (tmp_path / f'{row % 2}').mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / f'{row % 2}' / f'{row}.png')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Pad', size=(8, 8)), PACK]
+    config.test_dataloader.dataset = dict(
+        type='CustomDataset', data_root=str(tmp_path), pipeline=pipeline
+    )
+    read = read_real_images(config, ClsDataPreprocessor(), 3)
+    assert (read.pixels.shape, read.stored) == ((3, 3, 8, 8), (4, 5))
+    Image.fromarray(images[0, :3]).save(tmp_path / '0' / '0.png')
+    assert read_real_images(config, ClsDataPreprocessor(), 3).stored is None
+    pipeline.pop(1)
+    config.test_dataloader.dataset.pipeline = pipeline
+    config.test_dataloader.collate_fn = dict(type='pseudo_collate')
+    read = read_real_images(config, ClsDataPreprocessor(), 6, one_size=False)
+    assert (read.pixels.shape, read.stored) == ((1, 3, 3, 5), None)

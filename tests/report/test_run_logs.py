@@ -53,6 +53,17 @@ def test_how_far_an_interrupted_run_is(make_run, tmp_path, plan, said):
     assert read_run(folder).unfinished == '', 'it has ended, perhaps early'
 
 
+def test_validations_that_name_neither_epoch_nor_iteration(make_run, tmp_path):
+    folder = make_run(tmp_path / 'bss', by_epoch=False, train_cfg=dict(max_iters=30))
+    for log in folder.glob('*/vis_data/scalars.json'):
+        records = map(json.loads, log.read_text().splitlines())
+        records = [each if 'lr' in each else dict(each, step=0) for each in records]
+        log.write_text('\n'.join(map(json.dumps, records)))
+    run = read_run(folder)
+    assert run.unfinished == ''
+    assert run.last_value('accuracy/top1') == 53.0
+
+
 def test_training_scalars_are_averaged_over_each_epoch(make_run, tmp_path):
     run = read_run(make_run(tmp_path / 'bss'))
     assert run.train_series('loss')[1] == pytest.approx((100 / 5 + 100 / 10) / 2)

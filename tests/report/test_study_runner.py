@@ -12,7 +12,7 @@ from mmbss.engine.errors import ConfigError
 from mmbss.report.run_logs import read_contents
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study
-from mmbss.report.study_files import read_results
+from mmbss.report.study_files import keep, read_results
 from mmbss.report.study_runner import StudyRunner
 
 #: Accuracies of (arm, seed); b is better than a by 1, 2 and 3.
@@ -246,9 +246,13 @@ def test_results_and_folders_of_other_settings_are_refused_unless_run_again(stud
 
 def test_results_of_other_settings_stand_beside_no_new_ones(study, play):
     run_all(study)
-    study = changed(study)
+    study, old = changed(study), read_results(study)
     by_name = {(run.arm, run.seed): run for run in study.runs()}
-    table = run_all(study, [by_name['b', 0], by_name['a', 0]], rerun=True)
+    play.failing.add(('b', 1))
+    with pytest.raises(ConfigError, match='memory'):
+        run_all(study, [by_name['b', seed] for seed in (0, 1)] + [by_name['a', 0]], rerun=True)
+    play.failing.clear()
+    table = study.results.with_suffix('.md').read_text()
     assert 'other settings: b seed 1, b seed 2.' in table
     (row,) = [row for row in read(study)['arms'] if row['name'] == 'b']
     assert row['seeds'] == [0]
@@ -256,6 +260,8 @@ def test_results_of_other_settings_stand_beside_no_new_ones(study, play):
     assert len(read(study)['results']) == 9  # nothing is lost
     table = run_all(study, rerun=True)
     assert 'other settings' not in table
+    # one that was not told of the new results meanwhile
+    assert 'other settings' not in keep(study, others=[old['b', 0]])
 
 
 def test_what_other_evaluators_said_is_not_shown(study, play):
