@@ -7,7 +7,7 @@ from pathlib import Path
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.report.classifiers import Network
 from mmbss.report.run_logs import Experiment, LoggedRun, read_contents, read_experiments
-from mmbss.report.runs import differences, what_counts
+from mmbss.report.runs import differences, what_counts, without_later_hooks
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
 TEACHER_KEYS = (
@@ -25,17 +25,12 @@ class Comparison:
         full_names: Their names in full.
         waiting: Folders of the runs, and names of the arms, that have not been validated yet.
         question: What it asks, '' where nothing says it.
-        unfinished: Folders of the runs that have been validated, but are not trained to their
-            end, with how far they are.
-        mixed: In what runs of one experiment differ beside their seeds, a line for each run.
     """
 
     experiments: list[Experiment]
     full_names: list[str]
     waiting: list[str]
     question: str
-    unfinished: list[str]
-    mixed: list[str]
 
     @property
     def teachers(self) -> list[Network]:
@@ -74,10 +69,19 @@ class Comparison:
     @property
     def remarks(self) -> list[str]:
         """What has to be said beside its figures."""
+        runs = [(each.runs[0], run) for each in self.experiments for run in each.runs]
+        settings = {
+            run.folder: [key for key, is_seed in changed(first, run).items() if not is_seed]
+            for first, run in runs
+        }
         parts = {
             'Left out, since not validated yet': self.waiting,
-            'Not trained to the end, and shown as far as they are': self.unfinished,
-            'Averaged, although their settings are not those of the first seed': self.mixed,
+            'Not trained to the end, and shown as far as they are': [
+                f'{run.folder} ({run.unfinished})' for _, run in runs if run.unfinished
+            ],
+            'Averaged, although their settings are not those of the first seed': [
+                f'{folder} ({first_of(keys)})' for folder, keys in settings.items() if keys
+            ],
         }
         return [f'{what}: {", ".join(listed)}.' for what, listed in parts.items() if listed]
 
@@ -114,33 +118,13 @@ def read_comparison(work_dir: Path) -> Comparison:
     full_names = [each.name for each in done]
     named = zip(done, short_names(full_names), strict=True)
     shortened = [replace(each, name=name) for each, name in named]
-    return Comparison(
-        shortened,
-        full_names,
-        waiting,
-        contents.get('question', ''),
-        [
-            f'{run.folder} ({run.unfinished})'
-            for each in done
-            for run in each.runs
-            if run.unfinished
-        ],
-        [
-            f'{run.folder} ({first_of(strange)})'
-            for each in done
-            for run in each.runs[1:]
-            if (
-                strange := [
-                    key for key, is_seed in changed(each.runs[0], run).items() if not is_seed
-                ]
-            )
-        ],
-    )
+    return Comparison(shortened, full_names, waiting, contents.get('question', ''))
 
 
 def changed(first: LoggedRun, run: LoggedRun) -> dict[str, bool]:
     """Settings but ``randomness.seed`` in which two runs differ, and whether each is their seed."""
-    found = differences(what_counts(first.config), what_counts(run.config))
+    one, other = what_counts(first.config), what_counts(run.config)
+    found = differences(without_later_hooks(one, other), without_later_hooks(other, one))
     seeds = [first.seed, run.seed]
     return {path: values == seeds for path, *values in found if path != 'randomness.seed'}
 

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,17 @@ def render(**content: Any) -> str:
 
 def measured_elsewhere(metrics: dict[str, Any], comparison: Comparison) -> list[str]:
     """A note on metrics that were measured before, where they are of other checkpoints."""
-    own = {Path(each['checkpoint']).resolve() for each in comparison.student_networks.values()}
+
+    def place(network: Mapping[str, Any]) -> tuple[str, ...]:
+        return Path(network['checkpoint']).resolve().parts[-3:]  # all may have been moved
+
+    own = {*map(place, comparison.student_networks.values())}
     strange = [
         each['name']
         for each in metrics['networks']
         if each['name'] != 'teacher'
         and each.get('checkpoint') is not None
-        and Path(each['checkpoint']).resolve() not in own
+        and place(each) not in own
     ]
     if not strange:
         return []

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from mmbss.engine.default_hooks import SAFETY_HOOKS
 from mmbss.report.comparison import read_comparison, short_names
 from mmbss.report.facts import facts
 from mmbss.report.provenance import repeat_commands
@@ -26,6 +27,8 @@ def make_seeds(make_run, tmp_path):
         ((dict(lr=0.1), dict(lr=0.1)), False, []),
         ((dict(subset=dict(seed=0)), dict(subset=dict(seed=1))), True, []),
         ((dict(lr=0.1), dict(lr=0.2)), True, ['lr']),
+        # older than a hook that is added today
+        (({}, dict(default_hooks=dict([*SAFETY_HOOKS.items()][:1]))), False, []),
     ],
 )
 def test_runs_of_other_settings_are_not_averaged_without_a_word(
@@ -34,8 +37,8 @@ def test_runs_of_other_settings_are_not_averaged_without_a_word(
     folder = make_seeds(*settings)
     comparison = read_comparison(folder)
     assert comparison.has_own_settings == has_own
-    assert comparison.mixed == [f'{folder}/kd/seed_1 ({name})' for name in mixed]
-    assert len(comparison.remarks) == len(mixed)
+    said = [remark.partition(': ')[2] for remark in comparison.remarks]
+    assert said == [f'{folder}/kd/seed_1 ({name}).' for name in mixed]
     (command,) = repeat_commands(folder, comparison.students, [], comparison.has_own_settings)
     assert command.count('train.py') == 2 * has_own
 
@@ -63,7 +66,7 @@ def test_devices_and_commits_are_named_where_they_are_known(make_seeds):
     )
 
 
-def test_metrics_of_other_checkpoints_are_noted(make_seeds):
+def test_metrics_of_other_checkpoints_are_noted(make_seeds, tmp_path):
     folder = make_seeds({})
     (folder / 'kd' / 'seed_0' / 'epoch_3.pth').touch()
     comparison = read_comparison(folder)
@@ -73,6 +76,8 @@ def test_metrics_of_other_checkpoints_are_noted(make_seeds):
     other = dict(name='other', checkpoint='elsewhere.pth')
     (note,) = measured_elsewhere(dict(networks=[*networks, own, other]), comparison)
     assert note.endswith(': other.')
+    folder = folder.rename(tmp_path / 'moved')
+    assert measured_elsewhere(dict(networks=[own]), read_comparison(folder)) == []
 
 
 def test_names_are_shortened_neither_to_nothing_nor_to_the_same():
