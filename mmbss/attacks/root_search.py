@@ -9,6 +9,8 @@ from torch import Tensor
 REACH = 1.5
 #: How far beyond the root is aimed at, as a share of the value that the function begins with.
 AIM = 0.005
+#: So many evaluations later than by bisection, an interval is at least as narrow.
+LATER = 3
 
 
 def secant_search(
@@ -84,7 +86,10 @@ def regula_falsi(
     The Illinois algorithm: the straight line through the values at both ends of an interval says
     where to look next, and the value of an end that stays for a second time is halved (Dowell and
     Jarratt, BIT 11, 1971). It is aimed a little beyond the root, so that the upper end moves, too.
-    What lies outside the interval, or is not a number, is replaced by the middle.
+    What lies outside the interval, or is not a number, is replaced by the middle. A function that
+    is far from straight would leave one end where it is, so what is left of the interval is bounded
+    as by Oliveira and Takahashi (ACM TOMS 47:5, 2020): in the end it is at most
+    ``2 ** (LATER - num_evaluations)`` wide.
 
     Args:
         function: Maps (N,) float32 arguments to (N,) values.
@@ -105,10 +110,12 @@ def regula_falsi(
     lower, upper = torch.zeros_like(at_0), torch.ones_like(at_0)
     aim = AIM * at_0
     was_beyond = torch.zeros_like(at_0)  # -1 for no, 1 for yes
-    for _ in range(num_evaluations):
+    for remaining in reversed(range(num_evaluations)):
         argument = lower + (upper - lower) * (at_0 + aim) / (at_0 - at_1)
         is_usable = (argument > lower) & (argument < upper)
         argument = torch.where(is_usable, argument, (lower + upper) / 2)
+        widest = 2.0 ** (LATER + remaining - num_evaluations)
+        argument = argument.clamp(upper - widest, lower + widest)
         value = function(argument)
         beyond = value < 0
         at_0 = torch.where(beyond, torch.where(was_beyond > 0, at_0 / 2, at_0), value)

@@ -59,10 +59,10 @@ def build_term(config: dict[str, Any], name: str) -> Term:
         raise ConfigError(
             f'{name}: {type(term).__name__}.__init__ must call super().__init__(loss_weight)'
         )
-    if (weight := config.get('loss_weight', term.loss_weight)) != term.loss_weight:
+    if (weight := config.get('loss_weight', 1)) != 1 == term.loss_weight:
         raise ConfigError(
-            f'{name}: {type(term).__name__} takes loss_weight={weight}, but has the weight '
-            f'{term.loss_weight}: hand it on, super().__init__(loss_weight)'
+            f'{name}: {type(term).__name__} takes loss_weight={weight}, but has the weight 1: '
+            'hand it on, super().__init__(loss_weight)'
         )
     if share is not None:
         check_share(share, config.get('loss_weight', 1), name)

@@ -26,7 +26,7 @@ class Later:
 
     def __call__(self, inputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Images as they are, and shares of the classes in numbers that can be learnt from."""
-        return inputs, scores.float()
+        return inputs, scores if scores.is_floating_point() else scores.float()
 
 
 def take_over_mixing(preprocessor: Any, *_: Any) -> None:

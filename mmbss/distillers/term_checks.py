@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmbss.engine.build import is_known
+from mmbss.engine.build import accepted_keys, is_known
 from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.losses import Term
@@ -43,7 +43,7 @@ def checked(name: str, term: Term, computed: Any) -> tuple[Tensor, dict[str, Ten
 def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Losses:
     """Losses of a batch, if something is learnt from each, as much as its weight says.
 
-    Terms of somebody's own are computed a second time, with another weight.
+    Those of somebody's own that take a weight are computed a second time, with another one.
 
     Args:
         learn: Gives all losses of the batch.
@@ -52,10 +52,14 @@ def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Loss
     Raises:
         ConfigError: If a loss has no gradient, or does not depend on its ``loss_weight``.
     """
+    # a share is whatever the weight is; and a term may weigh itself, or learn to
     own = {
         name: term
         for name, term in terms.items()
-        if not is_known(type(term)) and term.share is None  # a share is whatever the weight is
+        if not is_known(type(term))
+        and term.share is None
+        and 'loss_weight' in accepted_keys(type(term))
+        and isinstance(term.loss_weight, int | float)
     }
     with unchanged_randomness():
         losses = learn()

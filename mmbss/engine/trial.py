@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ from mmbss.engine.trial_evaluation import (
     schedules_of,
     try_evaluation,
 )
-from mmbss.engine.trial_recipes import recipes_of, switched, switched_back
+from mmbss.engine.trial_recipes import try_recipes
 from mmbss.engine.unchanged import unchanged
 
 #: Settings on which it depends whether images pass.
@@ -91,10 +92,8 @@ def try_training(runner: Runner) -> None:
         if is_tried and batch_sizes(loader) == [1]:
             check_alone(model)
         seen = try_batches(runner, model, is_tried)
-        with switched_back(runner) if is_tried else nullcontext():
-            for epoch, recipe in recipes_of(runner) if is_tried else ():
-                with switched(runner, epoch, recipe):
-                    try_batches(runner, model)
+        if is_tried:
+            try_recipes(runner, partial(try_batches, runner, model))
         for each in evaluations if is_tried else ():
             try_evaluation(runner, model.eval(), each)
             if each.where == 'val':

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
+from mmpretrain.models import ClsDataPreprocessor
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmbss.engine.build import is_known
 from mmbss.engine.errors import ConfigError, is_of_input, one_line
 
 
@@ -59,9 +61,13 @@ def read_batch(
                 f'{where}.dataset.pipeline hands no inputs to the model, but '
                 f"{', '.join(samples[0])}: add dict(type='PackInputs') at its end"
             )
-        if isinstance(samples[0], dict) and isinstance(samples[0]['inputs'], (list, tuple)):
+        # self-supervised models take several, and so may what is somebody's own
+        kind = type(model.data_preprocessor)
+        takes_one = issubclass(kind, ClsDataPreprocessor) and is_known(kind)
+        views = samples[0].get('inputs') if isinstance(samples[0], dict) else None
+        if takes_one and isinstance(views, (list, tuple)):
             raise ConfigError(
-                f'{where}.dataset.pipeline hands {len(samples[0]["inputs"])} views of each image '
+                f'{where}.dataset.pipeline hands {len(views)} views of each image '
                 'to the model, and a classifier takes one: leave out MultiView and the like'
             )
         batch = loader.collate_fn(samples)

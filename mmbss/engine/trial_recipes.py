@@ -1,6 +1,6 @@
 """What a training switches to later: other augmentations, another loss of the head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,14 +11,40 @@ from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.models import unwrap
 
 
-def recipes_of(runner: Runner) -> list[tuple[int, dict[str, Any]]]:
-    """Epochs and recipes of mmpretrain's ``SwitchRecipeHook``, in their order."""
-    return [
-        (epoch, recipe)
-        for hook in runner.hooks
-        if isinstance(hook, SwitchRecipeHook)
-        for epoch, recipe in hook.schedule.items()
-    ]
+def try_recipes(runner: Runner, try_batches: Callable[[], Any]) -> None:
+    """Follow the recipes of mmpretrain's ``SwitchRecipeHook``, without a word in the log, and back.
+
+    Args:
+        runner: A runner.
+        try_batches: Refuses what does not fit.
+
+    Raises:
+        ConfigError: With the epoch from which on something does not fit.
+    """
+    hooks = [hook for hook in runner.hooks if isinstance(hook, SwitchRecipeHook)]
+    recipes = [(hook, *each) for hook in hooks for each in hook.schedule.items()]
+    with switched_back(runner):
+        for hook, epoch, recipe in recipes:
+            try:
+                if recipe.get('batch_augments'):
+                    refuse_hard_labels(unwrap(runner.model))
+                for part in ('batch_augments', 'train_pipeline', 'loss'):
+                    if part in recipe:
+                        getattr(hook, f'_switch_{part}')(runner, recipe[part])
+                try_batches()
+            except ConfigError as error:
+                where = f'SwitchRecipeHook, from epoch {epoch} on: '
+                raise ConfigError(*(f'{where}{line}' for line in error.args)) from error
+
+
+def refuse_hard_labels(model: Any) -> None:
+    """Refuse what mixing makes impossible, which is no mixing where a batch of two meets itself."""
+    refuse(
+        f'model.losses.{name} needs one hard label a sample, but batch_augments mixes '
+        'them: leave out one of the two'
+        for name, term in getattr(model, 'loss_modules', {}).items()
+        if getattr(term, 'needs_hard_labels', False) and not term.needs_unmixed
+    )
 
 
 @contextmanager
@@ -37,37 +63,6 @@ def switched_back(runner: Runner) -> Iterator[None]:
     finally:
         for at, name, value in before:
             setattr(at, name, value)
-
-
-@contextmanager
-def switched(runner: Runner, epoch: int, recipe: dict[str, Any]) -> Iterator[None]:
-    """Follow a recipe, without a word in the log, and name it in what is refused then.
-
-    Raises:
-        ConfigError: With the epoch from which on something does not fit.
-    """
-    hook, model = SwitchRecipeHook, unwrap(runner.model)
-    steps = dict(
-        batch_augments=hook._switch_batch_augments,
-        train_pipeline=hook._switch_train_pipeline,
-        loss=hook._switch_loss,
-    )
-    try:
-        if recipe.get('batch_augments'):
-            # a batch of two is often mixed with itself
-            refuse(
-                f'model.losses.{name} needs one hard label a sample, but batch_augments mixes '
-                'them: leave out one of the two'
-                for name, term in getattr(model, 'loss_modules', {}).items()
-                if getattr(term, 'needs_hard_labels', False) and not term.needs_unmixed
-            )
-        for name, step in steps.items():
-            if name in recipe:
-                step(runner, recipe[name])
-        yield
-    except ConfigError as error:
-        where = f'SwitchRecipeHook, from epoch {epoch} on: '
-        raise ConfigError(*(f'{where}{line}' for line in error.args)) from error
 
 
 def _leaves(dataset: Any) -> Iterator[Any]:

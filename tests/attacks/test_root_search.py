@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmbss.attacks.root_search import AIM, regula_falsi, secant_search
+from mmbss.attacks.root_search import AIM, LATER, regula_falsi, secant_search
 
 
 def search(functions, slopes, num_evaluations=8, aim=1e-3):
@@ -91,10 +91,12 @@ def illinois(function, num_evaluations):
     left, right = 0.0, 1.0
     f_left, f_right = function(left), function(right)
     aim, side = AIM * f_left, 0
-    for _ in range(num_evaluations):
+    for number in range(1, num_evaluations + 1):
         middle = left + (right - left) * (f_left + aim) / (f_left - f_right)
         if not left < middle < right:
             middle = (left + right) / 2
+        widest = 2 ** (LATER - number)
+        middle = min(max(middle, right - widest), left + widest)
         f_middle = function(middle)
         if f_middle < 0:
             right, f_right = middle, f_middle
@@ -140,6 +142,20 @@ def test_values_that_say_nothing_only_cost_evaluations(at_0, at_1):
     functions = [lambda t: 0.25 - t]
     (lower, upper), _ = close_in(functions, 8, torch.tensor([at_0]), torch.tensor([at_1]))
     assert lower.item() <= 0.25 < upper.item() < 0.3
+
+
+@pytest.mark.parametrize('root', [0.01, 0.3, 0.5, 0.99])
+@pytest.mark.parametrize('num_evaluations', [4, 6, 10])
+def test_no_shape_keeps_an_end_far_from_the_root(root, num_evaluations):
+    functions = [
+        lambda t: (root - t) ** 3,
+        lambda t: (root - t) * (0.1 if t < root else 50),
+        lambda t: (root - t) * (50 if t < root else 0.1),
+        lambda t: 1.0 if t < root else -10.0,
+    ]
+    (lower, upper), _ = close_in(functions, num_evaluations)
+    assert ((lower <= root + 1e-6) & (root <= upper + 1e-6)).all()
+    assert (upper - lower <= 2 ** (LATER - num_evaluations) + 1e-6).all()
 
 
 def test_without_a_root_the_upper_end_stays():

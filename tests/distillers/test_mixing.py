@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.engine.hooks import SwitchRecipeHook
 from mmpretrain.structures import DataSample
 
-from mmbss.distillers.mixing import mix
+from mmbss.distillers.mixing import Later, mix
 from mmbss.engine.randomness import seed_everything
 from mmbss.losses import Term
 
@@ -115,6 +115,14 @@ def switch(model, augments):
     recipe = dict(action_epoch=1, batch_augments=augments)
     (recipe,) = SwitchRecipeHook([recipe]).schedule.values()
     SwitchRecipeHook._switch_batch_augments(runner, recipe['batch_augments'])
+
+
+@pytest.mark.parametrize(
+    ('given', 'handed_on'), [(torch.int64, torch.float32), (torch.float64, torch.float64)]
+)
+def test_shares_that_wait_to_be_mixed_lose_no_digits(given, handed_on):
+    scores = torch.ones(2, 3, dtype=given)
+    assert Later(None)(torch.zeros(2), scores)[1].dtype == handed_on
 
 
 def test_a_recipe_ends_the_mixing_and_begins_another(make_distiller, mixing_student, make_data):

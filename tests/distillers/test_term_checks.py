@@ -69,6 +69,21 @@ def test_a_weight_that_does_nothing_is_refused(losses_of, weight):
         losses_of(Own(lambda own, x: (x, {}), loss_weight=weight))
 
 
+class WeighsItself(Own):
+    """Takes no weight, since it has another one, or learns it."""
+
+    def __init__(self, does):
+        super().__init__(does)
+
+
+def test_a_term_that_weighs_itself_is_left_alone(losses_of):
+    assert losses_of(WeighsItself(lambda own, x: (3 * x, {})))['loss_own'] > 0
+    term = Own(lambda own, x: (own.loss_weight * x, {}))
+    term.loss_weight = torch.nn.Parameter(torch.tensor(2.0))
+    assert losses_of(term)['loss_own'] > 0
+    assert term.loss_weight == 2
+
+
 def test_a_loss_without_a_gradient_is_refused(losses_of):
     with pytest.raises(ConfigError, match=r'losses\.loss_own.*no gradient'):
         losses_of(Own(lambda own, x: (own.loss_weight * x.detach(), {})))
@@ -113,9 +128,16 @@ class Forgets(Swallows):
         torch.nn.Module.__init__(self)
 
 
+class Scales(Swallows):
+    """Brings its weight into other units."""
+
+    def __init__(self, loss_weight=1.0):
+        DistillationLoss.__init__(self, loss_weight / 10)
+
+
 @pytest.fixture(scope='module')
 def own_losses():
-    kinds = (FarApart, Swallows, Forgets)
+    kinds = (FarApart, Swallows, Forgets, Scales)
     for kind in kinds:
         MODELS.register_module(module=kind)
     yield
@@ -127,7 +149,7 @@ def own_losses():
 @pytest.mark.parametrize(
     ('term', 'message'),
     [
-        (dict(type='mmbss.Swallows', loss_weight=3.0), 'takes loss_weight=3.0.*the weight 1.0'),
+        (dict(type='mmbss.Swallows', loss_weight=3.0), 'takes loss_weight=3.0.*the weight 1:'),
         (dict(type='mmbss.Forgets'), r'must call super\(\)'),
     ],
 )
@@ -137,6 +159,8 @@ def test_a_weight_that_is_not_handed_on_is_refused(make_distiller, term, message
 
 
 @pytest.mark.usefixtures('own_losses')
-def test_the_weight_that_there_is_may_be_said(make_distiller):
-    said = dict(type='mmbss.Swallows', loss_weight=1)
-    assert make_distiller(type='mmbss.Distiller', losses=dict(loss_own=said))
+@pytest.mark.parametrize(('kind', 'weight'), [('Swallows', 1), ('Scales', 5.0)])
+def test_a_weight_that_there_is_may_be_said_in_other_units(make_distiller, kind, weight):
+    said = dict(type=f'mmbss.{kind}', loss_weight=weight)
+    distiller = make_distiller(type='mmbss.Distiller', losses=dict(loss_own=said))
+    assert distiller.terms['loss_own'].loss_weight == (0.5 if kind == 'Scales' else 1)

@@ -2,6 +2,7 @@ import mmcv
 import numpy as np
 import pytest
 from mmengine.registry import FUNCTIONS
+from mmpretrain.models import ClsDataPreprocessor
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial import try_training
@@ -59,6 +60,20 @@ def test_several_views_of_an_image_are_refused(runner, collate):
     runner.train_dataloader.collate_fn = FUNCTIONS.get(collate)
     with pytest.raises(ConfigError, match=r'^train_dataloader\.dataset.* 2 views .*MultiView'):
         try_training(runner)
+
+
+class FirstView(ClsDataPreprocessor):
+    """Knows what to do with several views."""
+
+    def forward(self, data, training=False):
+        return super().forward(dict(data, inputs=data['inputs'][0]), training)
+
+
+def test_several_views_of_an_image_may_be_what_a_model_takes(runner):
+    views = dict(type='MultiView', num_views=2, transforms=[[dict(type='RandomFlip', prob=0.5)]])
+    runner = runner(pipeline=[LOAD[0], views, LOAD[1]])
+    runner.model.data_preprocessor.__class__ = FirstView
+    try_training(runner)
 
 
 def test_alone_in_its_batch_an_image_may_have_any_size(runner):

@@ -1,6 +1,7 @@
 """What a training switches to later is tried before it begins."""
 
 import pytest
+from mmpretrain.engine.hooks import SwitchRecipeHook
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial import try_training
@@ -33,6 +34,20 @@ def switching(make_runner, resnet_config, bss_settings):
 def test_a_recipe_that_does_not_fit_is_refused_with_its_epoch(switching, recipe, message):
     with pytest.raises(ConfigError, match=f'SwitchRecipeHook, from epoch 3 on: .*{message}'):
         try_training(switching(dict(loss=SMOOTH), recipe))
+
+
+class OwnHook(SwitchRecipeHook):
+    """Switches the data in a way of its own."""
+
+    def _switch_train_pipeline(self, runner, train_pipeline):
+        runner.train_dataloader.dataset.pipeline = lambda info: info
+
+
+def test_a_hook_of_somebody_s_own_is_followed(switching):
+    runner = switching()
+    runner.register_hook(OwnHook([dict(action_epoch=4, train_pipeline=[PACK])]))
+    with pytest.raises(ConfigError, match=r'from epoch 4 on: .*no inputs to the model'):
+        try_training(runner)
 
 
 def test_mixing_that_begins_later_is_refused_where_labels_must_be_hard(switching):
