@@ -5,7 +5,6 @@ import math
 import pickle
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -57,32 +56,21 @@ def copied(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in a value of :func:`is_plain`, from the first to the last."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (dict, list, tuple)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors_in(item)
+def is_on_cpu(value: Any) -> bool:
+    """Whether no tensor in a value of :func:`is_plain` is on another device."""
+    devices: set[str] = set()
+    apply_to(value, _is_tensor, lambda tensor: devices.add(tensor.device.type))
+    return devices <= {'cpu'}
 
 
-def moved(value: Any, devices: Iterator[torch.device]) -> Any:
-    """A value of :func:`copied` with each of its tensors on the next of the devices."""
-    if isinstance(value, Tensor):
-        return value.to(next(devices))
-    if isinstance(value, dict):
-        return type(value)({key: moved(item, devices) for key, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        return type(value)(moved(item, devices) for item in value)
-    return value
+def moved(value: Any, device: torch.device) -> Any:
+    """A value of :func:`is_plain` with all of its tensors on a device."""
+    return apply_to(value, _is_tensor, lambda tensor: tensor.to(device))
 
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values of :func:`copied` are equal, as NaN is to itself."""
-    texts = (
-        repr(apply_to(value, lambda part: isinstance(part, Tensor), Tensor.tolist))
-        for value in (one, other)
-    )
+    texts = (repr(apply_to(value, _is_tensor, Tensor.tolist)) for value in (one, other))
     return len({*texts}) == 1
 
 
@@ -115,3 +103,7 @@ def trace(value: Any) -> int:
     except Exception:  # objects of others raise anything
         return id(value)
     return zlib.crc32(stream.getvalue())
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)

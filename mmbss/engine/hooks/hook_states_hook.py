@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from mmengine.runner import Runner
 from mmbss.engine.kept_values import (
     LIBRARIES,
     copied,
+    is_on_cpu,
     is_plain,
     moved,
     same,
-    tensors_in,
     trace,
 )
 from mmbss.engine.models import device_of
@@ -34,8 +33,8 @@ class HookStatesHook(Hook):
     user's own, each attribute is stored that has changed since the hook was made: numbers, tensors,
     and lists, tuples, sets, dicts and counters of them. What is anything else and has changed is
     named at the resume, for it begins anew; a hook with a ``before_save_checkpoint`` of its own is
-    taken to store all that it needs. Tensors that were not on the CPU come back to the device of
-    the model.
+    taken to store all that it needs. An attribute with tensors that were not on the CPU comes
+    back to the device of the model.
 
     A run that had stopped early does not go on.
     """
@@ -71,9 +70,7 @@ class HookStatesHook(Hook):
             changed = {key: now[key] for key in now if not same(now[key], before.get(key, self))}
             if changed:
                 states[name] = changed
-                away[name] = {
-                    key: places for key in changed if any(places := not_on_cpu(vars(hook)[key]))
-                }
+                away[name] = [key for key in changed if not is_on_cpu(vars(hook)[key])]
             begun = (self.begun or {}).get(name, {})
             lost += [f'{name}.{key}' for key, at in others(hook).items() if begun.get(key) != at]
         stopped = bool(getattr(runner.train_loop, 'stop_training', False))
@@ -90,14 +87,13 @@ class HookStatesHook(Hook):
         states, away = (dict(stored.get(part) or {}) for part in ('states', 'away'))
         lost = list(stored.get('lost') or ())
         for name, hook in named_hooks(runner):
-            were_away = dict(away.get(name) or {})
             for key, value in dict(states.get(name) or {}).items():
                 # a file of others gets at nothing but numbers that are there
                 if key in counts_of(hook) and is_plain(value):
                     # a resume may have brought all that it reads to the GPU
-                    own, cpu = device_of(runner.model), torch.device('cpu')
-                    places = (own if each else cpu for each in were_away.get(key) or ())
-                    setattr(hook, key, moved(value, chain(places, repeat(cpu))))
+                    was_away = key in (away.get(name) or ())
+                    device = device_of(runner.model) if was_away else torch.device('cpu')
+                    setattr(hook, key, moved(value, device))
         if lost:
             runner.logger.warning(
                 f'begins anew, since a checkpoint cannot hold it: {", ".join(map(str, lost))}; '
@@ -116,11 +112,6 @@ def named_hooks(runner: Runner) -> Iterator[tuple[str, Hook]]:
             continue
         counts[kind.__name__] += 1
         yield f'{kind.__name__}.{counts[kind.__name__]}', hook
-
-
-def not_on_cpu(value: Any) -> list[bool]:
-    """Of each tensor in a value, whether it is on another device."""
-    return [tensor.device.type != 'cpu' for tensor in tensors_in(value)]
 
 
 def counts_of(hook: Hook) -> State:
