@@ -61,12 +61,18 @@ class StudyRunner:
         if teacher:
             self.finish(teacher)
         stored = read_results(self.study)
+        found = [stored.get((run.arm, run.seed)) for run in runs]
+        is_any_left = not all(
+            result and result.is_of(run) for run, result in zip(runs, found, strict=True)
+        )
+        if teacher and self.trains and is_any_left and not teacher.is_done():
+            # its result is stored, but what it was read from is not here
+            teacher.train(self.tools / 'train.py', self.threads)
         self.others.extend(
             result
             for run in self.study.runs()
             if (result := stored.get((run.arm, run.seed))) and not result.is_of(run)
         )
-        found = [stored.get((run.arm, run.seed)) for run in runs]
         if any(self.is_unmeasured(*each) for each in zip(runs, found, strict=True)):
             refuse(missing_files(Config(dict(evaluators=self.study.evaluators))))
         errors, progress = [], Progress(len(runs), self.jobs)

@@ -319,3 +319,23 @@ def test_the_teacher_is_trained_first_and_shown_first(study, play, tmp_path, mon
         **{name: study.folder / name for name in 'abc'},
     }
     assert 'plain' not in read(study)['differences'][0].values()
+
+
+def test_a_teacher_whose_result_alone_is_there_is_trained_for_runs_that_are_left(
+    study, play, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(ACCURACY, 'plain', [70.0])
+    study = replace(study, teacher='plain.py', evaluators=[])
+    run_all(study)
+    shutil.rmtree('work_dirs/plain')
+    play.played.clear()
+    run_all(study)
+    assert play.played == []
+    shutil.rmtree(study.run('b', 1).folder)
+    path = Path(f'{study.results}.json')
+    kept = json.loads(path.read_text())
+    kept['results'] = [r for r in kept['results'] if (r['arm'], r['seed']) != ('b', 1)]
+    path.write_text(json.dumps(kept))
+    run_all(study)
+    assert play.played == [('train', 'plain', 0), ('train', 'b', 1)]
