@@ -275,7 +275,9 @@ def test_the_commands_of_the_tour_run(forked, tmp_path):
             continue
         if script == 'tools/train.py':
             config, *flags = arguments
-            folder = flags[1] if flags else f'work_dirs/{Path(config).stem}'
+            folder = f'work_dirs/{Path(config).stem}'
+            if '--work-dir' in flags:
+                folder = flags[flags.index('--work-dir') + 1]
             start = () if '--cfg-options' in flags else ('--cfg-options',)
             arguments += [*start, *shortened(config, folder)]
         elif script == 'tools/export.py':

@@ -101,7 +101,7 @@ def test_a_schedule_of_what_has_a_share_is_refused(make_runner, model):
 
 def test_what_is_no_distiller_is_refused(make_runner, resnet_config):
     runner = make_runner(resnet_config(), custom_hooks=[dict(type='mmbss.GradientShareHook')])
-    with pytest.raises(ConfigError, match='losses of a distiller'):
+    with pytest.raises(ConfigError, match='GradientShareHook needs a distiller'):
         runner.train()
     with pytest.raises(ConfigError, match='interval must be at least 1'):
         GradientShareHook(interval=0)
