@@ -124,8 +124,8 @@ def test_parity_on_a_trained_network_and_real_images(kind, reference_attack):
         assert largest_differences(result.samples, expected.float()).max() <= 1e-5
         assert torch.equal(result.success, exact(expected).argmax(dim=1) == target)
         assert 0 < result.success.sum() < 64
-        # the second most probable class is mostly one step away
-        assert kind == 'second' or len(result.steps.unique()) >= 3
+        # on the way to any class a third one begins, mostly after the first step
+        assert kind == 'uniform' or len(result.steps.unique()) >= 3
 
 
 @pytest.fixture(scope='module')
