@@ -5,7 +5,7 @@ from typing import Any
 
 from mmbss.engine.words import data_in_words, teacher_in_words
 from mmbss.report.comparison import Comparison, is_of
-from mmbss.report.text import counted
+from mmbss.report.text import tallied
 
 
 def facts(
@@ -36,6 +36,6 @@ def facts(
     found['training data'] = '; '.join(dict.fromkeys(map(data_in_words, datasets)))
     runs = [run for each in comparison.students for run in each.runs]
     for name, key in (('devices', 'device'), ('commits', 'commit')):
-        if listed := counted(str(run.info.get(key, '')) for run in runs):
+        if listed := tallied(str(run.info.get(key, '')) for run in runs):
             found[name] = listed
     return found

@@ -6,7 +6,7 @@ from mmbss.report.statistics import paired_differences, seeds_needed
 from mmbss.report.study import Study
 from mmbss.report.study_results import Difference, Result
 from mmbss.report.tables import Row, accuracy_markdown
-from mmbss.report.text import counted, markdown, spread
+from mmbss.report.text import markdown, spread, tallied
 
 #: Differences, in points, for which the size of the next study is given.
 EFFECTS = (0.5, 1.0)
@@ -44,7 +44,7 @@ def study_markdown(
         parts.append(metrics_markdown(study, shown))
     every = [each for own in shown.values() for each in own]
     for title in ('commit', 'device'):
-        if listed := counted([getattr(each, title) for each in every]):
+        if listed := tallied([getattr(each, title) for each in every]):
             parts.append(f'{title.capitalize()}s, with the number of runs: {listed}.\n')
     return '\n'.join(parts)
 

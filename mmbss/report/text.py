@@ -25,11 +25,11 @@ def spread(values: Sequence[float], form: str = '.2f') -> str:
     return f'{mean} ± {statistics.stdev(values):{form.lstrip("+")}}'
 
 
-def counted(values: Iterable[str]) -> str:
+def tallied(values: Iterable[str]) -> str:
     """How often there is each value; '' where none is known.
 
     Examples:
-        >>> counted(['CPU', '', 'CPU']), counted(['', ''])
+        >>> tallied(['CPU', '', 'CPU']), tallied(['', ''])
         ('CPU (2), not known (1)', '')
     """
     counts = Counter(value or 'not known' for value in values)
