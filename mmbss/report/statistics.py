@@ -134,17 +134,20 @@ def equivalence_p(differences: Sequence[float], margin: float) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P values that may be read side by side (Holm 1979); None stays and counts for nothing.
+    """P values that may be read side by side (Holm 1979).
+
+    None stays: a comparison that is planned and has no p value yet. The others are adjusted for it
+    all the same, so that a study that is half done claims no more than a whole one.
 
     Examples:
-        >>> holm([0.03, None, 0.01, 0.04])
-        [0.06, None, 0.03, 0.06]
+        >>> holm([0.02, None, 0.01, 0.04])
+        [0.06, None, 0.04, 0.08]
     """
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     highest = 0.0
     for rank, (p, place) in enumerate(known):
-        highest = max(highest, min((len(known) - rank) * p, 1.0))
+        highest = max(highest, min((len(p_values) - rank) * p, 1.0))
         adjusted[place] = highest
     return adjusted
 

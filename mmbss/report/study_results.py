@@ -152,7 +152,7 @@ class Difference:
         second: Name of the one that is subtracted.
         is_contrast: Whether it is the comparison that was written down first.
         test: See :class:`~mmbss.report.statistics.PairedTest`.
-        p: Of the t test: the contrast's own, that of others adjusted for their number (Holm).
+        p: Of the t test: the contrast's own, that of others adjusted for how many are planned.
     """
 
     first: str
@@ -175,8 +175,9 @@ def compare_arms(study: Study, shown: Mapping[str, Sequence[Result]]) -> list[Di
         paired = paired_differences(*(values.get(name, {}) for name in pair))
         if paired:
             tests[pair] = paired_test(paired, study.margin)
-    others = [pair for pair in tests if pair != study.contrast]
-    p = dict(zip(others, holm([tests[pair].p_t for pair in others]), strict=True))
+    others = [pair for pair in study.pairs if pair != study.contrast]
+    found = [tests[pair].p_t if pair in tests else None for pair in others]
+    p = dict(zip(others, holm(found), strict=True))
     return [
         Difference(*pair, pair == study.contrast, test, p.get(pair, test.p_t))
         for pair, test in tests.items()

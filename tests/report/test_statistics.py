@@ -96,7 +96,7 @@ def test_without_spread_there_is_no_t_test(values):
 def test_holm_multiplies_the_smallest_most_and_never_falls():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([None, 0.02]) == [None, 0.02]
+    assert holm([None, 0.02]) == [None, 0.04]
     assert holm([]) == []
 
 

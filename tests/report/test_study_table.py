@@ -2,7 +2,7 @@ import pytest
 
 from mmbss.report.statistics import paired_test
 from mmbss.report.study import Study
-from mmbss.report.study_results import Difference
+from mmbss.report.study_results import Difference, Result, compare_arms
 from mmbss.report.study_table import contrast_in_words
 
 
@@ -46,3 +46,16 @@ def test_without_planned_looks_there_is_one_with_all_seeds(tmp_path):
     study = Study('x', tmp_path, tmp_path, {}, seeds=[3, 4, 5, 6])
     assert study.planned == [4]
     assert 'after 4 seeds, not after 3' in contrast_in_words(contrast([0.9, 1, 1.2]), study.planned)
+
+
+def test_differences_are_adjusted_for_all_that_are_planned(tmp_path):
+    arms = dict.fromkeys('abcd')
+    study = Study('x', tmp_path, tmp_path, arms, seeds=[0, 1, 2], contrast=('b', 'a'))
+
+    def results(arm, *values):
+        return [Result(arm, seed, 'm', value, 1, 1, 1, 1, '') for seed, value in enumerate(values)]
+
+    shown = dict(a=results('a', 0, 0, 0), b=results('b', 1, 2, 4), c=results('c', 1, 2, 4))
+    contrast, other = compare_arms(study, shown)  # d has not been run
+    assert contrast.p == contrast.test.p_t
+    assert other.p == pytest.approx(2 * other.test.p_t)
