@@ -6,7 +6,7 @@ far above random mixes; see results/few_images.md.
 
 _base_ = './_base_/cifar10_5000_fast.py'
 
-question = 'With 500 images a class, is the boundary a better place than any other between two images?'
+question = 'With 500 images a class, is the boundary the best place between two images?'
 
 DKD = 'configs/dkd/dkd_resnet26-to-resnet8_1xb256-80e_cifar10.py'
 _term = dict(

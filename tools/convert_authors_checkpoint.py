@@ -43,17 +43,14 @@ def convert(args: argparse.Namespace) -> str:
         ConfigError: If keys or shapes differ; names them.
     """
     import torch
-    from mmengine.registry import DefaultScope
 
-    from mmbss.distillers.classifiers import load_model_config
     from mmbss.engine.files import read_checkpoint
     from mmbss.engine.models import count_parameters, load_strictly
-    from mmbss.registry import MODELS
+    from mmbss.report.classifiers import build_classifier
 
     content = read_checkpoint(args.source)
     state = rename(content.get('net', content))
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build(load_model_config(args.config))
+    model = build_classifier(args.config)
     load_strictly(model, state, f'{args.source} does not fit {args.config}')
     args.target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=model.state_dict()), args.target)

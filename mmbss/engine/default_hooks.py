@@ -50,15 +50,10 @@ def add_safety_hooks(cfg: Config) -> None:
             raise ConfigError(
                 f'default_hooks.{name} must be a dict of its settings or None, got {hooks[name]!r}'
             )
-    for hook in (*hooks.values(), *(cfg.get('custom_hooks') or ())):
-        if isinstance(hook, dict) and class_of(hook) is CheckpointHook:
-            hook['type'] = 'mmbss.AtomicCheckpointHook'
+    with DefaultScope.overwrite_default_scope('mmbss'):
+        for hook in (*hooks.values(), *(cfg.get('custom_hooks') or ())):
+            if isinstance(hook, dict) and lookup(HOOKS, hook.get('type')) is CheckpointHook:
+                hook['type'] = 'mmbss.AtomicCheckpointHook'
     # mmengine leaves out its own hooks alone where a config sets them to None
     for name in [name for name in hooks if hooks[name] is None and name not in OF_MMENGINE]:
         hooks.pop(name)
-
-
-def class_of(hook: dict[str, Any]) -> Any:
-    """The class that the ``type`` of a hook stands for; None where nothing is known by it."""
-    with DefaultScope.overwrite_default_scope('mmbss'):
-        return lookup(HOOKS, hook.get('type'))

@@ -13,6 +13,8 @@ import torch
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
+from mmbss.engine.finite import named_tensors
+
 NUMBERS = (bool, int, float, type(None))
 #: Numbers of NumPy with which Python's own go on in the same way; others would round differently.
 OF_NUMPY = (np.bool_, np.int64, np.float64)
@@ -58,9 +60,7 @@ def copied(value: Any) -> Any:
 
 def is_on_cpu(value: Any) -> bool:
     """Whether no tensor in a value of :func:`is_plain` is on another device."""
-    devices: set[str] = set()
-    apply_to(value, _is_tensor, lambda tensor: devices.add(tensor.device.type))
-    return devices <= {'cpu'}
+    return all(tensor.device.type == 'cpu' for _, tensor in named_tensors(value))
 
 
 def moved(value: Any, device: torch.device) -> Any:

@@ -126,16 +126,9 @@ def memory_of_buffers(model: nn.Module) -> list[torch.UntypedStorage]:
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode, and afterwards each of its modules into the mode it was in."""
-    with unchanged_modes(model):
-        model.eval()
-        yield
-
-
-@contextmanager
-def unchanged_modes(model: nn.Module) -> Iterator[None]:
-    """Put each module of a model afterwards into the mode it is in."""
     modes = [(module, module.training) for module in model.modules()]
     try:
+        model.eval()
         yield
     finally:
         for module, mode in modes:

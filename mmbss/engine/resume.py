@@ -177,8 +177,6 @@ def progress(path: str | Path, content: dict[str, Any]) -> Progress:
 
 def check_named(path: Path, folder: Path, templates: tuple[str, ...]) -> None:
     """Refuse a checkpoint that is damaged, or to go back behind others in the folder of the run."""
-    if not path.exists():
-        return  # which is said where the config is checked
     begin = progress(path, read_checkpoint(path))
     newest = [group[0] for group in own_checkpoints(folder, templates) if group]
     for later in (other for other in newest if is_later(other, begin)):
@@ -214,7 +212,7 @@ def is_later(path: Path, begin: Progress) -> bool:
 
 def _take_seed(cfg: Config, checkpoint: dict[str, Any]) -> None:
     """Have all that draws begin with the seed of the run; mmengine leaves the samplers out."""
-    seed = checkpoint['meta'].get('seed') if isinstance(checkpoint.get('meta'), dict) else None
+    seed = checkpoint['meta'].get('seed')
     if not isinstance(seed, int):
         return
     randomness = cfg.setdefault('randomness', {})

@@ -1,9 +1,9 @@
 """Try what a training does on a few images, so that what does not fit shows before it begins."""
 
-import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
+from math import inf
 from typing import Any
 
 import torch
@@ -100,16 +100,13 @@ def try_training(runner: Runner) -> None:
                 check_wanted(runner, each)
         validated = [batch for each in evaluations if each.where == 'val' for batch in each.inputs]
         preprocessor = getattr(model, 'data_preprocessor', None)
+        # a loop of another kind may say neither
+        lengths = (getattr(runner.train_loop, f'max_{unit}', inf) for unit in ('epochs', 'iters'))
         for doubt in (
             *doubts_of_units(seen, validated, preprocessor),
-            *doubts_of_lengths(schedules_of(runner), *lengths_of(runner.train_loop)),
+            *doubts_of_lengths(schedules_of(runner), *lengths),
         ):
             runner.logger.warning(doubt)
-
-
-def lengths_of(loop: Any) -> tuple[float, float]:
-    """Epochs and iterations of a training; infinite where a loop of another kind says neither."""
-    return getattr(loop, 'max_epochs', math.inf), getattr(loop, 'max_iters', math.inf)
 
 
 def try_batches(runner: Runner, model: Any, is_tried: bool = True) -> list[Tensor]:
@@ -134,13 +131,13 @@ def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation
     ]
     counts = (getattr(part, 'num_classes', None) for part in (model.head, model.backbone))
     compare_sides(sides, next((count for count in counts if isinstance(count, int)), None))
-    for doubt in doubts(sides):
-        runner.logger.warning(doubt)
+    found = [*doubts(sides)]
     for each in evaluations:
         if each.where == 'val':
             where, trained = 'val_dataloader.dataset', runner.train_dataloader.dataset
-            for doubt in doubts_of_overlap(trained, each.loader.dataset, where):
-                runner.logger.warning(doubt)
+            found += doubts_of_overlap(trained, each.loader.dataset, where)
+    for doubt in found:
+        runner.logger.warning(doubt)
 
 
 def check_images(model: Any, inputs: Tensor) -> None:
@@ -175,9 +172,10 @@ def teacher_of(model: Any) -> Any:
 
 def try_learning(runner: Runner, model: Any, inputs: Tensor, data_samples: list[Any]) -> None:
     """Refuse images that do not pass through a model in training, forward or backward."""
-    given = inputs.clone()
+    given, wrapper = inputs.clone(), runner.optim_wrapper
+    is_built = isinstance(wrapper, OptimWrapper)  # some runners have no optimizer yet
     try:
-        with mixed_precision(runner):
+        with wrapper.optim_context(runner.model) if is_built else nullcontext():
             losses = getattr(model.train(), 'try_terms', model.loss)(inputs, data_samples)
         loss, _ = BaseModel.parse_losses(model, losses)
         if not loss.requires_grad:
@@ -219,11 +217,3 @@ def refusal(runner: Runner, inputs: Tensor, data_samples: list[Any], reason: str
         f'model: images of shape ({shape}) do not pass in training ({reason}): correct '
         f'{", ".join(given) or "it"} or the images'
     )
-
-
-def mixed_precision(runner: Runner) -> AbstractContextManager[None]:
-    """What a training step of the runner passes the model in; some have no optimizer yet."""
-    wrapper = runner.optim_wrapper
-    if not isinstance(wrapper, OptimWrapper):
-        return nullcontext()
-    return wrapper.optim_context(runner.model)

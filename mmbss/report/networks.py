@@ -96,7 +96,7 @@ def loader_of_tests(config: Config, count: int) -> dict[str, Any]:
         raise ConfigError(f'{config.filename} has neither test_dataloader nor val_dataloader')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(loader.dataset.to_dict())
-    if not min(count, len(dataset)):
+    if min(count, len(dataset)) < 1:
         raise ConfigError(f'{count} of {len(dataset)} test samples are none: take more')
     subset: Any = Subset(dataset, spread_rows(len(dataset), count))
     subset.metainfo = getattr(dataset, 'metainfo', {})

@@ -9,6 +9,7 @@ import torch
 from mmbss.attacks.functional import margin
 from mmbss.report.metric_tables import with_unit
 from mmbss.report.networks import Networks
+from mmbss.report.options import ReportOptions
 from mmbss.report.picture import Picture
 from mmbss.report.planes import CLOSE_ATTACK, plane_pictures
 from mmbss.report.run_logs import Experiment, LoggedRun, Series
@@ -116,16 +117,14 @@ def curve_pictures(experiments: Sequence[Experiment], metric: str, styles: Style
 
 
 def network_pictures(
-    networks: Networks, styles: Styles, num_planes: int, num_samples: int, resolution: int
+    networks: Networks, styles: Styles, options: ReportOptions
 ) -> dict[str, list[Picture]]:
     """Decision planes, boundary samples and margins: lists of pictures by these names.
 
     Args:
         networks: Teacher and students with test samples.
         styles: Colour and dashes by student.
-        num_planes: Planes, at most.
-        num_samples: Boundary samples, at most.
-        resolution: Grid points on a side of a plane.
+        options: How many planes and samples, at most, and how finely they are drawn.
 
     Raises:
         NoBoundaryPairsError: If no sample is classified correctly by all, or none can be moved.
@@ -133,9 +132,10 @@ def network_pictures(
     answers = dict(teacher=networks.teacher, **networks.students)
     asked, students = (networks.samples, networks.labels), list(networks.students.values())
     pairs = find_boundary_pairs(networks.teacher, *asked, CLOSE_ATTACK, networks.bounds, students)
+    pictured = pairs[: options.num_pictured]
     samples = Picture(
         'boundary-samples',
-        draw_boundary_samples(pairs[:num_samples], answers, networks.bounds, networks.classes),
+        draw_boundary_samples(pictured, answers, networks.bounds, networks.classes),
         'Base samples, perturbations and boundary samples, with the probabilities that teacher '
         'and students give before and after',
         "Test samples that all networks classify correctly, moved just behind the teacher's "
@@ -153,5 +153,5 @@ def network_pictures(
         f"{len(pairs)} boundary samples of the teacher. The closer a student's margins are to 0, "
         "the closer its boundary passes to the teacher's.",
     )
-    planes = plane_pictures(networks, pairs, num_planes, resolution)
+    planes = plane_pictures(networks, pairs, options.num_planes, options.resolution)
     return dict(planes=planes, samples=[samples], margins=[histograms])

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least
 from mmbss.report.comparison import Comparison, as_network, read_comparison
 from mmbss.report.evaluation import evaluate_networks
 from mmbss.report.facts import facts
@@ -43,9 +44,10 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
 
     Raises:
         ConfigError: If there is no such folder or no run in it, the runs have not logged the
-            metric, a checkpoint, a config of the teacher or the data is missing, or the networks
-            do not fit together.
+            metric, a checkpoint, a config of the teacher or the data is missing, the networks do
+            not fit together, or the resolution leaves a plane without area.
     """
+    check_at_least(None, 2, resolution=options.resolution)
     comparison = read_comparison(work_dir)
     experiments, students = comparison.experiments, comparison.students
     styles = {each.name: (GREY, '-') for each in experiments}
@@ -148,9 +150,7 @@ def ask_networks(
     missing = []
     try:
         if networks.differentiable:
-            pictures = network_pictures(
-                networks, styles, options.num_planes, options.num_pictured, options.resolution
-            )
+            pictures = network_pictures(networks, styles, options)
         else:
             missing = ['There are no boundary samples to show: the teacher gives no gradient.']
     except NoBoundaryPairsError as error:

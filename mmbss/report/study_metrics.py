@@ -1,7 +1,7 @@
 """Whether the metrics that a study speaks of will be there, before anything is trained."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -77,17 +77,13 @@ def check_evaluators(configs: Sequence[Any]) -> None:
     Raises:
         ConfigError: With a line for each mistake.
     """
-    refuse(
-        line if line.startswith(where) else f'{where}: {line}'
-        for where, config in ((f'evaluators.{place}', each) for place, each in enumerate(configs))
-        for line in _wrong_with(config, where)
-    )
-
-
-def _wrong_with(config: Any, where: str) -> Iterator[str]:
-    for line in wrong_values(Config(dict(test_evaluator=config))):
-        yield line.replace('test_evaluator', where, 1)
-    yield from problems_of(_check_teacher, config, where)
+    wrong = wrong_values(Config(dict(test_evaluator=configs)))
+    problems = [line.replace('test_evaluator', 'evaluators', 1) for line in wrong]
+    for place, config in enumerate(configs):
+        where = f'evaluators.{place}'
+        found = problems_of(_check_teacher, config, where)
+        problems += [line if line.startswith(where) else f'{where}: {line}' for line in found]
+    refuse(problems)
 
 
 def _check_teacher(config: Any, where: str) -> None:

@@ -31,7 +31,11 @@ def study_markdown(
     rows = [Row(name, results) for name, results in shown.items()]
     parts = [f'{study.question}\n'] if study.question else []
     parts.append(accuracy_markdown(rows, study.metric))
-    parts += [f'{line}\n' for line in missing(study, shown)]
+    counts = {name: len(shown.get(name, ())) for name in study.arms}
+    every = len(study.seeds)
+    left = [f'{name} {count} of {every} seeds' for name, count in counts.items() if count < every]
+    if left:
+        parts.append(f'Not complete: {", ".join(left)}.\n')
     if others:
         listed = ', '.join(f'{arm} seed {seed}' for arm, seed in others)
         parts.append(f'Left out, since they belong to other settings: {listed}.\n')
@@ -42,19 +46,10 @@ def study_markdown(
         ]
     if any(result.metrics for results in shown.values() for result in results):
         parts.append(metrics_markdown(study, shown))
-    every = [each for own in shown.values() for each in own]
     for title in ('commit', 'device'):
-        if listed := tallied([getattr(each, title) for each in every]):
+        if listed := tallied(getattr(each, title) for own in shown.values() for each in own):
             parts.append(f'{title.capitalize()}s, with the number of runs: {listed}.\n')
     return '\n'.join(parts)
-
-
-def missing(study: Study, shown: Shown) -> list[str]:
-    """A line that says of which arms how many seeds are there, where not all are."""
-    counts = {name: len(shown.get(name, ())) for name in study.arms}
-    every = len(study.seeds)
-    parts = [f'{name} {count} of {every} seeds' for name, count in counts.items() if count < every]
-    return [f'Not complete: {", ".join(parts)}.'] if parts else []
 
 
 def differences_markdown(found: Sequence[Difference], margin: float) -> str:

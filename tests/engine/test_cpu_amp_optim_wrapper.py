@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
-from mmbss.registry import OPTIM_WRAPPERS
 
 
 @pytest.fixture
@@ -42,7 +41,3 @@ def test_autocast_ends_after_an_error(wrapper):
     with pytest.raises(RuntimeError), optimizer.optim_context(model):
         model(torch.randn(3, 7))
     assert not torch.is_autocast_enabled('cpu')
-
-
-def test_is_found_by_its_name():
-    assert OPTIM_WRAPPERS.get('mmbss.CPUAmpOptimWrapper') is CPUAmpOptimWrapper

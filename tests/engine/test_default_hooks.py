@@ -5,8 +5,9 @@ from mmengine.hooks import CheckpointHook
 from mmbss.engine.default_hooks import add_safety_hooks
 
 
-def test_every_run_gets_the_hooks_that_keep_it_safe():
-    cfg = Config(dict())
+@pytest.mark.parametrize('config', [dict(), dict(default_hooks=None)])
+def test_every_run_gets_the_hooks_that_keep_it_safe(config):
+    cfg = Config(config)
     add_safety_hooks(cfg)
     types = {name: hook.type for name, hook in cfg.default_hooks.items()}
     assert types == dict(
@@ -75,12 +76,6 @@ def test_a_checkpoint_hook_of_the_users_own_stays():
     cfg = Config(dict(default_hooks=dict(checkpoint=dict(type=OwnCheckpointHook))))
     add_safety_hooks(cfg)
     assert cfg.default_hooks.checkpoint.type is OwnCheckpointHook
-
-
-def test_no_default_hooks_are_the_usual_ones():
-    cfg = Config(dict(default_hooks=None))
-    add_safety_hooks(cfg)
-    assert cfg.default_hooks.checkpoint.type == 'mmbss.AtomicCheckpointHook'
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,6 @@ def test_a_switch_whose_annotation_is_a_number_may_be_one():
     check_keys(dict(keep_ratio=True), resize, 'resize')
 
 
-def test_what_is_no_dict_is_refused():
-    with pytest.raises(ConfigError, match='must be a dict'):
-        check_keys([1], fits, 'fits')
-
-
 def test_an_object_without_a_hash_may_be_called():
     class Loss:
         __hash__ = None

@@ -20,6 +20,7 @@ from mmbss.datasets import ArrayDataset
 from mmbss.distillers.logit_cache import LogitCache
 from mmbss.engine import files
 from mmbss.engine.atomic import whole_file
+from mmbss.engine.checkpoints import AtomicLocalBackend
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.files import opened, read_arrays, read_checkpoint
 from mmbss.engine.resume import find_newest
@@ -278,6 +279,10 @@ def save_cache(path):
     LogitCache(rows, torch.zeros(1000, 9), torch.zeros(1000, dtype=torch.float64), 'me').save(path)
 
 
+def put(path):
+    AtomicLocalBackend().put(b'x' * 10_000, path)
+
+
 def fetch(path, url='https://example.org/a.pth'):
     class Response(io.BytesIO):
         headers = {}
@@ -292,8 +297,9 @@ def fetch(path, url='https://example.org/a.pth'):
         return files.download(url)
 
 
-@pytest.mark.parametrize('write', [save_cache, fetch])
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
+@pytest.mark.parametrize('write', [put, save_cache, fetch])
+def test_a_full_disk_is_one_line_and_leaves_the_earlier_file_and_no_part(tmp_path, write):
+    (tmp_path / 'a.npz').write_bytes(b'earlier')
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=on_a_full_disk, args=(write, tmp_path / 'a.npz', sender))
@@ -302,8 +308,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, write):
     assert receiver.poll()
     message = receiver.recv()
     assert 'could not be written' in message
+    assert 'make room' in message
     assert '\n' not in message
-    assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == [tmp_path / 'a.npz']
+    assert (tmp_path / 'a.npz').read_bytes() == b'earlier'
 
 
 def test_files_of_one_name_and_two_servers_are_kept_apart(tmp_path):

@@ -176,13 +176,6 @@ def test_a_model_tries_its_terms_itself_in_training_mode(runner, monkeypatch):
     assert tried == [((2, 1, 8, 8), 2)]
 
 
-def test_samples_without_inputs_are_refused_with_their_remedy(runner):
-    runner = runner()
-    runner._train_dataloader['dataset']['pipeline'] = []
-    with pytest.raises(ValueError, match=r'gt_label.*: add dict\(type=.PackInputs.\)'):
-        try_training(runner)
-
-
 def test_labels_of_several_classes_are_left_alone(runner, monkeypatch):
     runner = runner()
     dataset = runner.train_dataloader.dataset

@@ -1,8 +1,11 @@
 import pytest
 import torch
 
+from mmbss.engine.errors import ConfigError
 from mmbss.report.networks import Networks
+from mmbss.report.options import ReportOptions
 from mmbss.report.planes import CLOSE_ATTACK, plane_pictures, third_points
+from mmbss.report.report import build_report
 from mmbss.visualization.boundary_pairs import find_boundary_pairs
 
 
@@ -72,3 +75,8 @@ def test_pictures_are_counted_and_described(make):
 def test_two_classes_and_a_student_that_is_its_teacher_span_no_plane(make):
     assert plane_pictures(*make(2, kd=TEACHER), count=2, resolution=5) == []
     assert len(plane_pictures(*make(2, kd=STUDENT), count=2, resolution=5)) == 2
+
+
+def test_a_plane_of_one_point_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='resolution must be at least 2, got 1'):
+        build_report(tmp_path, ReportOptions(resolution=1), 'command')

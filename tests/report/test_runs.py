@@ -11,7 +11,6 @@ from mmengine.config import Config
 from mmbss.engine.config_checks.building import complete
 from mmbss.engine.default_hooks import add_safety_hooks
 from mmbss.engine.errors import ConfigError
-from mmbss.report.run_logs import read_run
 from mmbss.report.runs import Run, wait_for, what_counts
 
 
@@ -190,17 +189,3 @@ def test_a_folder_in_use_is_waited_for(tmp_path, capsys):
     waiting.join(10)
     assert not waiting.is_alive()
     assert 'waiting' in capsys.readouterr().out
-
-
-def test_the_last_epoch_counts_and_not_the_best(tmp_path):
-    records = [
-        *({'step': step, 'lr': 0.1, 'time': 0.02, 'iter': step} for step in range(4)),
-        {'step': 1, 'accuracy/top1': 80.0},
-        {'step': 2, 'accuracy/top1': 95.0},
-    ]
-    for start, lines in (('1', records), ('2', [{'step': 3, 'accuracy/top1': 85.0}])):
-        folder = tmp_path / start / 'vis_data'
-        folder.mkdir(parents=True)
-        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-        (folder / 'config.py').write_text('')
-    assert read_run(tmp_path).last_value('accuracy/top1') == 85.0

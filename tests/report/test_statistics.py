@@ -34,13 +34,6 @@ def test_the_t_test_is_that_of_the_textbook():
     assert test.p_t == pytest.approx(2 * stats.t.sf(2 / math.sqrt(0.1), 4))
 
 
-def test_the_t_test_is_that_of_two_paired_samples():
-    generator = np.random.default_rng(0)
-    first, second = generator.normal(size=(2, 8))
-    test = paired_test(list(first - second), margin=0.5)
-    assert test.p_t == pytest.approx(stats.ttest_rel(first, second).pvalue)
-
-
 def test_sign_flips_are_counted_by_hand():
     # of 32 choices of signs, all plus and all minus reach the sum of 10
     assert sign_flip_p(DIFFERENCES) == 2 / 32

@@ -31,9 +31,8 @@ def work_dir(tmp_path_factory):
 def call(tiny, work_dir, call_tool):
     """Run tools/compare.py on the configs, always with the same work dir."""
 
-    def call(*names, options=()):
+    def call(*names):
         flags = ['--seeds', 0, '--jobs', 2, '--work-dir', work_dir]
-        flags += ['--cfg-options', *options] if options else []
         call_tool('compare', *(tiny[name] for name in names), *flags)
 
     return call
@@ -110,15 +109,6 @@ def test_what_is_done_is_not_done_again(call, untouched, work_dir, capsys):
     assert (work_dir / 'compare.md').read_text() == table
 
 
-def test_the_results_of_a_comparison_outlive_its_runs(call, compared, work_dir, tmp_path):
-    shutil.move(work_dir / 'plain', tmp_path)
-    try:
-        call('plain', 'bss')
-        assert not (work_dir / 'plain').exists()
-    finally:
-        shutil.move(tmp_path / 'plain', work_dir)
-
-
 def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir, in_forks):
     folder = work_dir / 'plain' / 'seed_0'
     result = json.loads((folder / 'run.json').read_text())
@@ -147,11 +137,6 @@ def test_the_result_of_a_changed_config_is_refused(call, untouched, tiny):
             call('plain', 'bss')
     finally:
         tiny['bss'].write_text(before)
-
-
-def test_the_result_of_other_options_is_refused(call, untouched):
-    with pytest.raises(SystemExit, match=r'^error: plain, seed 0: .*options'):
-        call('plain', options=['optim_wrapper.optimizer.lr=0.2'])
 
 
 def test_a_teacher_that_fails_ends_with_one_clear_message(

@@ -110,6 +110,7 @@ def test_autoattack_gets_samples_of_its_own(
         (['--students', 'gone.py', 'STUDENT'], r"no file 'gone\.py'"),
         (['--teacher', 'CONFIG', 'gone.pth'], r"teacher\.checkpoint: no file 'gone\.pth'"),
         (['--num-samples', '0'], 'num_samples must be at least 1'),
+        (['--num-tested', '-1'], 'take more'),
         (['--autoattack', '-1'], 'num_samples must be at least 1'),
         (['--runs', 'gone'], '--runs takes the place of .*--teacher'),
         (['--attacks', 'gone.py'], r'config gone\.py: .*No such file'),

@@ -196,13 +196,6 @@ def edited(run, tmp_path, change):
     return folder
 
 
-def test_a_folder_without_a_run_ends_with_one_clear_message(call_tool, tmp_path):
-    with pytest.raises(SystemExit, match=r'^error: .*holds no run: give the work dir'):
-        call_tool('report', tmp_path)
-    with pytest.raises(SystemExit, match=r'^error: no folder .*gone'):
-        call_tool('report', tmp_path / 'gone')
-
-
 def test_odd_files_end_with_one_clear_message(call_tool, bss_run, tmp_path):
     folder = tmp_path / 'run'
     shutil.copytree(bss_run.folder, folder)
@@ -302,11 +295,6 @@ def test_runs_that_wait_for_their_first_validation_are_named(call_tool, bss_run,
     forget(tmp_path / 'bss' / 'seed_0')
     with pytest.raises(SystemExit, match=r'^error: no run has been validated yet: .*seed_0'):
         call_tool('report', tmp_path, '--logs-only')
-
-
-def test_an_unknown_metric_is_refused_with_the_known_ones(call_tool, bss_run):
-    with pytest.raises(SystemExit, match=r'^error: .*no accuracy/top5.*accuracy/top1'):
-        call_tool('report', bss_run.folder, '--metric', 'accuracy/top5')
 
 
 def test_a_missing_package_is_named_with_its_extra(bss_run, root, forked):

@@ -24,12 +24,10 @@ OUTDATED = dict(
     val_evaluator='evaluation',
 )
 
-
 #: Hooks of which a second one would undo or repeat what the first does.
-ONCE = frozenset(
-    ('AccumulationHook', 'BSSHook', 'DistSamplerSeedHook', 'EMAHook', 'FiniteLossHook')
-).union(
-    ('IterTimerHook', 'ParamSchedulerHook', 'RuntimeInfoHook', 'StepSeedHook', 'TeacherCacheHook')
+ONCE = (
+    *('AccumulationHook', 'BSSHook', 'DistSamplerSeedHook', 'EMAHook', 'FiniteLossHook'),
+    *('IterTimerHook', 'ParamSchedulerHook', 'RuntimeInfoHook', 'StepSeedHook', 'TeacherCacheHook'),
 )
 
 
@@ -69,7 +67,7 @@ def in_weights(cfg: Config) -> Iterator[str]:
         if term is None or isinstance(term, (list, tuple))
     )
     terms = losses if 'boundary' not in model else losses | dict(loss_bss=model['boundary'])
-    for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
+    for path, hook in _entries_at(cfg, 'default_hooks', 'custom_hooks'):
         schedules = hook.get('schedules')
         if not str(hook['type']).endswith('BSSHook') or not isinstance(schedules, dict):
             continue
@@ -126,17 +124,16 @@ def counts_iterations(cfg: Config) -> bool:
 def in_hooks(cfg: Config) -> Iterator[str]:
     """Hooks that would do the same thing twice."""
     found: dict[str, str] = {}
-    for path, hook in (*_entries_at(cfg, 'default_hooks'), *_entries_at(cfg, 'custom_hooks')):
-        kind = lookup(HOOKS, hook['type'])
-        name = getattr(kind, '__name__', '')
+    for path, hook in _entries_at(cfg, 'default_hooks', 'custom_hooks'):
+        name = getattr(lookup(HOOKS, hook['type']), '__name__', '')
         if name in ONCE and name in found:
             yield f'{path} and {found[name]} are both {name}: remove one of the two'
         found.setdefault(name, path)
 
 
-def _entries_at(cfg: Config, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entries_at(cfg: Config, *names: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Entries at the top, but for those of somebody's own, which may call anything so."""
-    for entry in find_entries({name: cfg.get(name)}):
+    for entry in find_entries({name: cfg.get(name) for name in names}):
         if not isinstance(entry.config, dict) or 'type' not in entry.config:
             continue
         if is_known(lookup(entry.registry, entry.config['type'])):

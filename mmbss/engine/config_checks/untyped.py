@@ -60,8 +60,9 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
     for entry in find_entries(cfg):
         if not isinstance(entry.config, dict):
             continue
-        yield from problems_of(check_priority, entry)
-        yield from problems_of(check_recipes, entry)
+        if entry.key in ('default_hooks', 'custom_hooks'):
+            yield from problems_of(check_priority, entry)
+            yield from problems_of(check_recipes, entry)
         if entry.key == 'param_scheduler':
             taken_out = accepted_keys(of_schedule).keys() & entry.config.keys()
             settings = {key: entry.config[key] for key in sorted(taken_out)}
@@ -75,8 +76,7 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
 
 def check_priority(entry: Entry) -> None:
     """Refuse a priority of a hook that there is not."""
-    is_hook = entry.key in ('default_hooks', 'custom_hooks')
-    priority = entry.config.get('priority', 'NORMAL') if is_hook else 'NORMAL'
+    priority = entry.config.get('priority', 'NORMAL')
     if isinstance(priority, str):
         names = list(Priority.__members__)
         if priority.upper() not in names:
@@ -93,8 +93,7 @@ def check_priority(entry: Entry) -> None:
 
 def check_recipes(entry: Entry) -> None:
     """Refuse recipes of mmpretrain's ``SwitchRecipeHook`` of which a part would be left out."""
-    is_hook = entry.key in ('default_hooks', 'custom_hooks')
-    kind = lookup(entry.registry, entry.config.get('type')) if is_hook else None
+    kind = lookup(entry.registry, entry.config.get('type'))
     recipes = entry.config.get('schedule')
     if kind is not HOOKS.get('SwitchRecipeHook') or not isinstance(recipes, (list, tuple)):
         return

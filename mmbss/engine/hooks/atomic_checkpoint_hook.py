@@ -7,7 +7,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
@@ -72,7 +71,7 @@ class AtomicCheckpointHook(CheckpointHook):
             # which mmengine does not know, so that it would note a better one in no checkpoint
             self.last_ckpt = self._path_of(runner)
         if is_main_process():
-            with removal_afterwards(self.file_backend, self.out_dir, self.names):
+            with self._removal_afterwards():
                 for step in outdated:
                     self.file_backend.remove(self._path(step))
         if runner._resume and validation_is_due(runner):
@@ -90,7 +89,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Store the best checkpoint."""
         runner.message_hub.update_info('last_validation', runner.iter)
         self.is_validating = True
-        with removal_afterwards(self.file_backend, self.out_dir, self.names):
+        with self._removal_afterwards():
             super().after_val_epoch(runner, metrics)
         self.is_validating = False
 
@@ -108,7 +107,7 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         info = runner.message_hub.runtime_info
         try:
-            with removal_afterwards(self.file_backend, self.out_dir, self.names):
+            with self._removal_afterwards():
                 super()._save_checkpoint_with_step(runner, step, meta)
         except BaseException:
             info['last_ckpt'] = self.last_written  # mmengine has set it already
@@ -196,6 +195,38 @@ class AtomicCheckpointHook(CheckpointHook):
         """Names of the files that this hook writes; that of a best one has a first group."""
         return re.compile(f'(best_.+_)?{name_pattern(self.filename_tmpl)}')
 
+    def _is_own(self, path: str) -> bool:
+        """Whether a file is a checkpoint that lies in this folder itself: no link, no folder."""
+        if '://' in self.out_dir:
+            parent, _, name = path.rpartition('/')
+            return parent == self.out_dir.rstrip('/') and self.names.fullmatch(name) is not None
+        file = Path(path)
+        own = file.parent.resolve() == Path(self.out_dir).resolve()
+        own = own and self.names.fullmatch(file.name) is not None
+        return own and file.is_file() and not file.is_symlink()
+
+    @contextmanager
+    def _removal_afterwards(self) -> Iterator[None]:
+        """Keep every file that is to be removed until the end, and for good if there is an error.
+
+        What is no checkpoint of this folder stays: the checkpoint of a copied work dir, or a
+        hostile one, may name any path.
+        """
+        backend = self.file_backend
+        if 'remove' in backend.__dict__:  # the outer of two does it
+            yield
+            return
+        removals: list[str] = []
+        # attributes of the object, which hide the methods of its class; folders are never removed
+        backend.__dict__['remove'] = lambda path: removals.append(str(path))
+        backend.__dict__['rmtree'] = lambda path: None
+        try:
+            yield
+        finally:
+            del backend.__dict__['remove'], backend.__dict__['rmtree']
+        for path in filter(self._is_own, removals):
+            backend.remove(path)
+
 
 def validation_is_due(runner: Runner) -> bool:
     """Whether the checkpoint that a run was resumed from lacks the validation that follows it."""
@@ -211,38 +242,3 @@ def validation_is_due(runner: Runner) -> bool:
     loop._decide_current_val_interval()
     step, end = (loop.iter, loop.max_iters) if by_iter else (loop.epoch, loop.max_epochs)
     return step >= loop.val_begin and (step % loop.val_interval == 0 or step == end)
-
-
-def is_own(path: str, folder: str, names: re.Pattern[str]) -> bool:
-    """Whether a file is a checkpoint that lies in a folder itself: no link, no folder."""
-    if '://' in folder:
-        parent, _, name = path.rpartition('/')
-        return parent == folder.rstrip('/') and names.fullmatch(name) is not None
-    file = Path(path)
-    own = file.parent.resolve() == Path(folder).resolve() and names.fullmatch(file.name)
-    return bool(own) and file.is_file() and not file.is_symlink()
-
-
-@contextmanager
-def removal_afterwards(
-    backend: BaseStorageBackend, folder: str, names: re.Pattern[str]
-) -> Iterator[None]:
-    """Keep every file that is to be removed until the end, and for good if there is an error.
-
-    What is no checkpoint of this folder stays: the checkpoint of a copied work dir, or a hostile
-    one, may name any path.
-    """
-    if 'remove' in backend.__dict__:  # the outer of two does it
-        yield
-        return
-    removals: list[str] = []
-    # attributes of the object, which hide the methods of its class; folders are never removed
-    backend.__dict__['remove'] = lambda path: removals.append(str(path))
-    backend.__dict__['rmtree'] = lambda path: None
-    try:
-        yield
-    finally:
-        del backend.__dict__['remove'], backend.__dict__['rmtree']
-    for path in removals:
-        if is_own(path, folder, names):
-            backend.remove(path)

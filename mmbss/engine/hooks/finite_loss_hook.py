@@ -89,18 +89,7 @@ class FiniteLossHook(Hook):
             self.buffers = [memory.clone() for memory in memory_of_buffers(unwrap(runner.model))]
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """See whether the weights may be stored."""
-        self._check_weights(runner)
-
-    def before_val(self, runner: Runner) -> None:
-        """See whether there is anything to validate."""
-        self._check_weights(runner)
-
-    def after_train(self, runner: Runner) -> None:
-        """See whether the run has come to anything."""
-        self._check_weights(runner)
-
-    def _check_weights(self, runner: Runner) -> None:
+        """See whether the weights may be stored, validated, or end the run."""
         broken = non_finite(dict(unwrap(runner.model).named_parameters()))
         device = next(unwrap(runner.model).parameters()).device
         if of_any_process(torch.tensor(bool(broken), device=device)):
@@ -110,6 +99,8 @@ class FiniteLossHook(Hook):
                 f'{first} is not finite after iteration {runner.iter} (epoch {runner.epoch}), '
                 f'whose loss was; {saved}. Lower the learning rate, or clip the gradients'
             )
+
+    before_val = after_train = after_train_epoch
 
     def _refuse(self, runner: Runner, what: str) -> None:
         """Leave an update out, or end the run."""

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import ReduceOnPlateauLR
 
 from mmbss.engine.schedules import spans
@@ -12,6 +13,7 @@ HOOKS = dict(
     step_seed=dict(type='mmbss.StepSeedHook'),
     checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1),
 )
+SCHEDULE = dict(type='MultiStepLR', by_epoch=True, milestones=[2], gamma=0.5)
 
 
 @pytest.fixture
@@ -29,16 +31,15 @@ def train(make_runner, distiller, tmp_path, capfd):
     """Train one epoch, or resume it with changes and train another; gives runner and output."""
 
     def train(changes=None, resume=None, folder='run', **fingerprint):
-        hooks = copy.deepcopy(HOOKS)
-        hooks['fingerprint'].update(fingerprint)
         settings = dict(
-            default_hooks=hooks,
+            model=distiller,
+            default_hooks=dict(HOOKS, fingerprint=HOOKS['fingerprint'] | fingerprint),
             custom_hooks=[],
             epochs=1,
             optim_wrapper=dict(
                 type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9)
             ),
-            param_scheduler=dict(type='MultiStepLR', by_epoch=True, milestones=[2], gamma=0.5),
+            param_scheduler=SCHEDULE,
             train_dataloader=dict(
                 batch_size=32,
                 num_workers=0,
@@ -46,13 +47,12 @@ def train(make_runner, distiller, tmp_path, capfd):
                 sampler=dict(type='DefaultSampler', shuffle=True),
             ),
         )
-        model = copy.deepcopy(distiller)
         if resume is not None:
             settings.update(resume=True, load_from=str(resume), epochs=2)
-        if changes is not None:
-            changes(settings, model)
+        config = Config(settings)
+        config.merge_from_dict(copy.deepcopy(changes or {}))  # it takes _delete_ out
         capfd.readouterr()
-        runner = make_runner(model, work_dir=tmp_path / folder, **settings)
+        runner = make_runner(work_dir=tmp_path / folder, **config.to_dict())
         runner.train()
         said = capfd.readouterr()
         return runner, said.out + said.err
@@ -73,92 +73,66 @@ def test_the_same_run_goes_on_without_a_word_but_of_its_length(train, checkpoint
     assert all(type(text) is str for text in torch.load(checkpoint)['meta']['fingerprint'].values())
 
 
-def other_batches(settings, model):
-    settings['train_dataloader']['batch_size'] = 16
-
-
-def other_data(settings, model):
-    settings['train_dataloader']['dataset']['indices'] = 90
-
-
-def other_term(settings, model):
-    model['losses']['loss_kd']['temperature'] = 7.0
-
-
-def other_optimizer(settings, model):
-    settings['optim_wrapper']['optimizer'] = dict(type='Adam', lr=0.05)
-
-
-def other_clipping(settings, model):
-    settings['optim_wrapper']['clip_grad'] = dict(max_norm=1.0)
-
-
-def another_schedule(settings, model):
-    settings['param_scheduler'] = [
-        settings['param_scheduler'],
-        dict(type='LinearLR', start_factor=0.1, end=1),
-    ]
-
-
-def another_hook(settings, model):
-    settings['custom_hooks'] = [dict(type='EMAHook')]
-
-
-def other_order(settings, model):
-    settings['train_dataloader']['dataset']['pipeline'] = [
-        dict(type='RandomFlip', prob=0.5),
-        dict(type='PackInputs'),
-    ]
-
-
-def shares_of_the_training(settings, model):
-    settings['custom_hooks'] = [
-        dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
-    ]
+OTHER_BATCHES = {'train_dataloader.batch_size': 16}
 
 
 @pytest.mark.parametrize(
-    ('change', 'named'),
+    ('changes', 'named'),
     [
-        (other_batches, 'train_dataloader.batch_size=16 .was 32.'),
-        (other_data, 'training data=90 samples.*was 96 samples'),
-        (other_term, 'losses.loss_kd.temperature=7.0'),
-        (other_optimizer, 'optimizer.type='),
-        (other_clipping, 'clip_grad.max_norm=1.0 .was nothing.'),
-        (another_schedule, r'param_scheduler=\[MultiStepLR, LinearLR\] .was \[MultiStepLR\].'),
-        (another_hook, 'custom_hooks.EMAHook.type='),
-        (other_order, 'dataset.pipeline'),
-        (shares_of_the_training, 'train_cfg.max_epochs=2'),
+        (OTHER_BATCHES, 'train_dataloader.batch_size=16 .was 32.'),
+        ({'train_dataloader.dataset.indices': 90}, 'training data=90 samples.*was 96 samples'),
+        ({'model.losses.loss_kd.temperature': 7.0}, 'losses.loss_kd.temperature=7.0'),
+        (
+            {'optim_wrapper.optimizer': dict(type='Adam', lr=0.05, _delete_=True)},
+            'optimizer.type=',
+        ),
+        (
+            {'optim_wrapper.clip_grad': dict(max_norm=1.0)},
+            'clip_grad.max_norm=1.0 .was nothing.',
+        ),
+        (
+            {'param_scheduler': [SCHEDULE, dict(type='LinearLR', start_factor=0.1, end=1)]},
+            r'param_scheduler=\[MultiStepLR, LinearLR\] .was \[MultiStepLR\].',
+        ),
+        ({'custom_hooks': [dict(type='EMAHook')]}, 'custom_hooks.EMAHook.type='),
+        (
+            {
+                'train_dataloader.dataset.pipeline': [
+                    dict(type='RandomFlip', prob=0.5),
+                    dict(type='PackInputs'),
+                ]
+            },
+            'dataset.pipeline',
+        ),
+        (  # shares of the training
+            {
+                'custom_hooks': [
+                    dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
+                ]
+            },
+            'train_cfg.max_epochs=2',
+        ),
     ],
 )
-def test_what_makes_the_result_another_one_is_refused(change, named, train, checkpoint):
+def test_what_makes_the_result_another_one_is_refused(changes, named, train, checkpoint):
     with pytest.raises(ValueError, match=f'would not be the same: .*{named}') as error:
-        train(change, resume=checkpoint)
+        train(changes, resume=checkpoint)
     assert '\n' not in str(error.value)
     assert 'accept_changes' in str(error.value)
 
 
-def test_another_teacher_is_refused_whatever_its_path(train, checkpoint, make_teacher):
-    def other_teacher(settings, model):
-        model['teacher'] = make_teacher()
-
-    def moved_teacher(settings, model):
-        path = checkpoint.parent / 'moved.pth'
-        shutil.copy(model['teacher']['checkpoint'], path)
-        model['teacher'] = dict(model['teacher'], checkpoint=str(path))
-
+def test_another_teacher_is_refused_whatever_its_path(train, checkpoint, distiller, make_teacher):
     with pytest.raises(ValueError, match='would not be the same: teacher='):
-        train(other_teacher, resume=checkpoint)
-    train(moved_teacher, resume=checkpoint)
+        train({'model.teacher': make_teacher()}, resume=checkpoint)
+    moved = shutil.copy(distiller['teacher']['checkpoint'], checkpoint.parent / 'moved.pth')
+    train({'model.teacher.checkpoint': str(moved)}, resume=checkpoint)
 
 
-def lower_rate(settings, model):
-    settings['optim_wrapper']['optimizer']['lr'] = 0.001
-    settings['param_scheduler']['milestones'] = [1]
+LOWER_RATE = {'optim_wrapper.optimizer.lr': 0.001, 'param_scheduler.milestones': [1]}
 
 
 def test_what_the_checkpoint_overrides_is_named_once(train, checkpoint):
-    runner, said = train(lower_rate, resume=checkpoint)
+    runner, said = train(LOWER_RATE, resume=checkpoint)
     assert runner.optim_wrapper.get_lr()['lr'] == [0.05], 'as without the changes'
     assert said.count('optim_wrapper.optimizer.lr=0.001 (was 0.05)') == 1
     assert said.count('param_scheduler.MultiStepLR.milestones=[1] (was [2])') == 1
@@ -166,43 +140,30 @@ def test_what_the_checkpoint_overrides_is_named_once(train, checkpoint):
 
 
 def test_what_is_not_used_is_said_at_the_next_resume_too(train, checkpoint, tmp_path):
-    train(lower_rate, resume=checkpoint)
-
-    def longer(settings, model):
-        lower_rate(settings, model)
-        settings['epochs'] = 3
-
+    train(LOWER_RATE, resume=checkpoint)
+    longer = LOWER_RATE | dict(epochs=3)
     _, said = train(longer, resume=tmp_path / 'run' / 'epoch_2.pth')
     assert 'not used, since' in said
     assert 'was 0.05' in said
 
 
-def more_workers(settings, model):
-    settings['train_dataloader'].update(num_workers=1, persistent_workers=True, pin_memory=False)
-
-
 def test_what_changes_no_step_is_said(train, checkpoint):
-    _, said = train(more_workers, resume=checkpoint)
+    loading = dict(num_workers=1, persistent_workers=True, pin_memory=False)
+    _, said = train(dict(train_dataloader=loading), resume=checkpoint)
     assert 'train_dataloader.num_workers=1 (was 0)' in said
     assert 'persistent_workers=True (was' not in said
 
 
 def test_changes_that_are_asked_for_count_the_iterations_anew(train, checkpoint):
-    runner, said = train(other_batches, resume=checkpoint, accept_changes=True)
+    runner, said = train(OTHER_BATCHES, resume=checkpoint, accept_changes=True)
     assert 'train_dataloader.batch_size=16 (was 32)' in said
     assert (runner.epoch, runner.iter, runner.max_iters) == (2, 12, 12)
 
 
-def by_iteration(settings, model):
-    other_batches(settings, model)
-    settings['param_scheduler']['by_epoch'] = False
-
-
 def test_a_schedule_by_iteration_cannot_be_counted_anew(train, tmp_path):
-    def before(settings, model):
-        settings['param_scheduler']['by_epoch'] = False
-
-    train(before)
+    by_iteration = {'param_scheduler.by_epoch': False}
+    train(by_iteration)
+    by_iteration |= OTHER_BATCHES
     with pytest.raises(ValueError, match='6 iterations, and had 3'):
         train(by_iteration, resume=tmp_path / 'run' / 'epoch_1.pth', accept_changes=True)
 
@@ -227,15 +188,9 @@ def test_a_checkpoint_of_mmengine_cannot_be_compared(fingerprint, train, checkpo
 
 @pytest.mark.parametrize('converts', [False, True])
 def test_a_finished_run_that_is_made_longer_equals_one_of_that_length(converts, train, tmp_path):
-    def of_three(settings, model):
-        settings['epochs'] = 3
-        settings['param_scheduler'].update(milestones=[1, 2], convert_to_iter_based=converts)
-
-    def of_one(settings, model):
-        of_three(settings, model)
-        settings['epochs'] = 1
-
-    train(of_one, folder='short')
+    schedule = dict(milestones=[1, 2], convert_to_iter_based=converts)
+    of_three = dict(epochs=3, param_scheduler=schedule)
+    train(dict(of_three, epochs=1), folder='short')
     resumed, _ = train(of_three, folder='resumed', resume=tmp_path / 'short' / 'epoch_1.pth')
     alone, _ = train(of_three, folder='alone')
     assert resumed.optim_wrapper.get_lr() == alone.optim_wrapper.get_lr()
@@ -245,13 +200,10 @@ def test_a_finished_run_that_is_made_longer_equals_one_of_that_length(converts, 
 
 @pytest.mark.parametrize('kind', ['CosineAnnealingLR', 'PolyLR'])
 def test_a_schedule_over_the_whole_training_cannot_be_made_longer(kind, train, tmp_path):
-    def whole(settings, model):
-        settings['param_scheduler'] = dict(type=kind)
-        settings['epochs'] += 1
-
+    whole = dict(epochs=2, param_scheduler=dict(type=kind, _delete_=True))
     train(whole)
     with pytest.raises(ValueError, match=rf'would not be the same: param_scheduler\.{kind}\.'):
-        train(whole, resume=tmp_path / 'run' / 'epoch_1.pth')
+        train(dict(whole, epochs=3), resume=tmp_path / 'run' / 'epoch_1.pth')
 
 
 @pytest.mark.parametrize('rule', ['less', 'greater'])

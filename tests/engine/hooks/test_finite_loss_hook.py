@@ -12,48 +12,83 @@ from mmbss.registry import HOOKS
 
 @HOOKS.register_module()
 class SpoilHook(Hook):
-    """Makes the loss of some iterations infinite, and keeps the weights after each."""
+    """Makes the loss of some iterations infinite, or spoils their gradients, or what comes of them.
 
-    priority = 'LOWEST'
+    Keeps weights and statistics before each.
+    """
 
-    def __init__(self, iterations):
+    priority = 'VERY_HIGH'
+
+    def __init__(self, iterations, what, value=math.nan):
         self.iterations = iterations
+        self.what = what
+        self.value = value
+        self.buffers = {}
         self.weights = {}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        spoilt = runner.iter in self.iterations
-        runner.model.head.loss_module.loss_weight = math.inf if spoilt else 1.0
-        self.weights[runner.iter] = runner.model.head.fc.weight.detach().clone()
+        model = runner.model
+        if self.what == 'loss':
+            spoilt = runner.iter in self.iterations
+            model.head.loss_module.loss_weight = math.inf if spoilt else 1.0
+        if self.what == 'gradient' and runner.iter == 0:
+            model.head.fc.bias.register_hook(
+                lambda grad: grad * self.value if runner.iter in self.iterations else grad
+            )
+        self.buffers[runner.iter] = [buffer.clone() for buffer in model.buffers()]
+        self.weights[runner.iter] = model.head.fc.weight.detach().clone()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        target = dict(
+            weight=runner.model.head.fc.weight, buffer=runner.model.backbone.bn1.running_var
+        ).get(self.what)
+        if target is not None and runner.iter in self.iterations:
+            with torch.no_grad():
+                target.view(-1)[0] = self.value
 
 
 @pytest.fixture
-def run(make_runner, resnet_config):
-    """A runner of six iterations an epoch whose loss is spoilt in some."""
+def spoil(make_runner, resnet_config, tmp_path):
+    """A runner of two epochs of six iterations, something of which is spoilt."""
 
-    def run(iterations, accumulative_counts=1, **finite_loss):
-        return make_runner(
-            resnet_config(),
+    def spoil(what, iterations, value=math.nan, counts=1, finite_loss=None, **changes):
+        hooks = dict(
+            finite_loss=dict(type='mmbss.FiniteLossHook', **(finite_loss or {})),
+            checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1),
+        )
+        settings = dict(
             optim_wrapper=dict(
                 type='OptimWrapper',
-                accumulative_counts=accumulative_counts,
+                accumulative_counts=counts,
                 optimizer=dict(type='SGD', lr=0.05, momentum=0.9),
             ),
-            default_hooks=dict(
-                finite_loss=dict(type='mmbss.FiniteLossHook', **finite_loss),
-                checkpoint=dict(type='CheckpointHook', interval=1),
-            ),
-            custom_hooks=[dict(type='mmbss.SpoilHook', iterations=iterations)],
+            default_hooks=hooks,
+            custom_hooks=[
+                dict(type='mmbss.SpoilHook', iterations=iterations, what=what, value=value)
+            ],
+            work_dir=tmp_path / 'run',
         )
+        return make_runner(resnet_config(), **{**settings, **changes})
 
-    return run
-
-
-def weights(runner):
-    return next(hook for hook in runner.hooks if isinstance(hook, SpoilHook)).weights
+    return spoil
 
 
-def test_the_run_stops_with_iteration_parts_and_last_checkpoint(run, tmp_path):
-    runner = run([8])
+SKIP = dict(action='skip')
+
+
+def spoiler(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, SpoilHook))
+
+
+def stored(folder):
+    return sorted(path.name for path in (folder / 'run').glob('*.pth'))
+
+
+# ---------------------------------------------------------------- a loss that is not finite
+
+
+def test_the_run_stops_with_iteration_parts_and_last_checkpoint(spoil):
+    runner = spoil('loss', [8])
     with pytest.raises(NonFiniteError) as error:
         runner.train()
     message = str(error.value)
@@ -61,36 +96,25 @@ def test_the_run_stops_with_iteration_parts_and_last_checkpoint(run, tmp_path):
     assert f'the last checkpoint is {runner.work_dir}/epoch_1.pth' in message
     assert "action='skip'" in message
     # the weights are those of the last good update
-    assert torch.equal(weights(runner)[8], runner.model.head.fc.weight)
+    assert torch.equal(spoiler(runner).weights[8], runner.model.head.fc.weight)
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
 
 
-def test_before_the_first_checkpoint_that_is_said(run):
+def test_before_the_first_checkpoint_that_is_said(spoil):
     with pytest.raises(NonFiniteError, match='no checkpoint has been written yet'):
-        run([0]).train()
+        spoil('loss', [0]).train()
 
 
-def test_an_update_may_be_left_out(run):
-    runner = run([3, 4], action='skip')
-    runner.train()
-    of = weights(runner)
-    assert torch.equal(of[3], of[4])
-    assert torch.equal(of[4], of[5])
-    others = [(0, 1), (1, 2), (2, 3), (5, 6), (6, 7)]
-    assert not any(torch.equal(of[first], of[second]) for first, second in others)
-    assert runner.iter == 12
-
-
-def test_too_many_in_a_row_stop_the_run(run):
+def test_too_many_in_a_row_stop_the_run(spoil):
     with pytest.raises(NonFiniteError, match=r'in iteration 6 .*for the 3\. time in a row'):
-        run([1, 3, 4, 5], action='skip', patience=3).train()
+        spoil('loss', [1, 3, 4, 5], finite_loss=SKIP | dict(patience=3)).train()
 
 
-def test_what_was_accumulated_before_is_used(run):
+def test_what_was_accumulated_before_is_used(spoil):
     # the last of two iterations is left out; the first one's gradient is not lost
-    runner = run([3], accumulative_counts=2, action='skip')
+    runner = spoil('loss', [3], counts=2, finite_loss=SKIP)
     runner.train()
-    of = weights(runner)
+    of = spoiler(runner).weights
     assert torch.equal(of[2], of[3])
     assert not torch.equal(of[3], of[4])
     assert torch.equal(of[4], of[5])
@@ -104,71 +128,6 @@ def test_arguments_out_of_range_are_refused(arguments):
 
 
 # ---------------------------------------------------------------- a loss that is finite
-
-
-@HOOKS.register_module()
-class SpoilWeightsHook(Hook):
-    """Spoils the gradients, or the weights or statistics after the update, of some iterations."""
-
-    priority = 'VERY_HIGH'
-
-    def __init__(self, iterations, what, value=math.nan):
-        self.iterations = iterations
-        self.what = what
-        self.value = value
-        self.buffers = {}
-        self.weights = {}
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        model = runner.model
-        if self.what == 'gradient' and runner.iter == 0:
-            model.head.fc.bias.register_hook(
-                lambda grad: grad * self.value if runner.iter in self.iterations else grad
-            )
-        self.keep(runner)
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        target = dict(
-            weight=runner.model.head.fc.weight, buffer=runner.model.backbone.bn1.running_var
-        ).get(self.what)
-        if target is not None and runner.iter in self.iterations:
-            with torch.no_grad():
-                target.view(-1)[0] = self.value
-
-    def keep(self, runner):
-        model = runner.model
-        self.buffers[runner.iter] = [buffer.clone() for buffer in model.buffers()]
-        self.weights[runner.iter] = model.head.fc.weight.detach().clone()
-
-
-@pytest.fixture
-def spoil(make_runner, resnet_config, tmp_path):
-    """A runner of two epochs of six iterations, something of which is spoilt."""
-
-    def spoil(what, iterations, value=math.nan, action='stop', counts=1, **changes):
-        hooks = dict(
-            finite_loss=dict(type='mmbss.FiniteLossHook', action=action),
-            checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1),
-        )
-        settings = dict(
-            optim_wrapper=dict(
-                type='OptimWrapper',
-                accumulative_counts=counts,
-                optimizer=dict(type='SGD', lr=0.05, momentum=0.9),
-            ),
-            default_hooks=hooks,
-            custom_hooks=[
-                dict(type='mmbss.SpoilWeightsHook', iterations=iterations, what=what, value=value)
-            ],
-            work_dir=tmp_path / 'run',
-        )
-        return make_runner(resnet_config(), **{**settings, **changes})
-
-    return spoil
-
-
-def stored(folder):
-    return sorted(path.name for path in (folder / 'run').glob('*.pth'))
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
@@ -278,8 +237,7 @@ def test_what_other_hooks_store_need_not_be_finite(spoil, tmp_path):
 
 
 def test_buffers_of_any_kind_are_looked_at_and_put_back(spoil, tmp_path):
-    runner = spoil('loss', [3], action='skip', train_cfg=dict(by_epoch=True, max_epochs=1))
-    runner.register_hook(SpoilHook([3]))
+    runner = spoil('loss', [3], finite_loss=SKIP, train_cfg=dict(by_epoch=True, max_epochs=1))
     runner.model.register_buffer('expanded', torch.ones(3).expand(3, 3))
     runner.model.register_buffer('small', torch.ones(2).to(torch.float8_e4m3fn))
     runner.train()
@@ -292,24 +250,20 @@ def equal(one, other):
 
 @pytest.mark.parametrize('what', ['gradient', 'loss'])
 def test_a_batch_that_is_left_out_leaves_no_trace(spoil, what):
-    runner = spoil(what, [3, 4], action='skip')
-    if what == 'loss':
-        runner.register_hook(SpoilHook([3, 4]))
+    runner = spoil(what, [3, 4], finite_loss=SKIP)
     runner.train()
-    hook = next(hook for hook in runner.hooks if isinstance(hook, SpoilWeightsHook))
-    buffers = hook.buffers
-    assert equal(buffers[3], buffers[4])
-    assert equal(buffers[4], buffers[5])
-    assert not equal(buffers[2], buffers[3])
-    assert not equal(buffers[5], buffers[6])
-    assert torch.equal(hook.weights[3], hook.weights[5])
-    assert not torch.equal(hook.weights[5], hook.weights[6])
+    assert runner.iter == 12
+    buffers, weights = spoiler(runner).buffers, spoiler(runner).weights
+    for index in range(11):
+        is_left_out = index in (3, 4)
+        assert equal(buffers[index], buffers[index + 1]) is is_left_out
+        assert torch.equal(weights[index], weights[index + 1]) is is_left_out
 
 
 def test_a_bad_gradient_takes_the_others_of_its_update_with_it(spoil):
-    runner = spoil('gradient', [3], action='skip', counts=2)
+    runner = spoil('gradient', [3], counts=2, finite_loss=SKIP)
     runner.train()
-    weights = next(hook for hook in runner.hooks if isinstance(hook, SpoilWeightsHook)).weights
+    weights = spoiler(runner).weights
     assert torch.equal(weights[2], weights[4])
     assert not torch.equal(weights[4], weights[6])
     assert weights[11].isfinite().all()
@@ -317,7 +271,7 @@ def test_a_bad_gradient_takes_the_others_of_its_update_with_it(spoil):
 
 def test_weights_that_are_lost_end_a_run_that_leaves_updates_out(spoil):
     with pytest.raises(NonFiniteError, match='iteration 4'):
-        spoil('weight', [2], action='skip').train()
+        spoil('weight', [2], finite_loss=SKIP).train()
 
 
 def test_the_gradients_of_a_loss_scale_are_left_to_it(spoil):

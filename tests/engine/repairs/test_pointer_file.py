@@ -1,11 +1,6 @@
-import mmengine.hooks.checkpoint_hook
 import pytest
 
 from mmbss.engine.repairs.pointer_file import open_whole
-
-
-def test_mmengines_hook_writes_with_it():
-    assert mmengine.hooks.checkpoint_hook.open is open_whole
 
 
 def test_a_pointer_is_whole_or_as_it_was(tmp_path):
