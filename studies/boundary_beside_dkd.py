@@ -10,14 +10,7 @@ _base_ = './_base_/cifar10_5000_fast.py'
 question = 'With 500 images a class, is the boundary the best place between two images?'
 
 DKD = 'configs/dkd/dkd_resnet26-to-resnet8_1xb256-80e_cifar10.py'
-_term = dict(
-    type='mmbss.BoundaryLoss',
-    base_class='teacher',
-    candidates='teacher_correct',
-    batch_share=0.25,
-    loss=dict(type='mmbss.KDLoss', temperature=4.0, scale_by_t2=True),
-    share=0.1,
-)
+_term = dict(_base_.BOUNDARY_TERM, share=0.1)
 _attacks = {
     'random-mix': dict(type='mmbss.RandomMixAttack'),
     'segment': dict(type='mmbss.SegmentAttack'),

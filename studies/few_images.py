@@ -17,14 +17,7 @@ _baseline = {
 }
 # the best boundary samples of stage 2 after its first seeds, here searched for by the logits, which
 # ends closer to the boundary, and random mixes of the same share; see results/where_on_the_line.md
-_term = dict(
-    type='mmbss.BoundaryLoss',
-    base_class='teacher',
-    candidates='teacher_correct',
-    batch_share=0.25,
-    loss=dict(type='mmbss.KDLoss', temperature=4.0, scale_by_t2=True),
-    share=0.1,
-)
+_term = dict(_base_.BOUNDARY_TERM, share=0.1)
 _segment, _random_mix = (
     {**_baseline, 'model.losses.loss_bss': dict(_term, attack=dict(type=f'mmbss.{_attack}'))}
     for _attack in ('SegmentAttack', 'RandomMixAttack')

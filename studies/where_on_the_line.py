@@ -26,13 +26,6 @@ _attacks = {
     'entropy': dict(type='mmbss.ChosenMixAttack', by='entropy'),
     'disagreement': dict(type='mmbss.ChosenMixAttack', by='disagreement'),
 }
-_term = dict(
-    type='mmbss.BoundaryLoss',
-    base_class='teacher',
-    candidates='teacher_correct',
-    batch_share=0.25,
-    loss=dict(type='mmbss.KDLoss', temperature=4.0, scale_by_t2=True),
-)
 _settings = [(_name, HIGH) for _name in _attacks]
 _settings += [(_name, LOW) for _name in ('closest', 'random-mix', 'segment')]
 arms = {
@@ -40,7 +33,9 @@ arms = {
     **{
         f'{_name}-{_share}': dict(
             config=BASELINE,
-            options={'model.losses.loss_bss': dict(_term, attack=_attack, share=_share)},
+            options={
+                'model.losses.loss_bss': dict(_base_.BOUNDARY_TERM, attack=_attack, share=_share)
+            },
         )
         for _name, _share in _settings
         for _attack in [_attacks[_name]]

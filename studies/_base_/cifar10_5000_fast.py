@@ -17,3 +17,11 @@ evaluators = [
     dict(type='mmbss.TransitionError', teacher=_teacher, num_samples=500, num_targets=3),
     dict(type='mmbss.CorruptionAccuracy', num_samples=2000),
 ]
+# a quarter as many further samples, whose base samples the teacher chooses, learnt from as in KD
+BOUNDARY_TERM = dict(
+    type='mmbss.BoundaryLoss',
+    base_class='teacher',
+    candidates='teacher_correct',
+    batch_share=0.25,
+    loss=dict(type='mmbss.KDLoss', temperature=4.0, scale_by_t2=True),
+)
