@@ -22,7 +22,7 @@ from mmbss.distil.splits import (
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, first_of, refuse
 from mmbss.engine.words import counted
-from mmbss.report.runs import digest_of
+from mmbss.report.settings import digest_of
 
 #: Images whose shorter side has at most so many pixels are shifted and not cropped and scaled.
 SMALL = 64

@@ -9,7 +9,6 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from mmbss.engine.models import memory_of_buffers

@@ -9,8 +9,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.export.deployed import Interface
+from mmbss.report.experiments import Experiment
 from mmbss.report.provenance import repeat_commands
-from mmbss.report.run_logs import Experiment, LoggedRun
+from mmbss.report.run_logs import LoggedRun
 from mmbss.report.text import markdown
 
 UNKNOWN = 'unknown'

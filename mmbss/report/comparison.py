@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.report.classifiers import Network
-from mmbss.report.run_logs import Experiment, LoggedRun, read_contents, read_experiments
-from mmbss.report.runs import differences, what_counts, without_later_hooks
+from mmbss.report.experiments import Experiment, read_contents, read_experiments
+from mmbss.report.run_logs import LoggedRun
+from mmbss.report.settings import differences, what_counts, without_later_hooks
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
 TEACHER_KEYS = (

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.words import training_fraction
 from mmbss.report.comparison import short_names
-from mmbss.report.run_logs import read_experiments
+from mmbss.report.experiments import read_experiments
 
 #: Last values of a metric by experiment and fraction of the training set.
 Accuracies = dict[str, dict[float, list[float]]]

@@ -1,7 +1,6 @@
 """One run of a study: a config, trained with one seed in a folder and a process of its own."""
 
 import argparse
-import ast
 import copy
 import hashlib
 import json
@@ -11,7 +10,7 @@ import reprlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +29,16 @@ from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.report.provenance import device_name, git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
-
-#: Settings that say where a run takes place, and not what it does.
-PLACE = ('work_dir', 'launcher', 'resume', 'load_from')
-#: What a run sets itself, or would write to a folder that it does not know.
-SETTLED = (*PLACE, 'randomness.seed', 'default_hooks.checkpoint.out_dir')
-#: What PLACE is, of a data loader.
-PLACE_OF_LOADER = ('pin_memory', 'persistent_workers')
+from mmbss.report.settings import (
+    by_dotted_key,
+    differ,
+    differences,
+    digest_of,
+    in_words,
+    is_literal,
+    what_counts,
+    without_later_hooks,
+)
 
 
 @dataclass(frozen=True)
@@ -265,44 +267,6 @@ def wait_for(folder: Path) -> None:
     lock.release()
 
 
-def by_dotted_key(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Options, those in dicts by their path."""
-    for key, value in options.items():
-        if isinstance(value, Mapping) and value:
-            yield from by_dotted_key(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', value
-
-
-def is_literal(value: Any) -> bool:
-    """Whether Python reads a value where it is written out.
-
-    Examples:
-        >>> is_literal(0.1), is_literal(float('inf')), is_literal(dict)
-        (True, False, False)
-    """
-    try:
-        ast.literal_eval(repr(value))
-    except (SyntaxError, ValueError):
-        return False
-    return True
-
-
-def settled_keys(options: Mapping[str, Any], others: Iterable[str] = ()) -> list[str]:
-    """Which options would replace, or be replaced by, what is in :data:`SETTLED` or ``others``.
-
-    Examples:
-        >>> settled_keys({'randomness': {'seed': 5}, 'resume': True, 'train_cfg.max_epochs': 3})
-        ['randomness.seed', 'resume']
-    """
-    settled = [f'{key}.' for key in (*SETTLED, *others)]
-    return [
-        key
-        for key, _ in by_dotted_key(options)
-        if any(f'{key}.'.startswith(other) or other.startswith(f'{key}.') for other in settled)
-    ]
-
-
 def check_place(run: Run) -> None:
     """Refuse a config that leads a run to other weights or folders than its results speak of.
 
@@ -319,62 +283,3 @@ def check_place(run: Run) -> None:
         for key, cure in cures.items()
         if (value := setting(run.merged, key))
     )
-
-
-def in_words(options: Mapping[str, Any]) -> list[str]:
-    """Options as ``KEY=VALUE``.
-
-    Examples:
-        >>> in_words({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]})
-        ['a.b.type=Mixup', 'a.b.alpha=1.0', 'c=[20, 30]']
-    """
-    return [f'{key}={value}' for key, value in by_dotted_key(options)]
-
-
-def what_counts(cfg: Config) -> dict[str, Any]:
-    """The settings of a config that its result depends on, as JSON has them.
-
-    A hook that :func:`~mmbss.engine.default_hooks.add_safety_hooks` has added counts only where a
-    config changes it or leaves it out, so that results outlive another hook.
-    """
-    settings = json.loads(json.dumps(cfg.to_dict(), default=repr))
-    settings = {key: value for key, value in settings.items() if key not in (*PLACE, 'env_cfg')}
-    for name, value in settings.items():
-        if name.endswith('_dataloader') and isinstance(value, dict):
-            settings[name] = {k: v for k, v in value.items() if k not in PLACE_OF_LOADER}
-    hooks = {**dict.fromkeys(SAFETY_HOOKS), **settings.get('default_hooks', {})}
-    hooks = {name: hook for name, hook in hooks.items() if hook != SAFETY_HOOKS.get(name, ())}
-    return dict(settings, default_hooks=hooks)
-
-
-def without_later_hooks(found: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """:func:`what_counts` of a training that may be older than hooks that would be added today."""
-    hooks, known = found['default_hooks'], asked['default_hooks']
-    kept = {name: hook for name, hook in hooks.items() if hook is not None or name in known}
-    return dict(found, default_hooks=kept)
-
-
-def differences(found: Any, asked: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:
-    """What differs between two nested settings: dotted key, and the values in both.
-
-    Examples:
-        >>> list(differences(dict(a=dict(lr=0.1), b=1), dict(a=dict(lr=0.2), c=3)))
-        [('a.lr', 0.1, 0.2), ('b', 1, 'missing'), ('c', 'missing', 3)]
-    """
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in dict.fromkeys([*found, *asked]):
-            one, other = found.get(key, 'missing'), asked.get(key, 'missing')
-            yield from differences(one, other, f'{path}.{key}'.lstrip('.'))
-    elif found != asked:
-        yield path, found, asked
-
-
-def digest_of(settings: Any) -> str:
-    """Sixteen characters that tell settings from others."""
-    text = json.dumps(settings, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def differ(one: str | None, other: str | None) -> bool:
-    """Whether two fingerprints, of which either may be unknown, speak of different things."""
-    return None not in (one, other) and one != other

@@ -10,7 +10,8 @@ from mmbss.engine.errors import refuse
 from mmbss.engine.models import count_parameters
 from mmbss.report.classifiers import build_classifier
 from mmbss.report.run_logs import LoggedRun, read_run
-from mmbss.report.runs import Run, differ, in_words
+from mmbss.report.runs import Run
+from mmbss.report.settings import differ, in_words
 from mmbss.report.statistics import PairedTest, holm, paired_differences, paired_test
 from mmbss.report.study import Study
 

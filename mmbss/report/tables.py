@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmbss.report.run_logs import Experiment
+from mmbss.report.experiments import Experiment
 from mmbss.report.study_results import Result, logged_result
 from mmbss.report.text import Table, markdown, spread
 

@@ -1,5 +1,6 @@
+from mmbss.report.experiments import by_experiment
 from mmbss.report.pictures import choose_curves, curve_pictures
-from mmbss.report.run_logs import by_experiment, read_run
+from mmbss.report.run_logs import read_run
 
 
 def test_curves_are_those_that_are_logged():

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
-from mmbss.report.run_logs import read_contents
+from mmbss.report.experiments import read_contents
 from mmbss.report.runs import Run
 from mmbss.report.study import Arm, Study
 from mmbss.report.study_files import keep, read_results

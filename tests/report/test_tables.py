@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mmbss.report.run_logs import by_experiment, read_run
+from mmbss.report.experiments import by_experiment
+from mmbss.report.run_logs import read_run
 from mmbss.report.tables import Row, accuracy_markdown, accuracy_rows
 
 METRIC = 'accuracy/top1'
