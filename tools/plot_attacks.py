@@ -48,6 +48,8 @@ def main() -> None:
     """Attack and draw."""
     args = parse_args()
     with readable_errors(), named_extra():
+        if args.skip < 0:
+            raise ConfigError(f'--skip must be at least 0, got {args.skip}')
         import torch
 
         from mmbss import registry

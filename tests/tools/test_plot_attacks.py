@@ -9,7 +9,10 @@ def test_every_attack_is_drawn(call_tool, digits_teacher, tmp_path):
         assert title in text
 
 
-def test_too_few_samples_are_refused(call_tool, digits_teacher):
+@pytest.mark.parametrize(
+    ('skip', 'said'), [(3, '^error: too few samples'), (-1, '^error: --skip must be at least 0')]
+)
+def test_samples_that_are_not_there_are_refused(call_tool, digits_teacher, skip, said):
     network = (digits_teacher['config'], digits_teacher['checkpoint'])
-    with pytest.raises(SystemExit, match=r'^error: too few samples'):
-        call_tool('plot_attacks', *network, '--num-samples', 3, '--skip', 3)
+    with pytest.raises(SystemExit, match=said):
+        call_tool('plot_attacks', *network, '--num-samples', 3, '--skip', skip)
