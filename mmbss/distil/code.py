@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from mmbss.engine.config_text import without_variables
+
 #: Longest line of a config.
 WIDTH = 96
 
@@ -27,12 +29,14 @@ def as_code(value: Any, room: float = WIDTH, indent: int = 0) -> str:
     if isinstance(value, Mapping):
         has_names = all(isinstance(key, str) and key.isidentifier() for key in value)
         begin, end = ('dict(', ')') if has_names else ('{', '}')
-        items = [(f'{key}=' if has_names else f'{key!r}: ', item) for key, item in value.items()]
+        items = [
+            (f'{key}=' if has_names else f'{as_code(key)}: ', item) for key, item in value.items()
+        ]
     elif isinstance(value, (list, tuple)):
         begin, end = ('[', ']') if isinstance(value, list) else ('(', ')')
         items = [('', item) for item in value]
     else:
-        return repr(value)
+        return without_variables(repr(value))
     comma = ',' if isinstance(value, tuple) and len(value) == 1 else ''
     line = ', '.join(name + as_code(item, math.inf) for name, item in items)
     if len(begin + line + comma + end) <= room:
@@ -63,4 +67,4 @@ def comment(text: str) -> str:
         '# what is chosen\n'
     """
     lines = textwrap.wrap(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
-    return ''.join(f'# {line}\n' for line in lines)
+    return without_variables(''.join(f'# {line}\n' for line in lines))

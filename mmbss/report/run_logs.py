@@ -14,7 +14,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.errors import ConfigError, MissingFileError, naming, one_line
+from mmbss.engine.config_text import read_written
+from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 from mmbss.engine.resume import own_checkpoints, read_pointer, templates_of
 
 #: A scalar over the training: its value by epoch, or by iteration.
@@ -179,8 +180,8 @@ def read_run(folder: Path) -> LoggedRun:
     for log in logs:
         later = [*_read_log(log)]
         records = [*_before(records, later), *later]
-    with naming(str(logs[-1].with_name('config.py'))):
-        config = Config.fromfile(logs[-1].with_name('config.py'))
+    file = logs[-1].with_name('config.py')
+    config = Config(read_written(file), filename=str(file))
     place = folder.absolute()
     return LoggedRun(
         name=place.parent.name if is_of_seed(place) else place.name,

@@ -25,6 +25,7 @@ from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
 from mmbss.engine.config_checks.building import complete
 from mmbss.engine.config_checks.rules import setting, settings_in
+from mmbss.engine.config_text import without_variables
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.report.provenance import device_name, git_commit
@@ -102,8 +103,11 @@ class Run:
             if not isinstance(value, (dict, list, tuple)) and not is_literal(value)
         )
         # mmengine's own dump would sort the terms of a loss, and with them what they draw
-        return ''.join(
-            f'{key} = {pprint.pformat(value, sort_dicts=False)}\n' for key, value in content.items()
+        return without_variables(
+            ''.join(
+                f'{key} = {pprint.pformat(value, sort_dicts=False)}\n'
+                for key, value in content.items()
+            )
         )
 
     @property

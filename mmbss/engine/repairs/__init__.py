@@ -17,6 +17,7 @@ REPAIRS = {
     'mmengine.logging.message_hub': ('history_buffers',),
     'mmengine.registry': ('own_registries',),
     'mmengine.utils.package_utils': ('package_paths',),
+    'mmengine.config.config': ('config_dump',),
     'mmengine.config.utils': ('config_package',),
     'mmengine.hooks.checkpoint_hook': ('pointer_file',),
     'mmengine.runner.checkpoint': ('checkpoint_loading', 'checkpoint_saving', 'fitting_weights'),
