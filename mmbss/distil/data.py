@@ -22,6 +22,7 @@ from mmbss.distil.splits import (
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, first_of, refuse
 from mmbss.engine.words import counted
+from mmbss.export.student import check_names
 from mmbss.report.settings import digest_of
 
 #: Images whose shorter side has at most so many pixels are shifted and not cropped and scaled.
@@ -92,6 +93,7 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
             f'{root}: a list of files cannot hold {first_of(unwritable)}, since there is a line '
             'break, a space at the beginning or what is no text in the name: rename them'
         )
+    check_names(sorted({label for _, label, _ in layout.files}), None)
     found = read_images(root, layout.files, threads)
     images = [each for each in found if not each.error]
     conflicts = conflicting(images)

@@ -67,6 +67,8 @@ class Request:
         check_at_least(None, 8, size=self.size)
         check_at_least(None, 2, batch_size=self.batch_size)
         check_at_least(None, 0, seed=self.seed)
+        if self.seed >= 2**32:
+            raise ConfigError(f'seed must be below 2**32, got {self.seed}')
 
     @property
     def arguments(self) -> dict[str, Any]:

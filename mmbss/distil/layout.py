@@ -1,5 +1,6 @@
 """Where the images of a folder lie: splits, classes, files, and what is passed over."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,8 @@ def read_layout(root: Path) -> Layout:
 
     Raises:
         MissingFileError: If there is no such folder.
-        ConfigError: If there are splits and no images to train on, or a split twice.
+        ConfigError: If there are splits and no images to train on, a split twice, or what seems to
+            be one under a name of its own.
     """
     if not root.is_dir():
         raise MissingFileError(f'no folder {root}: give the folder of your images')
@@ -60,9 +62,34 @@ def read_layout(root: Path) -> Layout:
     layout.splits = [*found]
     for split, folder in (found or {'train': ''}).items():
         _read_classes(root, folder, split, layout)
-    if found:
+    if not found:
+        _refuse_splits(root, layout)
+    else:
         _set_aside(layout, '', [each for each in entries if each not in found.values()])
     return layout
+
+
+def _refuse_splits(root: Path, layout: Layout) -> None:
+    """Refuse folders such as ``training_set/CLASS``, which would be classes."""
+    with_images = {path.rpartition('/')[0] for path, _, _ in layout.files}
+    labels = dict.fromkeys(label for _, label, _ in layout.files)
+    found = [each for each in labels if names_split(each) and each not in with_images]
+    if found:
+        raise ConfigError(
+            f'{root}: {" and ".join(found)} would be classes, but they hold no images, only '
+            'folders with images, and are called like splits: rename them to train, val and test'
+        )
+
+
+def names_split(name: str) -> bool:
+    """Whether the name of a folder has that of a split among its words.
+
+    Examples:
+        >>> [names_split(name) for name in ('seg_train', 'TestSet', 'trains', 'contest')]
+        [True, True, False, False]
+    """
+    words = re.findall('[A-Z]?[a-z]+|[A-Z]+', name)
+    return any(word.lower() in names for word in words for names in SPLITS.values())
 
 
 def _read_classes(root: Path, folder: str, split: str, layout: Layout) -> None:

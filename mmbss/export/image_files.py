@@ -24,7 +24,7 @@ def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         seen.add(real)
         hidden = sorted(each for each in folders if each[0] == '.')
         folders[:] = sorted({*folders} - {*hidden})
-        images = [each for each in sorted(files) if is_image(each)]
+        images = [each for each in sorted(files) if is_image(each) and (real / each).is_file()]
         yield Path(folder), images, [*hidden, *sorted({*files} - {*images})]
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from mmbss.distil.layout import read_layout
@@ -24,11 +26,14 @@ def test_what_is_passed_over(write_images):
     root = write_images({'train/a': 1, 'train/.hidden': 1, 'train/empty': 0, 'other/a': 1})
     (root / 'train' / 'a' / 'notes.txt').write_text('')
     (root / 'train' / 'a' / '._000.png').write_text('')
+    os.mkfifo(root / 'train' / 'a' / 'pipe.png')
+    (root / 'train' / 'a' / 'gone.png').symlink_to('nowhere')
     layout = read_layout(root)
     assert [path for path, _, _ in layout.files] == ['train/a/000.png']
     assert sorted(layout.hidden) == ['train/.hidden', 'train/a/._000.png']
     assert layout.empty == ['train/empty']
-    assert sorted(layout.others) == ['other', 'train/a/notes.txt']
+    passed_over = ['train/a/gone.png', 'train/a/notes.txt', 'train/a/pipe.png']
+    assert sorted(layout.others) == ['other', *passed_over]
 
 
 def test_links_are_followed_once(write_images):
@@ -45,6 +50,19 @@ def test_links_are_followed_once(write_images):
 def test_no_folder(tmp_path):
     with pytest.raises(MissingFileError, match='nowhere'):
         read_layout(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize(
+    'names', [('training_set', 'test_set'), ('seg_train', 'seg_test'), ('TrainImages', 'rest')]
+)
+def test_splits_by_names_of_their_own_are_no_classes(write_images, names):
+    with pytest.raises(ConfigError, match=rf'{names[0]}.* called like splits: rename'):
+        read_layout(write_images({f'{name}/{label}': 1 for name in names for label in 'ab'}))
+
+
+def test_a_class_that_is_called_like_a_split_has_images_of_its_own(write_images):
+    layout = read_layout(write_images({'test tube': 1, 'test tube/large': 1, 'flask/small': 1}))
+    assert {label for _, label, _ in layout.files} == {'test tube', 'flask'}
 
 
 @pytest.mark.parametrize('folders', [{'val/a': 1, 'test/a': 1}, {'train/a': 1, 'training/a': 1}])
