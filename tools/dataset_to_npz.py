@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbss.engine.commands import new_parser
-from mmbss.engine.errors import ConfigError, naming, readable_errors
+from mmbss.engine.errors import ConfigError, naming, readable_errors, refuse
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,14 +31,22 @@ def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
     """Write each split; gives a line about it.
 
     Raises:
-        ConfigError: If there is no such dataset, or it reads its images from files one by one.
+        ConfigError: If there is no such dataset, it reads its images from files one by one, or
+            there are such files already.
     """
     import numpy as np
 
+    from mmbss.engine.atomic import whole_file
     from mmbss.registry import DATASETS
 
     name = dataset_type if '.' in dataset_type else f'mmpretrain.{dataset_type}'
-    for split in getattr(DATASETS.get(name), 'SPLITS', ('train', 'test')):
+    splits = getattr(DATASETS.get(name), 'SPLITS', ('train', 'test'))
+    refuse(
+        f'{file} is there already: remove it, or choose another folder'
+        for file in (folder / f'{split}.npz' for split in splits)
+        if file.exists()
+    )
+    for split in splits:
         settings: dict[str, Any] = dict(
             data_root=str(folder), split=split, test_mode=split != 'train', pipeline=[]
         )
@@ -56,7 +64,8 @@ def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
         if classes := dataset.metainfo.get('classes'):
             arrays['classes'] = np.array(classes, dtype=np.str_)
         target = folder / f'{split}.npz'
-        np.savez(target, **arrays)
+        with whole_file(target) as part, part.open('wb') as file:
+            np.savez(file, **arrays)
         yield f'{target}: images {images.shape} {images.dtype}, {len(np.unique(labels))} classes'
 
 

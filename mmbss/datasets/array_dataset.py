@@ -68,7 +68,7 @@ class ArrayDataset(BaseDataset):
         arrays = self.load_arrays()
         images, labels = _checked(arrays, self.data_file)
         if 'classes' in arrays:
-            own = tuple(arrays['classes'].tolist())
+            own = _names(arrays['classes'], self.data_file)
             given = tuple(self._metainfo.setdefault('classes', own))
             if given != own and {*given} == {*own}:
                 raise ConfigError(
@@ -101,6 +101,19 @@ class ArrayDataset(BaseDataset):
             dict(inputs=image, data_samples=sample)
             for image, sample in zip(images, samples, strict=True)
         ]
+
+
+def _names(classes: np.ndarray, source: str) -> tuple[str, ...]:
+    """Names of classes as texts; HDF5 and others write them as bytes."""
+    if classes.dtype.kind == 'S':
+        classes = np.char.decode(classes, 'utf-8', 'replace')
+    names = tuple(map(str, classes.tolist())) if classes.ndim == 1 else ()
+    if classes.dtype.kind not in 'Uiu' or not names or len({*names}) < len(names):
+        raise ConfigError(
+            f'{source}: classes must be (K,) different names, got {classes.dtype} of shape '
+            f'{classes.shape}'
+        )
+    return names
 
 
 def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -29,7 +29,7 @@ from mmbss.distil.timing import Cost, measure, stand_in_teacher
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.words import counted
-from mmbss.engine.work_dir import put_aside
+from mmbss.engine.work_dir import claimed, put_aside
 from mmbss.export.formats import cpu_count
 from mmbss.export.measures import file_in_words
 from mmbss.report.runs import Run
@@ -93,7 +93,8 @@ def distil(
         job.data.write(place.data)
         write_configs(place, job, settings, plan.epochs)
         write_state(folder, dict(begun, plan=asdict(plan), costs=asdict(costs)))
-    return carry_out(job, plan, costs, settings, tools, command)
+    with claimed(folder):
+        return carry_out(job, plan, costs, settings, tools, command)
 
 
 def stored_plan(folder: Path, state: dict[str, Any]) -> tuple[Plan, Costs]:

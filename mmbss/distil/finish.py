@@ -13,6 +13,7 @@ from mmbss.distil.configs import Place
 from mmbss.distil.running import Outcome
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, lines_of
+from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.work_dir import put_aside
 from mmbss.export import export_student
 from mmbss.export.formats import FORMATS, STUDENT
@@ -53,7 +54,8 @@ def look_at_tests(
 ) -> dict[str, Any]:
     """Figures of the chosen student, of the labels alone and of the teacher on the test images.
 
-    They are asked once: what they have said is kept, and read where the choice is the same again.
+    They are asked once: what they have said is kept, and read where the choice and the weights are
+    the same again.
 
     Returns:
         ``looks``: how often the images were looked at; ``images``; ``figures``: by network
@@ -63,11 +65,14 @@ def look_at_tests(
     path = place.folder / CHOICE
     before = read_json(path) or {}
     found = before.get('test')
-    if found is None or before.get('chosen') != choice.name:
+    networks = networks_of(runs, [choice.name, LABELS])
+    asked = {name: file_digest(own['checkpoint']) for name, own in sorted(networks.items())}
+    if found is None or before.get('chosen') != choice.name or before.get('asked') != asked:
         found = ask_about_tests(choice, runs, teacher)
         found['looks'] = before.get('test', {}).get('looks', 0) + 1
     stored = dict(
         chosen=choice.name,
+        asked=asked,
         level=choice.level,
         rule=RULE,
         validation={
@@ -145,7 +150,7 @@ def write_report(
 def export(
     place: Place, choice: Choice, runs: Sequence[Run], command: str, notes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Write the chosen student into its folder, unless it lies there; another one is put aside.
+    """Write the chosen student into its folder, unless it lies there; others are put aside.
 
     Returns:
         What is known of it, see :func:`~mmbss.export.export_student`.
@@ -155,7 +160,8 @@ def export(
     """
     network = networks_of(runs, [choice.name])[choice.name]
     figures = read_json(place.student / 'export.json')
-    if figures is None or figures.get('checkpoint') != network['checkpoint']:
+    digest = file_digest(network['checkpoint'])
+    if figures is None or figures.get('checkpoint_digest') != digest:
         print('export ...', flush=True)
         missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
         put_aside(place.student)  # also what somebody, or a killed process, has left of one

@@ -1,6 +1,5 @@
 """What is asked for, and what it means: the images, the student, the teacher, the methods."""
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from mmbss.distil.methods import METHODS, NEED_GRADIENT, check_methods
 from mmbss.distil.networks import STUDENTS, TEACHERS, Network, network_of
 from mmbss.distil.teachers import TeacherChoice, choose_teacher
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.export.formats import cpu_count
 
@@ -80,7 +80,7 @@ class Request:
         """Fingerprints of the files of weights, by their paths."""
         named = {self.teacher_checkpoint, self.student_checkpoint}
         files = sorted(name for name in named if name and Path(name).is_file())
-        return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files}
+        return {name: file_digest(name) for name in files}
 
 
 @dataclass(frozen=True)

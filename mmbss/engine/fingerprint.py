@@ -140,6 +140,12 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_digest(path: str | Path) -> str:
+    """Sixteen characters that tell the content of a file from others."""
+    with Path(path).open('rb') as content:
+        return hashlib.file_digest(content, 'sha256').hexdigest()[:16]
+
+
 def data_digest(dataset: Any) -> str:
     """The length of a dataset, and a number that other classes, labels or files hardly ever have.
 

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -38,18 +38,13 @@ def claimed_work_dir(cfg: Config) -> Iterator[None]:
     if not is_first_process(cfg.get('launcher', 'none')):
         yield
         return
-    locks: list[tuple[FileLock, Path]] = []
-    try:
+    with ExitStack() as claims:
         for folder in folders:
-            locks.append(claim(folder))
+            claims.enter_context(claimed(folder))
             remove_parts(folder)
         if checkpoints is not None and not cfg.get('resume'):
             check_free(checkpoints, templates_of(cfg), 'a run from the start')
         yield
-    finally:
-        for lock, owner in locks:
-            owner.unlink(missing_ok=True)
-            lock.release()
 
 
 def check_writable(folder: Path) -> None:
@@ -65,8 +60,13 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def claim(folder: Path) -> tuple[FileLock, Path]:
-    """Take the lock of a folder; gives it with the file that says who has it."""
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; a killed one gives it free.
+
+    Raises:
+        ConfigError: If another process has it.
+    """
     lock, owner = FileLock(folder / '.lock'), folder / '.lock-owner'
     try:
         lock.acquire(timeout=0)
@@ -79,7 +79,11 @@ def claim(folder: Path) -> tuple[FileLock, Path]:
         ) from error
     with whole_file(owner) as part:
         part.write_text(f'process {os.getpid()} on {socket.gethostname()}')
-    return lock, owner
+    try:
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
 def put_aside(folder: Path) -> Path | None:
@@ -87,9 +91,17 @@ def put_aside(folder: Path) -> Path | None:
 
     Returns:
         Its new name, ``replaced_N_<name>``; None where there was nothing.
+
+    Raises:
+        ConfigError: If a process works in it, such as this one.
     """
     if not folder.exists():
         return None
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise ConfigError(f'{folder} cannot be put aside from within: call from another folder')
+    for lock in folder.rglob('.lock'):
+        with claimed(lock.parent):
+            pass
     number = 0
     while (new := folder.with_name(f'replaced_{number}_{folder.name}')).exists():
         number += 1

@@ -13,6 +13,7 @@ from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.atomic import check_empty, whole_folder
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.ranges import check_at_least
 from mmbss.export.deployed import Deployed, Interface
 from mmbss.export.formats import (
@@ -111,6 +112,7 @@ def export_student(
             needs=sorted(needed_packages(model, transforms_of(cfg))),
             machine=machine(),
             checkpoint=str(checkpoint),
+            checkpoint_digest=file_digest(checkpoint) if Path(checkpoint).is_file() else None,
             trained={
                 key: meta[key]
                 for key in ('epoch', 'iter', 'seed')

@@ -12,13 +12,20 @@ from mmpretrain.models import ImageClassifier
 
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
-from mmbss.engine.errors import ConfigError, MissingFileError, lines_of, naming
+from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_of, naming
 from mmbss.engine.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
 from mmbss.export.image_files import walk_images
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
-from mmbss.export.student import check_names, class_names, interface_of, load_student, meta_of
+from mmbss.export.student import (
+    check_names,
+    class_names,
+    interface_of,
+    load_student,
+    meta_of,
+    trained_classes,
+)
 from mmbss.registry import TRANSFORMS
 
 #: Test images of a config that are read, to find out how it sees files.
@@ -114,7 +121,8 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
 
     Raises:
         MissingFileError: If there is no such folder, config or checkpoint.
-        ConfigError: If a checkpoint is missing or one too many, does not fit, or names no classes.
+        ConfigError: If a checkpoint is missing or one too many, does not fit, or names no classes,
+            or others than the config beside it.
     """
     is_of_zoo = str(model).startswith(SCHEME)
     folder = weights_of(str(model)).parent if is_of_zoo else Path(model)
@@ -129,8 +137,15 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
                 f'{cfg.filename}: test_dataloader.dataset lacks metainfo.classes or a pipeline: '
                 'export again, or add them'
             )
-        network = load_student(cfg, weights_in(folder))
+        weights = weights_in(folder)
+        network = load_student(cfg, weights)
         check_names(classes, num_classes(network))
+        trained = trained_classes(meta_of(weights))
+        if trained and trained != classes:
+            raise ConfigError(
+                f'{weights} was trained on the classes {first_of(trained, 6)}, {cfg.filename} '
+                f'names {first_of(classes, 6)}: take both from one export'
+            )
         return Predictor(network, transforms_of(cfg), classes)
     if checkpoint is None:
         raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')

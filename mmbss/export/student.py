@@ -43,6 +43,13 @@ def meta_of(checkpoint: str | Path) -> dict[str, Any]:
     return meta if isinstance(meta, dict) else {}
 
 
+def trained_classes(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Names of the classes that a checkpoint was trained on, if its :func:`meta_of` says them."""
+    of_data = meta.get('dataset_meta')
+    named = of_data.get('classes') if isinstance(of_data, dict) else None
+    return tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
+
+
 def class_names(
     given: Sequence[str] | None, meta: Mapping[str, Any], images: RealImages, count: int | None
 ) -> tuple[str, ...]:
@@ -57,9 +64,7 @@ def class_names(
     Raises:
         ConfigError: If nobody names them, they contradict each other, or are too few or too many.
     """
-    of_data = meta.get('dataset_meta')
-    named = of_data.get('classes') if isinstance(of_data, dict) else None
-    trained = tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
+    trained = trained_classes(meta)
     if given is None and trained and images.classes and trained != images.classes:
         raise ConfigError(
             f'the checkpoint was trained on the classes {first_of(trained, 6)}, the test data has '

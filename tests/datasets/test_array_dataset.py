@@ -57,6 +57,17 @@ def test_class_names_come_from_the_file(write):
     assert ArrayDataset(path).CLASSES == ('cat', 'dog', 'newt')
 
 
+def test_class_names_may_be_bytes(write):
+    path = write(images=IMAGES, labels=LABELS, classes=np.array([b'cat', b'dog', 'né'.encode()]))
+    assert ArrayDataset(path).CLASSES == ('cat', 'dog', 'né')
+
+
+@pytest.mark.parametrize('classes', ['cat', [['cat', 'dog', 'newt']], ['cat'] * 3, [0.5, 1, 2], []])
+def test_what_names_no_classes_is_refused(write, classes):
+    with pytest.raises(ConfigError, match=r'classes must be \(K,\) different names'):
+        ArrayDataset(write(images=IMAGES, labels=LABELS, classes=np.array(classes)))
+
+
 def test_class_names_of_the_config_win(write):
     path = write(images=IMAGES, labels=LABELS, classes=np.array(['cat', 'dog', 'newt']))
     dataset = ArrayDataset(path, metainfo=dict(classes=('a', 'b', 'c')))

@@ -10,6 +10,7 @@ from mmbss.distil.configs import Place
 from mmbss.distil.finish import choose_student
 from mmbss.distil.running import Outcome
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.fingerprint import file_digest
 
 
 def test_without_the_labels_alone_there_is_nothing_to_compare_with():
@@ -26,11 +27,12 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
     def export_student(config, checkpoint, out, **settings):
         out.mkdir()
         files = {f'student.{kind}': 1 for kind in settings['formats']}
-        figures = dict(checkpoint=checkpoint, files=files, problems={})
+        figures = dict(checkpoint_digest=file_digest(checkpoint), files=files, problems={})
         (out / 'export.json').write_text(json.dumps(figures))
         return figures
 
-    network = dict(config='a.py', checkpoint='a.pth')
+    network = dict(config='a.py', checkpoint=str(tmp_path / 'a.pth'))
+    (tmp_path / 'a.pth').write_text('a')
     monkeypatch.setattr(finish, 'networks_of', lambda runs, names: {names[0]: network})
     monkeypatch.setattr(finish, 'export_student', export_student)
     for has_onnx in (True, False):  # the second time it lies there, whatever is installed
@@ -40,7 +42,7 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
         assert found['problems'] == {}
     assert (tmp_path / 'replaced_0_student' / 'student.onnx').is_file()
     assert not (tmp_path / 'replaced_1_student').exists()
-    network['checkpoint'] = 'b.pth'
+    (tmp_path / 'a.pth').write_text('trained anew')
     for has_onnx in (False, True):
         monkeypatch.setattr(finish, 'find_spec', lambda name, found=has_onnx: found or None)
         found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
@@ -50,6 +52,10 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
 def test_tests_are_looked_at_once_a_choice_and_what_was_compared_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(finish, 'ask_about_tests', lambda *args: dict(images=3))
     right = Answers(np.zeros(3, int), np.zeros(3, int))
+    weights = tmp_path / 'a.pth'
+    weights.write_text('a')
+    network = dict(checkpoint=str(weights))
+    monkeypatch.setattr(finish, 'networks_of', lambda runs, names: dict.fromkeys(names, network))
 
     def look(*names):
         choice = Choice(names[0], [*names], dict.fromkeys(names, right), right)
@@ -59,3 +65,5 @@ def test_tests_are_looked_at_once_a_choice_and_what_was_compared_is_kept(tmp_pat
         return found['looks']
 
     assert [look('kd'), look('kd', 'labels'), look('labels', 'kd'), look('labels')] == [1, 1, 2, 2]
+    weights.write_text('trained anew')
+    assert look('labels') == 3

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import stat
 import time
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -144,3 +145,13 @@ def test_a_folder_is_put_aside_and_not_removed(tmp_path):
     (tmp_path / 'replaced_0_run').rmdir()
     folder.mkdir()
     assert put_aside(folder) == tmp_path / 'replaced_0_run'
+
+
+def test_a_folder_in_use_is_not_put_aside(other_process, tmp_path, monkeypatch):
+    monkeypatch.chdir('/')
+    with pytest.raises(ValueError, match=f'in use by process {other_process.pid}'):
+        put_aside(tmp_path.parent)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match='from within'):
+        put_aside(Path())
+    assert tmp_path.is_dir()

@@ -96,6 +96,7 @@ def test_a_model_that_is_not_whole_is_refused(exported, digits_teacher, tmp_path
     ('before', 'after', 'message'),
     [
         ("'digit 9',", '', '9 names of classes'),
+        ("'digit 8'", "'digit 10'", r'trained on the classes .*student\.py names .*one export'),
         ('metainfo=', 'other=', 'metainfo'),
         ('pipeline=', 'other=', 'pipeline'),
         ('LoadImageFromFile', 'LoadNothing', 'LoadNothing'),

@@ -48,6 +48,15 @@ def test_both_splits_are_written_and_read_again(dataset, call_tool, tmp_path, ca
     assert 'train.npz: images (6, 2, 2, 3) uint8, 2 classes' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('dataset', [InMemory], indirect=True)
+def test_files_that_are_there_are_kept(dataset, call_tool, tmp_path):
+    (tmp_path / 'test.npz').write_text('mine')
+    with pytest.raises(SystemExit, match=r'test\.npz is there already: remove it'):
+        call_tool('dataset_to_npz', 'InMemory', tmp_path)
+    assert (tmp_path / 'test.npz').read_text() == 'mine'
+    assert not (tmp_path / 'train.npz').exists()
+
+
 @pytest.mark.parametrize('dataset', [OnDisk], indirect=True)
 def test_a_dataset_of_files_is_refused(dataset, call_tool, tmp_path):
     with pytest.raises(SystemExit, match='OnDisk does not hold its images in memory'):

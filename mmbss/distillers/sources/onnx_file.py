@@ -20,6 +20,8 @@ DTYPES = {
     'tensor(float16)': np.float16,
     'tensor(uint8)': np.uint8,
 }
+#: What a file of ours says, each a list.
+KINDS = dict(mean=float, std=float, classes=str)
 OUTPUTS = ('tensor(float)', 'tensor(float16)', 'tensor(double)')
 
 
@@ -212,7 +214,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         channels=said.get('channels'),
         input_size=network.input_size,
         takes_bytes=network.dtype == np.uint8,
-        classes=None if classes is None else tuple(map(str, classes)),
+        classes=None if classes is None else tuple(classes),
         differentiable=False,
         digest=_digest(network.path),
     )
@@ -223,11 +225,18 @@ def _metadata(network: OnnxNetwork) -> dict[str, Any]:
     texts = network.session.get_modelmeta().custom_metadata_map
     if 'mmbss' not in texts:  # somebody else's mean may be in other units
         return {}
-    said = {key: json.loads(texts[key]) for key in ('mean', 'std', 'classes', 'normalises')}
-    if said.pop('normalises'):
-        said.update(_pixels(len(said['mean'])))
-    if texts['channels'] in ('rgb', 'bgr'):
-        said['channels'] = texts['channels']
+    try:
+        said = {key: json.loads(texts[key]) for key in ('mean', 'std', 'classes', 'normalises')}
+        said.update((key, [*map(kind, said[key])]) for key, kind in KINDS.items())
+        if said.pop('normalises'):
+            said.update(_pixels(len(said['mean'])))
+        if texts['channels'] in ('rgb', 'bgr'):
+            said['channels'] = texts['channels']
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f'teacher.config: what {network.path} says of its images is damaged '
+            f'({one_line(error)}): export it again'
+        ) from error
     return said
 
 
@@ -244,11 +253,15 @@ def _digest(path: Path) -> str:
     beside = {
         entry.value
         for tensor in tensors
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
         for entry in tensor.external_data
         if entry.key == 'location'
     }
     digest = hashlib.sha256()
     for file in (path, *(path.parent / name for name in sorted(beside))):
+        # onnxruntime has read them, but for weights that its graph does not use
+        if not file.is_file() or path.parent not in file.resolve().parents:
+            raise ConfigError(f'teacher.config: {path} has weights in {file}, no file beside it')
         with file.open('rb') as content:
             digest.update(hashlib.file_digest(content, 'sha256').digest())
     return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import os
 import pickle
 
 import numpy as np
@@ -141,6 +142,16 @@ def test_what_our_own_files_say(write):
     assert load_source(write(metadata=said), None, None).mean is None
 
 
+@pytest.mark.parametrize(
+    'said',
+    [dict(), dict(mean='x'), dict(mean='3'), dict(classes='5'), dict(std='["a"]'), dict(mean='{}')],
+)
+def test_what_our_own_files_cannot_have_said(write, said):
+    said = dict(mmbss='1.0', mean='[1.0]', classes='["a"]', normalises='false') | said
+    with pytest.raises(ConfigError, match='says of its images is damaged'):
+        load_source(write(metadata=said), None, None)
+
+
 def test_probabilities(write):
     path = write(softmax=True)
     images = torch.randn(3, 3, 4, 4)
@@ -223,3 +234,20 @@ def test_copies_and_processes(write):
         torch.testing.assert_close(other(images), own)
     with multiprocessing.get_context('fork').Pool(1) as pool:
         torch.testing.assert_close(pool.apply(network, (images,)), own)
+
+
+@pytest.mark.parametrize('place', ['nowhere.bin', '../outside.bin', 'pipe.bin'])
+def test_weights_that_are_not_beside_the_file_are_not_read(write, tmp_path, place):
+    (tmp_path / 'outside.bin').write_bytes(WEIGHT.tobytes())
+    folder = tmp_path / 'downloaded'
+    folder.mkdir()
+    os.mkfifo(folder / 'pipe.bin')
+    model = onnx.load(write())
+    unused = onnx.numpy_helper.from_array(WEIGHT, 'unused')
+    unused.data_location = onnx.TensorProto.EXTERNAL
+    unused.ClearField('raw_data')
+    unused.external_data.add(key='location', value=place)
+    model.graph.initializer.append(unused)
+    (folder / 'teacher.onnx').write_bytes(model.SerializeToString())
+    with pytest.raises(ConfigError, match=r'teacher\.onnx'):
+        load_source(str(folder / 'teacher.onnx'), None, None)
