@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.models import unwrap
 from mmbss.engine.ranges import check_positive
 from mmbss.registry import HOOKS
 
@@ -33,7 +34,7 @@ class MaxNormHook(Hook):
     """Keeps the L2 norm of each unit's incoming weights within a bound, after every update.
 
     With dropout it allows a high learning rate at first. It holds for every fully connected and
-    convolutional layer of the model; biases are free.
+    convolutional layer of the model, or of a distiller's student; biases are free.
 
     Args:
         max_norm: The bound, positive. Hinton et al. bound the squared norm by 15, so 3.87.
@@ -53,7 +54,11 @@ class MaxNormHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the layers."""
-        layers = [module for module in runner.model.modules() if isinstance(module, LAYERS)]
+        model = unwrap(runner.model)
+        terms = getattr(model, 'terms', nn.Module())
+        of_terms = {*terms.modules()}  # no part of the student
+        modules = [module for module in model.modules() if module not in of_terms]
+        layers = [module for module in modules if isinstance(module, LAYERS)]
         if not layers:
             raise ConfigError(
                 'MaxNormHook: the model has no fully connected or convolutional layer'

@@ -37,7 +37,8 @@ class TeacherAccuracyHook(Hook):
             or the most frequent one alone; 0 accepts every teacher.
 
     Raises:
-        ConfigError: If an argument is out of range; before training if the teacher guesses.
+        ConfigError: If an argument is out of range; before training if the teacher guesses, or a
+            label is none of its classes.
     """
 
     def __init__(self, num_samples: int = 512, min_accuracy: float | None = None) -> None:
@@ -60,6 +61,12 @@ class TeacherAccuracyHook(Hook):
             runner.logger.info('the training images have no labels: the teacher is not examined')
             return
         decisions, labels, classes = answers
+        outside = labels[(labels < 0) | (labels >= classes)]
+        if len(outside):
+            raise ConfigError(
+                f'a training image has the label {int(outside[0])}, but the teacher knows the '
+                f'classes 0 to {classes - 1}: correct the labels, or take another teacher'
+            )
         asked = len(labels)
         accuracy = int((decisions == labels).sum()) / asked
         least = self.min_accuracy

@@ -10,7 +10,7 @@ import reprlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from mmbss.engine.config_checks.rules import setting, settings_in
 from mmbss.engine.config_text import without_variables
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
+from mmbss.engine.trial_evaluation import HANDS_OVER
 from mmbss.report.provenance import device_name, git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 from mmbss.report.settings import (
@@ -120,9 +121,7 @@ class Run:
     @property
     def teacher(self) -> str | None:
         """Fingerprint of the files of the teacher's weights, None where there are none."""
-        named = weights_of(self.merged.get('model', {}).get('teacher', {}))
-        contents = [path.read_bytes() for path in map(Path, named) if path.is_file()]
-        return hashlib.sha256(b''.join(contents)).hexdigest()[:16] if contents else None
+        return digest_of_weights([self.merged.get('model', {}).get('teacher', {})])
 
     @property
     def log(self) -> Path:
@@ -200,8 +199,13 @@ class Run:
         logged = read_run(self.folder)
         checkpoint, folder = logged.checkpoint(), self.folder / 'measured'
         logged.config.test_evaluator = evaluators
+        hooks = logged.config.default_hooks
         for name in SAFETY_HOOKS:  # of trainings
-            logged.config.default_hooks.pop(name, None)
+            hooks.pop(name, None)
+        # evaluators may ask the model, of which the training knew nothing
+        own = [*hooks.values(), *logged.config.get('custom_hooks', [])]
+        if HANDS_OVER not in [each.get('type') for each in own if each]:
+            hooks.model_metrics = dict(type=HANDS_OVER)
         folder.mkdir(exist_ok=True)
         logged.config.dump(str(folder / 'config.py'))
         out = folder / 'metrics.json'
@@ -258,6 +262,13 @@ def weights_of(teacher: Mapping[str, Any]) -> list[str]:
     # an ONNX file is network and weights in one
     named = checkpoint or (config.removeprefix('onnx:') if isinstance(config, str) else None)
     return [] if named is None else [str(named)]
+
+
+def digest_of_weights(teachers: Iterable[Mapping[str, Any]]) -> str | None:
+    """Fingerprint of the files of the weights of teachers, None where there are none."""
+    paths = [Path(name) for teacher in teachers for name in weights_of(teacher)]
+    contents = [path.read_bytes() for path in paths if path.is_file()]
+    return hashlib.sha256(b''.join(contents)).hexdigest()[:16] if contents else None
 
 
 def wait_for(folder: Path) -> None:

@@ -37,6 +37,7 @@ class Result:
         commit: Commits it was trained at.
         device: Devices it was trained on, '' where that is not known.
         evaluators: Fingerprint of the study's evaluators when they were asked, else ''.
+        evaluators_weights: Fingerprint of the weights that these asked, None where not known.
         metrics: What they said.
     """
 
@@ -56,11 +57,17 @@ class Result:
     commit: str = ''
     device: str = ''
     evaluators: str = ''
+    evaluators_weights: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
     def is_of(self, run: Run) -> bool:
         """Whether a run would do the same again."""
         return self.digest == run.digest and not differ(self.teacher, run.teacher)
+
+    def is_measured(self, study: Study) -> bool:
+        """Whether the evaluators of a study would say the same again."""
+        same_weights = not differ(self.evaluators_weights, study.asked_weights)
+        return self.evaluators == study.asked and same_weights
 
 
 def check_result(record: Any, where: str) -> None:
@@ -138,8 +145,9 @@ def results_of(study: Study, results: Results) -> dict[str, list[Result]]:
     shown: dict[str, list[Result]] = {}
     for key in keys:
         if key in results and results[key].metric == study.metric:
-            known = results[key].evaluators == study.asked
-            result = results[key] if known else replace(results[key], metrics={})
+            result = results[key]
+            if not result.is_measured(study):
+                result = replace(result, metrics={})
             shown.setdefault(key[0], []).append(result)
     return shown
 

@@ -152,7 +152,12 @@ class StudyRunner:
         if not self.is_unmeasured(run, result):
             return is_new
         metrics = run.measure(list(study.evaluators), self.tools / 'test.py', self.threads)
-        result = replace(result, evaluators=study.asked, metrics=metrics)
+        result = replace(
+            result,
+            evaluators=study.asked,
+            evaluators_weights=study.asked_weights,
+            metrics=metrics,
+        )
         keep(study, result, others=self.others)
         return True
 
@@ -160,4 +165,6 @@ class StudyRunner:
         """Whether the evaluators are still to be asked of a run."""
         if run.arm not in self.study.arms or not (result or self.trains):
             return False
-        return getattr(result, 'evaluators', '') != self.study.asked
+        if result is None:
+            return bool(self.study.asked)
+        return not result.is_measured(self.study)

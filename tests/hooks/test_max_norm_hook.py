@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -52,3 +54,12 @@ def test_a_model_without_such_layers_is_refused(make_runner, resnet_config):
     runner.model = nn.Sequential(nn.ReLU())
     with pytest.raises(ValueError, match='no fully connected or convolutional layer'):
         MaxNormHook().before_train(runner)
+
+
+def test_the_weights_of_terms_are_free():
+    model = nn.Module()
+    model.backbone, model.terms = nn.Linear(2, 2), nn.ModuleDict(dict(loss_hint=nn.Linear(2, 2)))
+    hook = MaxNormHook()
+    hook.before_train(SimpleNamespace(model=model))
+    (weight,) = hook.weights
+    assert weight is model.backbone.weight

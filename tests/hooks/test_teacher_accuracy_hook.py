@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmbss.hooks import TeacherAccuracyHook
+from mmbss.engine.errors import ConfigError
+from mmbss.hooks import TeacherAccuracyHook, teacher_accuracy_hook
 from mmbss.hooks.teacher_accuracy_hook import chance_accuracy
 
 
@@ -40,6 +41,15 @@ def test_a_teacher_that_guesses_stops_the_run_before_training(runner, permuted_t
     with pytest.raises(ValueError, match=r'knows only .*% of 192 training images.*min_accuracy=0'):
         stopped.train()
     assert stopped.iter == 0
+
+
+@pytest.mark.parametrize('label', [-1, 10])
+def test_a_label_that_is_none_of_its_classes_is_named(runner, digits_teacher, monkeypatch, label):
+    labels = torch.tensor([3, label])
+    answers = (torch.tensor([3, 3]), labels, 10)
+    monkeypatch.setattr(teacher_accuracy_hook, 'ask_teacher', lambda *args: answers)
+    with pytest.raises(ConfigError, match=f'label {label}, .* classes 0 to 9'):
+        runner(digits_teacher).train()
 
 
 def test_it_may_be_accepted(runner, permuted_teacher):

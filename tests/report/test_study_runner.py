@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
@@ -270,6 +271,27 @@ def test_what_other_evaluators_said_is_not_shown(study, play):
     table = run_all(other, other.runs()[:1])
     (line,) = [line for line in table.splitlines() if 'agreement/top1' in line]
     assert line == '| agreement/top1 | 70 |  |  |  |'
+
+
+def test_what_was_said_of_other_weights_is_asked_again(study, play, tmp_path):
+    teacher = tmp_path / 'teacher.pth'
+    asked = dict(type='mmbss.Agreement', teacher=dict(config='a.py', checkpoint=str(teacher)))
+    study = replace(study, evaluators=[asked])
+    run = study.run('a', 0)
+    runner = StudyRunner(study, Path('tools'))
+    for content, tests in (('first', 1), ('first', 0), ('second', 1), (None, 0)):
+        teacher.unlink() if content is None else teacher.write_text(content)
+        play.played.clear()
+        runner.finish(run)
+        assert len([each for each in play.played if each[0] == 'test']) == tests
+    assert 'agreement/top1' in keep(study)
+
+
+def test_a_model_is_handed_to_metrics_that_its_training_did_not_have(study, play):
+    run = study.run('a', 0)
+    StudyRunner(study, Path('tools')).finish(run)
+    measured = Config.fromfile(run.folder / 'measured' / 'config.py')
+    assert measured.default_hooks.model_metrics == dict(type='mmbss.ModelMetricHook')
 
 
 def test_a_finished_run_from_elsewhere_is_accepted_with_the_commit_it_is_said_to_have(study, play):
