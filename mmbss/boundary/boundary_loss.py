@@ -23,7 +23,7 @@ from mmbss.losses import Batch, TeacherBatch, Term
 from mmbss.registry import ATTACKS, MODELS
 
 #: How the student's BatchNorm takes boundary samples.
-BATCH_NORM = ('own', 'joint', 'separate')
+BATCH_NORM = ('own', 'joint')
 #: Where the student's input, or the teacher's answer, is taken from.
 PLACES = ('boundary', 'base')
 
@@ -75,9 +75,7 @@ class BoundaryLoss(Term):
         teacher_answer: A control: it learns what the teacher says at the ``'boundary'`` sample, or
             at the ``'base'`` sample.
         batch_norm: ``'own'`` or ``'joint'``, as said above; ``'joint'`` goes with
-            all ``candidates`` but ``'both_correct'``, and is the default there. ``'separate'``: a
-            batch of their own, in BatchNorm layers of their own (AdvProp: Xie et al., CVPR 2020,
-            arXiv 1911.09665), which train with the term and are no part of the student.
+            all ``candidates`` but ``'both_correct'``, and is the default there.
         bounds: Lowest and highest value of an input in the teacher's normalised units. Default:
             the pixel range [0, 255].
         loss_weight: See :class:`~mmbss.losses.Term`.
@@ -169,7 +167,6 @@ class BoundaryLoss(Term):
         check_search(self.attack, **self.search)
         self.asks_student = asks_student
         self.joins = batch_norm == 'joint'
-        self.needs_own_batch_norm = batch_norm == 'separate'
         self.bounds = bounds
         self.batch_share = batch_share
         self.share_is_enough = False

@@ -27,7 +27,6 @@ from mmbss.distillers.data_samples import (
 from mmbss.distillers.features import FeatureRecorder
 from mmbss.distillers.gradient_shares import share_gradient
 from mmbss.distillers.mixing import BatchAugments, Later, mix, take_over_mixing
-from mmbss.distillers.separate_batch_norm import add_own_layers, own_layers_of
 from mmbss.distillers.split_batch import (
     has_batch_norm,
     has_sync_batch_norm,
@@ -99,7 +98,6 @@ class Distiller(ImageClassifier):
                 check_gradient(attack, self.teacher.differentiable, name)
         self.trains_token = connect_tokens(self.terms.all(), self.head)
         self.head.training &= not self.trains_token  # see train()
-        add_own_layers(self.terms.all(), self)
         # whoever stores the weights of the terms for a resume says so, as BSSHook does
         self.stores_term_weights = False
         # it would stumble over an image without a label among others
@@ -191,7 +189,7 @@ class Distiller(ImageClassifier):
         seen = dict(loss_cls=[of_labels])
         seen |= {name: [term.logits_of(batch)] for name, term in terms.items()}
         for name, term in terms.items():
-            own = replace(batch, ask_student=partial(self._answer, term, terms, seen[name]))
+            own = replace(batch, ask_student=partial(self._answer, terms, seen[name]))
             if brought[name] is not None:
                 # the head, unlike the backbone, need not pass no sample at all
                 rest, features_of_rest = next(later)
@@ -240,12 +238,9 @@ class Distiller(ImageClassifier):
             logits = self.head(features)
         return Outputs(logits, recorded | of_head)
 
-    def _answer(
-        self, term: Term, terms: dict[str, Term], seen: list[Tensor], inputs: Tensor
-    ) -> Outputs:
-        """Answer a term that asks, with BatchNorm layers of its own if it has some."""
-        with own_layers_of(term, self):
-            outputs = self.pass_alone(inputs, terms)
+    def _answer(self, terms: dict[str, Term], seen: list[Tensor], inputs: Tensor) -> Outputs:
+        """Answer a term that asks, and remember the logits."""
+        outputs = self.pass_alone(inputs, terms)
         seen.append(outputs.logits)
         return outputs
 

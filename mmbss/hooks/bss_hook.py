@@ -8,7 +8,6 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.distillers import Distiller
 from mmbss.distillers.of_runner import distiller_of
-from mmbss.distillers.separate_batch_norm import start_own_layers
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
@@ -112,8 +111,6 @@ class BSSHook(Hook):
         if by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ConfigError('BSSHook: training by iteration has no epochs, set by_epoch=False')
         model.stores_term_weights = True
-        if not runner._resume:
-            start_own_layers(model.terms.all(), model)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the weights of the epoch."""

@@ -29,8 +29,6 @@ class Term(nn.Module, ABC):
             go with the term, unless it also has ``needs_unmixed``.
         needs_unmixed: Whether the term looks at the images before mixup and the like have mixed
             them, ``batch.unmixed or batch``.
-        needs_own_batch_norm: Whether what ``ask_student`` passes is normalised by BatchNorm layers
-            of the term's own, which train with it.
         share: Share of the gradient at the student's logits that the term is to have, in (0, 1),
             in place of a weight; set by the distiller.
         statistics: Names of what :meth:`compute` logs.
@@ -42,7 +40,6 @@ class Term(nn.Module, ABC):
     needs_labels: bool = False
     needs_hard_labels: bool = False
     needs_unmixed: bool = False
-    needs_own_batch_norm: bool = False
     share: float | None = None
     statistics: tuple[str, ...] = ()
 

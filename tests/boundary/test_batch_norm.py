@@ -157,7 +157,7 @@ def test_sync_batch_norm_is_refused_where_processes_pass_boundary_samples_alone(
     [
         (dict(batch_norm='joint'), 'candidates'),
         (dict(JOINT, base_samples='disagreement'), 'candidates'),
-        (dict(batch_norm='shared'), "'own', 'joint' or 'separate'"),
+        (dict(batch_norm='shared'), "'own' or 'joint'"),
         (dict(candidates='some'), "'both_correct', 'teacher_correct' or 'all'"),
     ],
 )

@@ -78,14 +78,13 @@ def test_a_share_of_the_batch_is_attacked(trained_pair, digits_batch, share, cou
     assert distiller.loss(*digits_batch)['bss_samples'] == count
 
 
-@pytest.mark.parametrize('batch_norm', ['own', 'separate'])
-def test_a_share_too_small_for_batch_norm_is_refused(trained_pair, digits_batch, batch_norm):
+def test_a_share_too_small_for_batch_norm_is_refused(trained_pair, digits_batch):
     inputs, samples = digits_batch
-    distiller, _ = trained_pair(num_base_samples=None, batch_share=0.01, batch_norm=batch_norm)
+    distiller, _ = trained_pair(num_base_samples=None, batch_share=0.01)
     distiller.try_terms(inputs[:2], samples[:2])  # says nothing of a whole batch
     with pytest.raises(ConfigError, match='is 1 of 64 images'):
         distiller.loss(inputs, samples)
-    distiller, _ = trained_pair(num_base_samples=None, batch_share=0.1, batch_norm=batch_norm)
+    distiller, _ = trained_pair(num_base_samples=None, batch_share=0.1)
     distiller.loss(inputs, samples)
     distiller.loss(inputs[:8], samples[:8])  # the last one of an epoch
 

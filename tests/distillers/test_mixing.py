@@ -160,7 +160,7 @@ def test_a_batch_that_is_left_as_it_is_is_asked_about_once(
     assert len(questions) == 1
 
 
-@pytest.mark.parametrize('batch_norm', ['joint', 'separate'])
+@pytest.mark.parametrize('batch_norm', ['joint', 'own'])
 def test_boundary_samples_are_looked_for_among_unmixed_images(
     make_distiller, mixing_student, make_data, boundary_config, monkeypatch, batch_norm
 ):
