@@ -56,12 +56,7 @@ class BoundaryLoss(Term):
         num_base_samples: Most samples attacked in a batch, except with ``'all'``; by default 64.
         batch_share: The same as a share of the batch, in (0, 1].
         target_class: Toward which class: one drawn by the teacher's ``'probability'``, the default,
-            or
-            ``'uniform'``, the ``'second_most_probable'``, or ``'all'`` but the base class, their
-            losses weighted by the probability; that takes up to K - 1 times as long. The loss is
-            then computed a sample at a time (:meth:`DistillationLoss.per_sample`).
-        min_target_probability: With ``'all'``, classes that are not more probable than this among
-            the wrong ones are left out.
+            or the ``'second_most_probable'``.
         pairing: Of an attack toward another image of the batch, such as
             :class:`~mmbss.attacks.SegmentAttack`, toward which one of another class: at
             ``'random'``, the default, the ``'nearest'`` in the teacher's logits, or one of the
@@ -97,7 +92,6 @@ class BoundaryLoss(Term):
         num_base_samples: int | None = None,
         batch_share: float | None = None,
         target_class: str | None = None,
-        min_target_probability: float = 0.0,
         pairing: str | None = None,
         teacher_says: str = 'logits',
         train_on: str = 'accepted',
@@ -122,7 +116,6 @@ class BoundaryLoss(Term):
             base_samples=base_samples,
             num_base_samples=64 if num_base_samples is None else num_base_samples,
             target_class=target_class,
-            min_target_probability=min_target_probability,
             pairing=pairing,
             teacher_says=teacher_says,
             train_on=train_on,
@@ -251,29 +244,22 @@ class BoundaryLoss(Term):
         count = len(found.inputs)
         if not self.joins and count < batch.least_asked:
             count = 0
-        weight = torch.full((), float(count), device=batch.inputs.device)
-        if count and found.weights is not None:
-            weight = found.weights.sum()
-        total = weight.clone()
+        own = torch.full((), float(count), device=batch.inputs.device)
+        total = own.clone()
         all_reduce(total)
         if not count:
             return self.nothing(batch.inputs), found.statistics
         outputs = batch.brought_outputs if self.joins else batch.ask_student(found.inputs)
         assert outputs is not None
-        if found.weights is None:
-            loss = self.loss(outputs.logits, found.teacher_logits, found.labels)
-        else:
-            losses = self.loss.per_sample(outputs.logits, found.teacher_logits, found.labels)
-            loss = (found.weights * losses).sum() / weight
+        loss = self.loss(outputs.logits, found.teacher_logits, found.labels)
         if get_world_size() > 1:
-            loss = loss * (weight * get_world_size() / total)
+            loss = loss * (own * get_world_size() / total)
         return self.loss_weight * loss, found.statistics
 
     def _check_enough(self, batch: Batch) -> None:
         """Refuse so few samples that none would ever be learnt from."""
         most = self._most_of(len(batch.inputs))
-        is_any = self.search['base_samples'] == 'all' or self.search['target_class'] == 'all'
-        if self.joins or is_any or most >= batch.least_asked:
+        if self.joins or self.search['base_samples'] == 'all' or most >= batch.least_asked:
             self.share_is_enough = True
             return
         given = f'num_base_samples={most}'

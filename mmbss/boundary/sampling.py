@@ -15,7 +15,7 @@ CANDIDATES = ('both_correct', 'teacher_correct', 'all')
 #: How base samples are chosen among those that are classified correctly.
 BASE_SAMPLES = ('disagreement', 'random', 'all')
 #: How the classes are chosen toward which a base sample is attacked.
-TARGET_CLASSES = ('probability', 'uniform', 'second_most_probable', 'all')
+TARGET_CLASSES = ('probability', 'second_most_probable')
 #: How partners are chosen, for attacks that move toward another input.
 PAIRINGS = ('random', 'nearest', 'confused')
 
@@ -121,48 +121,36 @@ def draw_target_classes(teacher_logits: Tensor, base: Tensor) -> Tensor:
 
 
 def choose_target_classes(
-    teacher_logits: Tensor, base: Tensor, by: str = 'probability', min_probability: float = 0.0
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Choose the classes toward which base samples are attacked.
+    teacher_logits: Tensor, base: Tensor, by: str = 'probability'
+) -> tuple[Tensor, Tensor]:
+    """Choose the class toward which each base sample is attacked.
 
     Args:
         teacher_logits: (M, K) on the base samples.
         base: (M,) int64 base classes.
-        by: ``'probability'``: one class a sample, drawn from :func:`target_probabilities`, as
-            published; ``'uniform'``: one, drawn with equal chances; ``'second_most_probable'``:
-            the one with the largest probability but the base class; ``'all'``: each class but
-            the base class, weighted by its probability, which is the sum over k in the paper's
-            loss instead of a draw from it.
-        min_probability: Of ``'all'``, the classes that are not more probable are left out.
+        by: ``'probability'``: drawn from :func:`target_probabilities`, as published, which stands
+            for the sum over k in the paper's loss; ``'second_most_probable'``: the one with the
+            largest probability but the base class.
 
     Returns:
-        Indices (A,) into the base samples, int64, repeated where a sample has several targets, and
-        left out where it has none, see :func:`has_target`; the target classes (A,), int64; their
-        weights (A,), float32, None where they are equal.
+        Indices (A,) of the base samples that have a target, see :func:`has_target`, and their
+        target classes (A,); int64.
 
     Raises:
         ValueError: If there is no such way to choose.
 
     Examples:
-        >>> logits, base = torch.tensor([[9.0, 1.0, 1.0], [0.0, 9.0, 5.0]]), torch.tensor([0, 1])
-        >>> choose_target_classes(logits, base, by='all', min_probability=0.1)
-        (tensor([0, 0, 1]), tensor([1, 2, 2]), tensor([0.5000, 0.5000, 0.9933]))
+        >>> logits, base = torch.tensor([[9.0, 1.0, 2.0], [0.0, 9.0, 5.0]]), torch.tensor([0, 1])
+        >>> choose_target_classes(logits, base, by='second_most_probable')
+        (tensor([0, 1]), tensor([2, 2]))
     """
+    if by not in TARGET_CLASSES:
+        raise ValueError(f'by={by!r} must be one of {TARGET_CLASSES}')
     indices = has_target(teacher_logits, base).nonzero().squeeze(1)
     teacher_logits, base = teacher_logits[indices], base[indices]
     if by == 'probability':
-        return indices, draw_target_classes(teacher_logits, base), None
-    if by == 'uniform':
-        num_others = max(teacher_logits.shape[1] - 1, 1)  # randint takes no 0, even of no sample
-        others = torch.randint(num_others, base.shape, device=base.device)
-        return indices, others + (others >= base), None
-    probabilities = target_probabilities(teacher_logits, base)
-    if by == 'second_most_probable':
-        return indices, probabilities.argmax(dim=1), None
-    if by != 'all':
-        raise ValueError(f'by={by!r} must be one of {TARGET_CLASSES}')
-    rows, targets = (probabilities > min_probability).nonzero(as_tuple=True)
-    return indices[rows], targets, probabilities[rows, targets]
+        return indices, draw_target_classes(teacher_logits, base)
+    return indices, target_probabilities(teacher_logits, base).argmax(dim=1)
 
 
 def choose_partners(

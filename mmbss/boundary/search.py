@@ -9,7 +9,6 @@ from mmbss.attacks import Attack, Partners
 from mmbss.attacks.base import STATISTICS, check_evaluating
 from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.boundary.distance_labels import boundary_logits, decision_logits
-from mmbss.boundary.parts import attack_in_parts
 from mmbss.boundary.queries import Queries
 from mmbss.boundary.sampling import choose_partners, choose_target_classes, select_base_samples
 from mmbss.boundary.search_checks import check_search
@@ -25,7 +24,6 @@ class BoundarySamples:
         teacher_logits: (M, K) on ``inputs``.
         labels: (M,) int64 base classes.
         rows: (M,) int64, which of the inputs each was found from.
-        weights: (M,) float32 weights in the loss, None where they are equal.
         statistics: Scalars that tell what the attack did, of all samples that were attacked:
             ``samples``, the number of base samples, ``queries``, the number of inputs that the
             teacher was asked about, and those of
@@ -36,7 +34,6 @@ class BoundarySamples:
     teacher_logits: Tensor
     labels: Tensor
     rows: Tensor
-    weights: Tensor | None
     statistics: dict[str, Tensor]
 
 
@@ -54,7 +51,6 @@ def find_boundary_samples(
     base_samples: str = 'random',
     num_base_samples: int = 64,
     target_class: str | None = None,
-    min_target_probability: float = 0.0,
     pairing: str | None = None,
     pool: tuple[Tensor, Tensor] | None = None,
     teacher_says: str = 'logits',
@@ -83,7 +79,6 @@ def find_boundary_samples(
         num_base_samples: Most of them, except with ``'all'``.
         target_class: See :func:`~mmbss.boundary.sampling.choose_target_classes`; not for attacks
             that move toward partners, whose target is the partner's class.
-        min_target_probability: See there.
         pairing: How partners are chosen, see :func:`~mmbss.boundary.sampling.choose_partners`;
             only for attacks that need them.
         pool: Inputs (P, ...) to choose partners from and the teacher's logits (P, K) on them.
@@ -119,7 +114,6 @@ def find_boundary_samples(
         base_samples=base_samples,
         num_base_samples=num_base_samples,
         target_class=target_class,
-        min_target_probability=min_target_probability,
         pairing=pairing,
         teacher_says=teacher_says,
         train_on=train_on,
@@ -154,7 +148,7 @@ def find_boundary_samples(
     chosen = select_base_samples(
         teacher_logits, labels, num_base_samples, base_samples, student_logits, candidates
     )
-    weights, partners = None, None
+    partners = None
     if attack.needs_partners:
         pool_inputs, pool_logits = pool or (inputs, teacher_logits)
         indices, rows = choose_partners(
@@ -171,11 +165,8 @@ def find_boundary_samples(
         )
     else:
         count = len(chosen)
-        indices, target, weights = choose_target_classes(
-            teacher_logits[chosen],
-            labels[chosen],
-            target_class or 'probability',
-            min_target_probability,
+        indices, target = choose_target_classes(
+            teacher_logits[chosen], labels[chosen], target_class or 'probability'
         )
         chosen = chosen[indices]
     statistics = {'samples': torch.full((), float(count), device=inputs.device)}
@@ -183,10 +174,8 @@ def find_boundary_samples(
     if not len(chosen):
         statistics['queries'] = network.statistic(inputs)
         statistics |= dict.fromkeys(STATISTICS, torch.zeros_like(statistics['samples']))
-        return BoundarySamples(
-            inputs[chosen], teacher_logits[chosen], base, chosen, weights, statistics
-        )
-    result = attack_in_parts(attack, ask, inputs, chosen, base, target, bounds, partners)
+        return BoundarySamples(inputs[chosen], teacher_logits[chosen], base, chosen, statistics)
+    result = attack(ask, inputs[chosen], base, target, bounds, partners)
     statistics['queries'] = network.statistic(inputs)
     logits = result.logits
     if teacher_says == 'class':
@@ -204,6 +193,5 @@ def find_boundary_samples(
         teacher_logits=logits[kept],
         labels=base[kept],
         rows=chosen[kept],
-        weights=None if weights is None else weights[kept],
         statistics=statistics | result.statistics(),
     )

@@ -26,7 +26,6 @@ def check_search(
     base_samples: str,
     num_base_samples: int,
     target_class: str | None,
-    min_target_probability: float,
     pairing: str | None,
     teacher_says: str,
     train_on: str,
@@ -52,15 +51,6 @@ def check_search(
         )
     if pairing is not None and not attack.needs_partners:
         raise ConfigError(f'pairing={pairing!r}: {name} moves toward no other input: remove it')
-    if not 0 <= min_target_probability < 1:
-        raise ConfigError(
-            f'min_target_probability must be at least 0 and below 1, got {min_target_probability}'
-        )
-    if min_target_probability and target_class != 'all':
-        raise ConfigError(
-            "min_target_probability is for target_class='all', but target_class is "
-            f'{target_class!r}'
-        )
     if teacher_says == 'class':
         check_decisions_suffice(attack, base_samples, pairing)
 

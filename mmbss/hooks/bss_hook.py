@@ -64,9 +64,6 @@ class BSSHook(Hook):
             loss_kd=dict(start=4.0, end=1.0),
             loss_bss=dict(start=2.0, end=0.0, until=0.75)))
 
-    BatchNorm layers that a term has of its own begin with the weights and statistics that those of
-    the student have when the training begins.
-
     Args:
         schedules: For each loss of the distiller to schedule, the arguments of a
             :class:`LinearSchedule`. ``loss_cls`` is the student's own classification loss.

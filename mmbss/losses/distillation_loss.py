@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor
 
 from mmbss.losses.batch import Batch
@@ -47,25 +46,3 @@ class DistillationLoss(Term):
         if self.student_logits is None:
             return batch.student_logits
         return batch.student_features[self.student_logits]
-
-    def per_sample(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each sample as a batch of its own, for samples that have weights.
-
-        Calls :meth:`forward` under ``torch.vmap``, once for all samples; so a loss that asks for
-        values on the way (``.item()``, ``if`` on a tensor) has to override this method.
-
-        Args:
-            student_logits: (N, K) with N > 0, any floating dtype.
-            teacher_logits: (N, K), without gradient.
-            labels: (N,) int64 classes.
-
-        Returns:
-            (N,), each multiplied by ``loss_weight``.
-        """
-
-        def loss_of_one(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-            return self(student.unsqueeze(0), teacher.unsqueeze(0), label.unsqueeze(0))
-
-        return torch.vmap(loss_of_one, randomness='different')(
-            student_logits, teacher_logits, labels
-        )

@@ -176,7 +176,7 @@ def test_a_teacher_in_training_mode_is_refused(inputs):
         (dict(base_class='other'), "base_class must be 'label' or 'teacher'"),
         (dict(candidates='some'), 'candidates must be'),
         (dict(candidates='both_correct'), "needs the student's answers"),
-        (dict(target_class='uniform'), 'moves toward another input'),
+        (dict(target_class='probability'), 'moves toward another input'),
         (dict(pairing='far'), "pairing must be 'random'"),
         (dict(attack=NewtonAttack(), pairing='random'), 'moves toward no other input'),
         (dict(attack=NewtonAttack(), pool=(torch.zeros(1), torch.zeros(1, 5))), 'no other input'),

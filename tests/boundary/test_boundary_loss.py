@@ -120,39 +120,12 @@ def test_no_gradient_goes_through_the_search(make_distiller, make_batch, monkeyp
     assert not result.samples.requires_grad
 
 
-@pytest.mark.parametrize('train_on', ['accepted', 'all'])
-def test_all_target_classes_are_weighted_by_their_probability(trained_pair, monkeypatch, train_on):
-    attack = dict(type='mmbss.BSSAttack', num_steps=2, step_size=0.3)
-    distiller, batch = trained_pair(
-        target_class='all', num_base_samples=6, train_on=train_on, attack=attack
-    )
-    calls = capture_attack(distiller, monkeypatch)
-    losses = distiller.loss(*batch)
-    ((samples, base, target, _, result),) = calls
-    assert len(samples) == 6 * 9
-    assert losses['bss_samples'] == 6
-    kept = result.success if train_on == 'accepted' else torch.ones(54, dtype=torch.bool)
-    assert train_on == 'all' or 1 < kept.sum() < 54, 'the case must hold rejected samples'
-    q = distiller.teacher.logits(samples).softmax(dim=1)
-    student_logits = distiller(result.samples[kept])
-    total, weights = 0.0, 0.0
-    for row, logits in zip(kept.nonzero().flatten(), student_logits, strict=True):
-        p_k = q[row, target[row]] / (1 - q[row, base[row]])
-        total += p_k * 2 * kd_loss(logits[None], result.logits[row][None], 3.0)
-        weights += p_k
-    if train_on == 'all':
-        torch.testing.assert_close(weights, torch.tensor(6.0), rtol=1e-3, atol=0)
-    torch.testing.assert_close(losses['loss_bss'], total / weights, rtol=1e-3, atol=1e-4)
-
-
 @pytest.mark.parametrize(
     'changes',
     [
         dict(base_samples='random'),
         dict(base_samples='all'),
-        dict(target_class='uniform'),
         dict(target_class='second_most_probable'),
-        dict(target_class='all', min_target_probability=0.05),
         dict(train_on='all', loss=dict(type='mmbss.DKDLoss')),
         dict(loss=dict(type='mmbss.DISTLoss')),
         dict(

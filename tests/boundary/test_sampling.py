@@ -185,44 +185,14 @@ def test_all_candidates_are_chosen_whatever_the_number():
     assert chosen.tolist() == list(range(1, 40, 2))
 
 
-def test_uniform_targets_are_any_class_but_the_base_class():
-    teacher = torch.tensor([[9.0, 5.0, 0.0, 0.0]]).expand(20000, 4)
-    base = torch.full((20000,), 1)
-    indices, targets, weights = choose_target_classes(teacher, base, by='uniform')
-    assert torch.equal(indices, torch.arange(20000))
-    assert weights is None
-    shares = torch.bincount(targets, minlength=4) / 20000
-    expected = torch.tensor([1 / 3, 0.0, 1 / 3, 1 / 3])
-    torch.testing.assert_close(shares, expected, rtol=0, atol=0.017)
-
-
 def test_the_second_most_probable_class_is_the_strongest_but_the_base_class():
     teacher = torch.randn(50, 10)
     base = teacher.argmax(dim=1)
     base[0] = teacher[0].argmin()
-    _, targets, weights = choose_target_classes(teacher, base, by='second_most_probable')
+    _, targets = choose_target_classes(teacher, base, by='second_most_probable')
     for row in range(50):
         others = [k for k in range(10) if k != base[row]]
         assert targets[row] == max(others, key=lambda k, row=row: teacher[row, k])
-    assert weights is None
-
-
-def test_all_classes_come_with_their_probabilities():
-    teacher = torch.randn(6, 10)
-    base = teacher.argmax(dim=1)
-    indices, targets, weights = choose_target_classes(teacher, base, by='all')
-    written = loop_target_probabilities(teacher.double(), base)
-    pairs = [(n, k) for n in range(6) for k in range(10) if k != base[n]]
-    assert list(zip(indices.tolist(), targets.tolist(), strict=True)) == pairs
-    expected = torch.tensor([written[n, k] for n, k in pairs])
-    torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-7)
-
-
-def test_classes_below_the_least_probability_are_left_out():
-    teacher, base = torch.tensor([[9.0, 2.0, 1.0, -3.0]]), torch.tensor([0])
-    _, targets, weights = choose_target_classes(teacher, base, by='all', min_probability=0.05)
-    assert targets.tolist() == [1, 2]
-    torch.testing.assert_close(weights, target_probabilities(teacher, base)[0, 1:3])
 
 
 def test_the_default_draws_as_published():
@@ -230,9 +200,8 @@ def test_the_default_draws_as_published():
     torch.manual_seed(3)
     expected = draw_target_classes(teacher, base)
     torch.manual_seed(3)
-    _, targets, weights = choose_target_classes(teacher, base)
+    _, targets = choose_target_classes(teacher, base)
     assert torch.equal(targets, expected)
-    assert weights is None
 
 
 def test_a_rule_that_nobody_wrote_is_not_taken_for_another():
@@ -244,10 +213,9 @@ def test_a_rule_that_nobody_wrote_is_not_taken_for_another():
 @pytest.mark.parametrize('count', [0, 1])
 def test_targets_of_few_samples(by, count):
     teacher, base = torch.randn(count, 2), torch.zeros(count, dtype=torch.int64)
-    indices, targets, weights = choose_target_classes(teacher, base, by=by)
+    indices, targets = choose_target_classes(teacher, base, by=by)
     assert indices.tolist() == list(range(count))
     assert targets.tolist() == [1] * count
-    assert weights is None or weights.tolist() == [1.0] * count
 
 
 def test_candidates_are_those_that_are_asked_for():
@@ -353,8 +321,8 @@ def test_a_way_to_choose_that_there_is_not_is_refused():
 @pytest.mark.parametrize('by', TARGET_CLASSES)
 def test_a_sample_all_of_whose_other_classes_are_ruled_out_has_no_target(by):
     logits = torch.tensor([[5.0, -torch.inf, -torch.inf], [3.0, 1.0, -torch.inf]])
-    indices, targets, _ = choose_target_classes(logits, torch.tensor([0, 0]), by)
+    indices, targets = choose_target_classes(logits, torch.tensor([0, 0]), by)
     assert indices.unique().tolist() == [1]
-    assert by == 'uniform' or targets.tolist() == [1]
-    indices, targets, _ = choose_target_classes(torch.ones(2, 1), torch.zeros(2).long(), by)
+    assert targets.tolist() == [1]
+    indices, targets = choose_target_classes(torch.ones(2, 1), torch.zeros(2).long(), by)
     assert len(indices) == len(targets) == 0

@@ -5,7 +5,6 @@ import torch
 
 from mmbss.attacks import NewtonAttack
 from mmbss.boundary import BoundaryLoss, find_boundary_samples
-from mmbss.boundary.sampling import target_probabilities
 
 CLASSES = 5
 
@@ -53,7 +52,6 @@ def search(**changes):
 def test_samples_come_back_with_the_teachers_logits(teacher, batch):
     found = search()(teacher, **batch)
     assert len(found.inputs) == 6
-    assert found.weights is None
     torch.testing.assert_close(teacher(found.inputs), found.teacher_logits)
     assert torch.equal(found.labels, batch['labels'][found.rows])
     assert not torch.equal(found.inputs, batch['inputs'][found.rows])
@@ -100,49 +98,7 @@ def test_no_gradient_comes_back(teacher, batch):
     assert not found.teacher_logits.requires_grad
 
 
-def test_all_classes_are_attacked_with_their_probabilities(teacher, batch):
-    attack = Recording()
-    found = search(attack=attack, base_samples='all', target_class='all')(teacher, **batch)
-    ((samples, base, target, _),) = attack.calls
-    labels, expected = batch['labels'], []
-    for row in range(4, 20):
-        logits = batch['teacher_logits'][row, None]
-        probabilities = target_probabilities(logits, labels[row, None])[0]
-        expected += [(row, k, probabilities[k]) for k in range(CLASSES) if k != labels[row]]
-    assert len(samples) == len(found.inputs) == len(expected) == 16 * (CLASSES - 1)
-    rows, classes, weights = map(list, zip(*expected, strict=True))
-    assert torch.equal(samples, batch['inputs'][rows])
-    assert torch.equal(base, labels[rows])
-    assert target.tolist() == classes
-    assert found.rows.tolist() == rows
-    torch.testing.assert_close(found.weights, torch.stack(weights))
-    torch.testing.assert_close(found.weights.sum(), torch.tensor(16.0))
-    assert found.statistics['samples'] == 16
-
-
-def test_weights_follow_the_samples_that_are_kept(teacher, batch):
-    settings = dict(attack=Recording(num_steps=1), base_samples='all', target_class='all')
-    whole = search(**settings)(teacher, **batch)
-    accepted = search(**settings, train_on='accepted')(teacher, **batch)
-    assert 0 < len(accepted.inputs) < len(whole.inputs), 'the case must hold rejected samples'
-    kept = [
-        next(i for i, sample in enumerate(whole.inputs) if torch.equal(sample, one))
-        for one in accepted.inputs
-    ]
-    assert torch.equal(accepted.weights, whole.weights[kept])
-    assert torch.equal(accepted.rows, whole.rows[kept])
-    assert accepted.statistics == whole.statistics
-
-
-def test_improbable_classes_are_left_out(teacher, batch):
-    settings = dict(base_samples='all', target_class='all')
-    whole = search(**settings)(teacher, **batch)
-    some = search(**settings, min_target_probability=0.2)(teacher, **batch)
-    assert 0 < len(some.inputs) < len(whole.inputs)
-    assert torch.equal(some.weights, whole.weights[whole.weights > 0.2])
-
-
-@pytest.mark.parametrize('target_class', ['probability', 'uniform', 'second_most_probable', 'all'])
+@pytest.mark.parametrize('target_class', ['probability', 'second_most_probable'])
 @pytest.mark.parametrize('count', [0, 1])
 def test_few_candidates_are_no_trouble(teacher, batch, target_class, count):
     labels = batch['labels']
@@ -150,17 +106,9 @@ def test_few_candidates_are_no_trouble(teacher, batch, target_class, count):
     found = search(target_class=target_class)(teacher, **batch)
     assert found.statistics['samples'] == count
     assert list(found.statistics) == list(BoundaryLoss.statistics)
-    assert len(found.inputs) == count * (CLASSES - 1 if target_class == 'all' else 1)
+    assert len(found.inputs) == count
     assert found.inputs.shape[1:] == (3, 2, 2)
     assert found.teacher_logits.shape == (len(found.inputs), CLASSES)
-
-
-def test_a_threshold_that_no_class_reaches_leaves_nothing(teacher, batch):
-    labels = batch['labels'].unsqueeze(1)
-    batch['teacher_logits'] = torch.zeros(24, CLASSES).scatter(1, labels, 5.0)
-    found = search(target_class='all', min_target_probability=0.5)(teacher, **batch)
-    assert len(found.inputs) == 0
-    assert found.statistics['samples'] == 6
 
 
 @pytest.mark.parametrize(
@@ -170,11 +118,6 @@ def test_a_threshold_that_no_class_reaches_leaves_nothing(teacher, batch):
         (dict(target_class='second'), 'target_class must be'),
         (dict(train_on='rejected'), "train_on must be 'accepted' or 'all', got 'rejected'"),
         (dict(num_base_samples=0), 'num_base_samples must be at least 1, got 0'),
-        (
-            dict(target_class='all', min_target_probability=1.0),
-            'min_target_probability must be at least 0 and below 1',
-        ),
-        (dict(min_target_probability=0.1), "is for target_class='all'"),
     ],
 )
 def test_values_out_of_range_are_refused(teacher, batch, changes, message):

@@ -141,7 +141,6 @@ def step(distiller, batch):
         {},
         dict(candidates='teacher_correct'),
         dict(candidates='teacher_correct', batch_norm='own'),
-        dict(target_class='all'),
     ],
     ids=str,
 )

@@ -28,23 +28,6 @@ def test_loss_and_gradient_are_finite(batch, config):
     assert student.grad.dtype == student.dtype
 
 
-@given(logit_batches(min_size=1), LOSSES)
-def test_loss_of_each_sample_and_its_gradient_are_finite(batch, config):
-    student, teacher, labels = batch
-    student.requires_grad_()
-    loss = MODELS.build(config)
-    losses = loss.per_sample(student, teacher, labels)
-    assert losses.shape == labels.shape
-    assert losses.isfinite().all()
-    losses.sum().backward()
-    exact = student.detach().float().requires_grad_()
-    loss.per_sample(exact, teacher.float(), labels).sum().backward()
-    assert exact.grad.isfinite().all()
-    # standardised equal logits have gradients of up to 1 / epsilon, which float16 cannot hold
-    fits = exact.grad.abs() < torch.finfo(student.dtype).max
-    assert student.grad[fits].isfinite().all()
-
-
 @given(logit_batches(), TEMPERATURES)
 def test_softened_cross_entropy_and_its_gradient_are_finite(batch, temperature):
     student, _, labels = batch
@@ -60,9 +43,8 @@ def test_softened_cross_entropy_and_its_gradient_are_finite(batch, temperature):
     st.integers(1, 9),
     st.sampled_from(BASE_SAMPLES),
     st.sampled_from(TARGET_CLASSES),
-    st.sampled_from([0.0, 0.5, 0.999]),
 )
-def test_what_is_sampled_is_valid(batch, count, base_samples, target_class, smallest):
+def test_what_is_sampled_is_valid(batch, count, base_samples, target_class):
     student, teacher, labels = batch
     chosen = select_base_samples(teacher, labels, count, base_samples, student)
     candidates = correct(labels, student, teacher)
@@ -71,14 +53,7 @@ def test_what_is_sampled_is_valid(batch, count, base_samples, target_class, smal
     expected = int(candidates.sum())
     assert len(chosen) == (expected if base_samples == 'all' else min(expected, count))
     base = labels[chosen]
-    rows, targets, weights = choose_target_classes(teacher[chosen], base, target_class, smallest)
+    rows, targets = choose_target_classes(teacher[chosen], base, target_class)
     assert (targets != base[rows]).all()
     assert ((targets >= 0) & (targets < teacher.shape[1])).all()
-    if target_class == 'all':
-        assert weights.isfinite().all()
-        assert (weights > smallest).all()
-        total = torch.zeros(len(base)).index_add(0, rows, weights)
-        assert (total <= 1.001).all()
-    else:
-        assert torch.equal(rows, torch.arange(len(base)))
-        assert weights is None
+    assert torch.equal(rows, torch.arange(len(base)))

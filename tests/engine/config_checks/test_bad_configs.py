@@ -328,7 +328,6 @@ CONTRADICTING = [
         "add dict(type='PackInputs') at its end",
         shown='flip',
     ),
-    Bad(f'{BOUNDARY}.min_target_probability', 0.1, "target_class='all'", shown='target_class'),
     Bad(
         'model.train_cfg',
         dict(augments=dict(type='Mixup', alpha=0.8)),
