@@ -7,10 +7,9 @@ those that go toward another image share :mod:`~mmbss.attacks.partners`.
 """
 
 from mmbss.attacks.base import Attack, AttackResult, Partners
-from mmbss.attacks.black_box.gradient_estimation import GradientEstimationAttack
-from mmbss.attacks.black_box.substitute import SubstituteAttack
 from mmbss.attacks.bss import BSSAttack
 from mmbss.attacks.closest import ClosestAttack
+from mmbss.attacks.gradient_estimation import GradientEstimationAttack
 from mmbss.attacks.gradient_sign import FGSMAttack, PGDAttack
 from mmbss.attacks.jsma import JSMAAttack
 from mmbss.attacks.library import LibraryAttack
@@ -35,5 +34,4 @@ __all__ = [
     'RandomMixAttack',
     'RandomNoiseAttack',
     'SegmentAttack',
-    'SubstituteAttack',
 ]

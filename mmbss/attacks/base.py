@@ -98,14 +98,12 @@ class Attack(ABC):
         needs_student: Whether it asks the student, ``partners.student``, too.
         needs_gradient: Whether it asks the model for more than logits, so that it has to be one
             with a gradient.
-        learns: Whether it learns from the first model that it attacks, and uses that afterwards.
     """
 
     in_pixels: bool = False
     needs_partners: bool = False
     needs_student: bool = False
     needs_gradient: bool = True
-    learns: bool = False
 
     def __call__(
         self,

@@ -42,7 +42,6 @@ class RandomNoiseAttack(Attack):
         self.needs_partners = self.attack.needs_partners
         self.needs_student = self.attack.needs_student
         self.needs_gradient = self.attack.needs_gradient
-        self.learns = self.attack.learns
 
     def run(
         self,

@@ -8,7 +8,6 @@ from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds, ToLogits, pixel_size
 from mmbss.boundary.sampling import correct, has_target, target_probabilities
 from mmbss.engine.build import build_checked
-from mmbss.engine.errors import ConfigError
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.metrics.functional import angular_similarity, classes_at, magnitude_similarity
 from mmbss.metrics.teacher_metric import TeacherMetric
@@ -76,8 +75,7 @@ class BoundarySimilarity(TeacherMetric):
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
     Raises:
-        ConfigError: If ``attack`` is no config of an attack, or one that :attr:`~Attack.learns`,
-            and as :class:`TeacherMetric` does.
+        ConfigError: If ``attack`` is no config of an attack, and as :class:`TeacherMetric` does.
     """
 
     default_prefix = 'boundary_similarity'
@@ -93,11 +91,6 @@ class BoundarySimilarity(TeacherMetric):
         super().__init__(teacher, **kwargs)
         attack = attack or dict(type='mmbss.BSSAttack')
         self.attack: Attack = build_checked(ATTACKS, attack, 'BoundarySimilarity.attack')
-        if self.attack.learns:
-            raise ConfigError(
-                'BoundarySimilarity.attack: what the attack learns of one network would be used on '
-                'the other: take one that asks each network anew, such as mmbss.BSSAttack'
-            )
         self.per_class = per_class
 
     def measure(

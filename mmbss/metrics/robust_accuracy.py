@@ -1,6 +1,5 @@
 """Accuracy under attack."""
 
-import copy
 from typing import Any
 
 import torch
@@ -31,8 +30,7 @@ class RobustAccuracy(ModelMetric):
         **kwargs: ``num_samples``, ``seed`` and other arguments of :class:`ModelMetric`.
 
     Attributes:
-        attacks: The attacks by name. What one learns in an evaluation is forgotten after it, since
-            the model may learn until the next; what it was taught before, by its ``fit``, is used.
+        attacks: The attacks by name.
 
     Raises:
         ConfigError: If there is no attack, or one is no config of an attack or called ``clean``.
@@ -63,14 +61,6 @@ class RobustAccuracy(ModelMetric):
         }
         self.fields = ('clean', *attacks)
 
-    def attach(self, model: nn.Module, dataset_size: int) -> None:
-        """See :meth:`ModelMetric.attach`."""
-        super().attach(model, dataset_size)
-        self.used = {
-            name: copy.deepcopy(attack) if attack.learns else attack
-            for name, attack in self.attacks.items()
-        }
-
     def measure(
         self, inputs: Tensor, labels: Tensor, uniforms: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -82,7 +72,7 @@ class RobustAccuracy(ModelMetric):
         base = labels[correct]
         target = target_probabilities(logits[correct], base).argmax(dim=1)
         bounds = pixel_bounds(self.model.data_preprocessor)
-        for name, attack in self.used.items():
+        for name, attack in self.attacks.items():
             values[name] = correct.clone()
             if len(base):
                 result = attack(self.logits, inputs[correct], base, target, bounds)

@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmbss.datasets import Digits
 from mmbss.engine.errors import ConfigError
 
 ATTACKS = {
@@ -21,12 +19,6 @@ ATTACKS = {
     'jsma': dict(type='mmbss.JSMAAttack'),
     'estimation': dict(
         type='mmbss.GradientEstimationAttack', radius=40.0, num_steps=2, num_directions=10
-    ),
-    'substitute': dict(
-        type='mmbss.SubstituteAttack',
-        attack=dict(type='mmbss.FGSMAttack', radius=40.0),
-        num_rounds=1,
-        num_epochs=2,
     ),
     'ddn': dict(type='mmbss.LibraryAttack', name='DDNAttack', options=dict(steps=5)),
     'deepfool': dict(
@@ -46,9 +38,6 @@ def test_a_run_with_another_attack(name, bss_settings, tmp_path):
         pytest.importorskip('foolbox', reason='foolbox is not installed')
     config = bss_settings(tmp_path, epochs=2, experiment_name=f'{tmp_path.name}_{name}')
     attack = dict(ATTACKS[name])
-    if name == 'substitute':
-        attack['data_file'] = str(tmp_path / 'digits.npz')
-        np.savez(attack['data_file'], **Digits('test').load_arrays())
     config['model']['boundary'].update(attack=attack, train_on='all')
     config.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     runner = Runner.from_cfg(Config(config))

@@ -1,6 +1,5 @@
 """A teacher that gives logits and no gradient: what works with it, and what is refused at once."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,7 +9,6 @@ from mmbss.attacks import (
     GradientEstimationAttack,
     RandomNoiseAttack,
     SegmentAttack,
-    SubstituteAttack,
 )
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Teacher
@@ -71,20 +69,9 @@ def test_a_function_that_does_not_say_so_is_refused_in_the_trial(make_distiller,
 @pytest.mark.parametrize(
     'name', sorted(name for name, kind in ATTACKS.module_dict.items() if not kind.needs_gradient)
 )
-def test_attacks_that_say_so_need_none(name, tmp_path, make):
+def test_attacks_that_say_so_need_none(name, make):
     inputs = torch.randn(12, 1, 8, 8)
-    arguments = {}
-    if name == 'SubstituteAttack':
-        np.savez(
-            tmp_path / 'own.npz', images=np.random.randint(256, size=(16, 8, 8), dtype=np.uint8)
-        )
-        arguments = dict(
-            attack=dict(type='mmbss.FGSMAttack', radius=8.0),
-            data_file=str(tmp_path / 'own.npz'),
-            num_rounds=1,
-            num_epochs=1,
-        )
-    attack = ATTACKS.build(dict(type=name, **arguments))
+    attack = ATTACKS.build(dict(type=name))
     teacher = make()
     base = teacher.logits(inputs).argmax(dim=1)
     bounds = (torch.full((1, 1, 1), -3.0), torch.full((1, 1, 1), 3.0))
@@ -108,10 +95,9 @@ def test_every_attack_says_what_it_needs():
     check_gradient(noise, False, 'loss')
     for attack in (BSSAttack(), RandomNoiseAttack(dict(type='mmbss.BSSAttack'))):
         check_gradient(attack, True, 'loss')
-        with pytest.raises(ConfigError, match='SubstituteAttack'):
+        with pytest.raises(ConfigError, match='GradientEstimationAttack'):
             check_gradient(attack, False, 'loss')
     assert Attack.needs_gradient
-    assert not SubstituteAttack.needs_gradient
 
 
 def test_metrics_that_need_its_gradient_are_refused(build_model, resnet_config):

@@ -20,7 +20,6 @@ from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
-from mmbss.attacks import SubstituteAttack
 from mmbss.datasets import ArrayDataset
 from mmbss.distillers.logit_cache import LogitCache
 from mmbss.distillers.sources.weights import load_weights
@@ -333,15 +332,9 @@ def cache():
     return LogitCache(rows, torch.zeros(3, 2), torch.zeros(3, dtype=torch.float64), 'me')
 
 
-def substitute_images(path):
-    attack = SubstituteAttack(dict(type='FGSMAttack'), data_file=str(path))
-    attack.load_images((0.0, 1.0), torch.zeros(1, 1, 4, 4))
-
-
 ARRAY_WAYS = dict(
     dataset=lambda path: ArrayDataset(str(path)),
     cache=LogitCache.load,
-    substitute=substitute_images,
 )
 
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import nn
 
 from mmbss.attacks import Attack, AttackResult, FGSMAttack
 from mmbss.metrics import RobustAccuracy
@@ -113,22 +112,3 @@ def test_attacks_need_names(attacks):
 def test_a_bad_config_is_named(config):
     with pytest.raises(ValueError, match=r'RobustAccuracy\.attacks\.fgsm'):
         RobustAccuracy(dict(fgsm=config))
-
-
-def test_what_an_attack_has_learnt_of_a_model_is_not_used_on_it_later(student):
-    attack = dict(type='mmbss.SubstituteAttack', attack=FGSM)
-    metric = RobustAccuracy(dict(substitute=attack))
-    metric.attach(student, 5)
-    metric.used['substitute'].substitute = student
-    metric.attach(student, 5)
-    assert metric.used['substitute'].substitute is None
-
-
-def test_what_an_attack_was_taught_by_hand_is_used(evaluate):
-    attack = dict(type='mmbss.SubstituteAttack', attack=dict(FGSM, radius=40.0), num_rounds=0)
-    metric = RobustAccuracy(dict(substitute=attack))
-    taught = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    metric.attacks['substitute'].substitute = taught
-    first = evaluate(metric)  # without images of its own it could not learn anything
-    nn.init.zeros_(taught[1].weight)
-    assert evaluate(metric) != first
