@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+from mmengine.config import Config
 
 from mmbss.report.fractions import accuracies_by_fraction, training_fraction
 
@@ -12,9 +13,10 @@ def comparisons(bss_run, tmp_path):
     for name, fraction in (('all', None), ('tenth', 0.1)):
         folder = tmp_path / name / 'bss' / 'seed_0'
         shutil.copytree(bss_run.folder, folder)
-        for config in folder.glob('*/vis_data/config.py'):
-            added = f'\ntrain_dataloader["dataset"]["fraction"] = {fraction}\n' if fraction else ''
-            config.write_text(config.read_text() + added)
+        for path in folder.glob('*/vis_data/config.py') if fraction else ():
+            config = Config.fromfile(path)
+            config.train_dataloader.dataset.fraction = fraction
+            config.dump(path)
         folders.append(folder.parents[1])
     return folders
 

@@ -27,6 +27,10 @@ import mmengine.runner.runner
 from mmengine.runner import save_checkpoint
 assert save_checkpoint.__wrapped__ and mmengine.runner.runner.save_checkpoint is save_checkpoint
 """,
+    'config_dump': """
+from mmengine.config import Config
+assert '{{' not in Config(dict(name='{{x}}')).pretty_text
+""",
     'config_package': """
 from mmengine.config import Config
 assert Config.fromstring("_base_ = 'mmbss::baseline/resnet14_1xb64-30e_digits.py'", '.py').model
