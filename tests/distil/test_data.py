@@ -70,6 +70,11 @@ def test_classes_of_which_nothing_can_be_used(write_images):
     assert 'no image can be used (3): b, broken, c' in said(data)
 
 
+def test_names_that_the_export_would_refuse_are_refused_first(write_images):
+    with pytest.raises(ConfigError, match='must be of one line'):
+        look_at(write_images({'a': 6, 'b\x0bc': 6}), seed=0, threads=1)
+
+
 def test_folders_within_classes(write_images):
     data = look_at(write_images({'cat': 4, 'dog': 4, 'dog/puppy': 4}), 0, 1)
     assert data.classes == ['cat', 'dog']

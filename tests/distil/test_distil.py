@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from filelock import FileLock
 from torch import nn
 
 from mmbss.distil import distil as steps
@@ -117,6 +118,16 @@ def test_other_weights_under_the_same_name_are_refused(call, tmp_path):
         call(student_checkpoint=str(weights))
 
 
+def test_a_work_dir_in_use_is_neither_used_nor_put_aside(call):
+    call()
+    # as another process would hold it
+    with FileLock(call.request.work_dir / '.lock'):
+        for rerun in (False, True):
+            with pytest.raises(ConfigError, match='is in use by'):
+                call(rerun=rerun)
+    assert call(rerun=True) == 'done'
+
+
 def test_numbers_are_said_as_they_will_be(call, capsys):
     call(plan_only=True, batch_size=1000, epochs=1)
     said = capsys.readouterr().out
@@ -135,6 +146,7 @@ def test_numbers_are_said_as_they_will_be(call, capsys):
         ('size', 4),
         ('batch_size', 1),
         ('seed', -1),
+        ('seed', 2**32),
     ],
 )
 def test_numbers_that_are_none(call, key, value):
