@@ -68,9 +68,9 @@ DATASETS = _Registry('DATASETS', 'mmbss.datasets')
 WEIGHT_INITIALIZERS = _Registry('WEIGHT_INITIALIZERS', 'mmbss.backbones')
 OPTIM_WRAPPERS = _Registry('OPTIM_WRAPPERS', 'mmbss.engine.cpu_amp_optim_wrapper')
 METRICS = _Registry('METRICS', 'mmbss.metrics')
-RUNNERS = _Registry('RUNNERS', 'mmbss.engine.fsdp')
 
 # where mmbss adds nothing
+RUNNERS = _Registry('RUNNERS')
 RUNNER_CONSTRUCTORS = _Registry('RUNNER_CONSTRUCTORS')
 LOOPS = _Registry('LOOPS')
 LOG_PROCESSORS = _Registry('LOG_PROCESSORS')

@@ -27,7 +27,6 @@ OWN = [
     ('DATASETS', 'Digits', 'mmbss.datasets'),
     ('DATASETS', 'ArrayDataset', 'mmbss.datasets'),
     ('OPTIM_WRAPPERS', 'CPUAmpOptimWrapper', 'mmbss.engine.cpu_amp_optim_wrapper'),
-    ('RUNNERS', 'FSDPRunner', 'mmbss.engine.fsdp'),
 ]
 CHILDREN = sorted(
     name for name, value in vars(registry).items() if name.isupper() and name != 'ATTACKS'

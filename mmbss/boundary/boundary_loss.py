@@ -237,7 +237,7 @@ class BoundaryLoss(Term):
         """See :meth:`~mmbss.losses.Term.compute`; the loss is 0 where no sample was found.
 
         It is the mean over the samples of all processes, however unevenly these have found them:
-        it is scaled for a mean of the gradients over the processes, as DDP and FSDP take it.
+        it is scaled for a mean of the gradients over the processes, as DDP takes it.
         """
         self._check_enough(batch)
         found: BoundarySamples = batch.brought if self.joins else self.find(batch)

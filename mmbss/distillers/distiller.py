@@ -318,10 +318,6 @@ class Distiller(ImageClassifier):
             self.head.training = False  # its layers train; with True, mmpretrain's head may raise
         return self
 
-    def needs_whole_weights(self) -> list[str]:
-        """What of the config needs weights that are not divided among processes (FSDP)."""
-        return [f'model.losses.{name}' for name in self.terms.with_weights()]
-
     def _apply(self, fn: Any, recurse: bool = True) -> 'Distiller':
         """Let the teacher follow ``.to()``, ``.cuda()`` and their like."""
         super()._apply(fn, recurse)

@@ -45,7 +45,6 @@ class MaxNormHook(Hook):
     """
 
     priority = 'VERY_HIGH'  # before a moving average of the weights is taken
-    needs_whole_weights = True  # FSDP leaves each process a part of a row
 
     def __init__(self, max_norm: float = 15**0.5) -> None:
         check_positive(self, max_norm=max_norm)

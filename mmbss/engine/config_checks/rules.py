@@ -105,6 +105,10 @@ RULES: Rules = {
         lambda value: isinstance(value, str),
         'the name of a metric',
     ),
+    'runner_type': (
+        lambda value: value != 'FlexibleRunner',
+        "'Runner' or one of your own: checkpoints of FlexibleRunner resume an epoch too late",
+    ),
     'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),
     '*_evaluator*.topk': (are_whole, 'whole numbers of at least 1, such as (1, 5)'),
     '*_hooks.*.save_best': (
