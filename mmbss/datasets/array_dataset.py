@@ -106,7 +106,12 @@ class ArrayDataset(BaseDataset):
 def _names(classes: np.ndarray, source: str) -> tuple[str, ...]:
     """Names of classes as texts; HDF5 and others write them as bytes."""
     if classes.dtype.kind == 'S':
-        classes = np.char.decode(classes, 'utf-8', 'replace')
+        try:
+            classes = np.char.decode(classes, 'utf-8')
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f'{source}: classes must be names in UTF-8, got {error.object!r}'
+            ) from error
     names = tuple(map(str, classes.tolist())) if classes.ndim == 1 else ()
     if classes.dtype.kind not in 'Uiu' or not names or len({*names}) < len(names):
         raise ConfigError(

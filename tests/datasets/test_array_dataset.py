@@ -62,6 +62,12 @@ def test_class_names_may_be_bytes(write):
     assert ArrayDataset(path).CLASSES == ('cat', 'dog', 'né')
 
 
+def test_class_names_in_another_encoding_are_refused(write):
+    path = write(images=IMAGES, labels=LABELS, classes=np.array([b'cat', b'dog', b'n\xe9']))
+    with pytest.raises(ConfigError, match=r"classes must be names in UTF-8, got b'n\\xe9'"):
+        ArrayDataset(path)
+
+
 @pytest.mark.parametrize('classes', ['cat', [['cat', 'dog', 'newt']], ['cat'] * 3, [0.5, 1, 2], []])
 def test_what_names_no_classes_is_refused(write, classes):
     with pytest.raises(ConfigError, match=r'classes must be \(K,\) different names'):
