@@ -108,6 +108,19 @@ def num_classes(model: nn.Module) -> int | None:
     return None
 
 
+def check_same_classes(student: int | None, teacher: int | None) -> None:
+    """Refuse a student with another number of classes than its teacher, where both are known.
+
+    Raises:
+        ConfigError: With both numbers.
+    """
+    if student is not None and teacher is not None and student != teacher:
+        raise ConfigError(
+            f'the student has {student} classes, the teacher {teacher}: give both the same '
+            'classes, for instance by fine-tuning the teacher on your data first'
+        )
+
+
 def normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, (C, 1, 1) or (1, 1, 1) in pixel units [0, 255]."""
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)

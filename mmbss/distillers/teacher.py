@@ -12,6 +12,7 @@ from mmbss.acceleration import accelerate, is_altered
 from mmbss.attacks.functional import Bounds
 from mmbss.distillers.classifiers import normalisation
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
+from mmbss.distillers.input_map import InputMap
 from mmbss.distillers.logit_cache import LogitCache, digest
 from mmbss.distillers.sources import Source, load_source
 from mmbss.distillers.sources.ensemble import Ensemble, load
@@ -27,8 +28,6 @@ from mmbss.distillers.teacher_inputs import (
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import leaves, weights_digest
-
-Normalisation = tuple[Tensor, Tensor]
 
 
 class Teacher(nn.Module):
@@ -71,10 +70,6 @@ class Teacher(nn.Module):
         url: Where these come from, where known.
     """
 
-    scale: Tensor
-    shift: Tensor
-    lowest: Tensor
-    highest: Tensor
     network: Any
 
     def __init__(
@@ -131,7 +126,8 @@ class Teacher(nn.Module):
             reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
         )
         of_student = normalisation(student_preprocessor)
-        self._map(stated or _as_tensors(source) or of_student, of_student)
+        own = stated or source.normalisation or of_student
+        self.input_map = InputMap(own, of_student, self.reverse_channels).eval()
 
     def _freeze(self, network: Any, acceleration: dict[str, Any]) -> None:
         """Take a network, put it into eval mode and give it a faster form."""
@@ -148,20 +144,6 @@ class Teacher(nn.Module):
         elif acceleration:
             raise ConfigError('teacher.acceleration: the teacher is no module: leave it out')
         self.recorder = FeatureRecorder(self.network if is_module else nn.Module(), 'teacher')
-
-    def _map(self, own: Normalisation, of_student: Normalisation) -> None:
-        """Map the student's normalisation to its own."""
-        (mean, std), (student_mean, student_std) = own, of_student
-        if self.reverse_channels:
-            student_mean, student_std = student_mean.flip(0), student_std.flip(0)
-        # x_teacher = (x_student * student_std + student_mean - mean) / std
-        self.register_buffer('scale', student_std / std)
-        self.register_buffer('shift', (student_mean - mean) / std)
-        self.register_buffer('lowest', (0.0 - mean) / std)
-        self.register_buffer('highest', (255.0 - mean) / std)
-        self.same_normalisation = not self.reverse_channels and bool(
-            torch.equal(mean, student_mean) and torch.equal(std, student_std)
-        )
 
     def train(self, mode: bool = True) -> 'Teacher':
         """Stay in eval mode."""
@@ -194,22 +176,15 @@ class Teacher(nn.Module):
     @property
     def pixel_bounds(self) -> Bounds:
         """Lowest and highest normalised input, (C, 1, 1) each: pixels 0 and 255."""
-        return self.lowest, self.highest
+        return self.input_map.bounds
 
     def from_student(self, inputs: Tensor) -> Tensor:
         """Map (N, C, H, W) inputs from the student's normalisation to the teacher's."""
-        if self.same_normalisation:
-            return inputs
-        if self.reverse_channels:
-            inputs = inputs.flip(1)
-        return inputs * self.scale + self.shift
+        return self.input_map(inputs)
 
     def to_student(self, inputs: Tensor) -> Tensor:
         """Undo :meth:`from_student`."""
-        if self.same_normalisation:
-            return inputs
-        inputs = (inputs - self.shift) / self.scale
-        return inputs.flip(1) if self.reverse_channels else inputs
+        return self.input_map.back(inputs)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(N, K) logits of inputs in the teacher's own normalisation, of the student's size.
@@ -249,7 +224,7 @@ class Teacher(nn.Module):
     @property
     def identity(self) -> str:
         """What its logits depend on, as one text, by which stored ones are known."""
-        own = digest(self.source_digest or self.network, self.scale, self.shift)
+        own = digest(self.source_digest or self.network, self.input_map.scale, self.input_map.shift)
         further = () if self.input_size is None else (*self.input_size, self.interpolation)
         # what the digest of a file, or the text and the weights of a module, need not show
         further = (*further, *sorted(map(str, leaves(self.arguments, 'arguments'))))
@@ -263,8 +238,8 @@ class Teacher(nn.Module):
     def _dtype(self) -> torch.dtype:
         """The type of the weights; members of an ensemble each have their own."""
         if not isinstance(self.network, nn.Module) or isinstance(self.network, Ensemble):
-            return self.scale.dtype
-        return next(self.network.parameters(), self.scale).dtype
+            return self.input_map.scale.dtype
+        return next(self.network.parameters(), self.input_map.scale).dtype
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> Tensor:
@@ -298,11 +273,3 @@ def load_ensemble(
         if isinstance(each, dict):
             check_keys(each, Teacher, f'teacher.config.{index}', supplied=('student_preprocessor',))
     return load(configs, lambda each: Teacher(**each, student_preprocessor=student_preprocessor))
-
-
-def _as_tensors(source: Source) -> Normalisation | None:
-    """What a source says of its normalisation, (C, 1, 1) each."""
-    if source.mean is None or source.std is None:
-        return None
-    mean, std = (torch.tensor(each).float().view(-1, 1, 1) for each in (source.mean, source.std))
-    return mean, std

@@ -4,6 +4,7 @@ from boundary_checks import all_attacked, check_training_step
 from small_classifiers import CLASSIFIERS
 from torch import nn
 
+from mmbss.distillers.iteration import ask_teacher, pass_alone
 from mmbss.losses import kd_loss
 
 #: The teacher alone chooses, so that the samples join the clean batch.
@@ -57,7 +58,7 @@ def test_joint_samples_share_one_pass_with_the_clean_ones(batch_norm_runs, digit
     assert losses['loss_cls'] != without['loss_cls']
 
     torch.manual_seed(5)
-    asked = distiller.ask_teacher(inputs, data_samples, distiller.terms.active())
+    asked = ask_teacher(distiller, inputs, data_samples, distiller.terms.active())
     found = distiller.terms['loss_bss'].find(asked)
     right = distiller.teacher(inputs).argmax(dim=1) == labels
     assert right[found.rows].all()
@@ -147,9 +148,9 @@ def test_sync_batch_norm_is_refused_where_processes_pass_boundary_samples_alone(
     distiller = make_distiller(favoured=0, boundary=all_attacked(num_steps=1))
     distiller.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(distiller.backbone)
     inputs, _ = make_batch([0] * 4)
-    monkeypatch.setattr('mmbss.distillers.distiller.get_world_size', lambda: 2)
+    monkeypatch.setattr('mmbss.distillers.iteration.get_world_size', lambda: 2)
     with pytest.raises(ValueError, match="candidates='teacher_correct'"):
-        distiller.pass_alone(inputs, {})
+        pass_alone(distiller, {}, inputs)
 
 
 @pytest.mark.parametrize(

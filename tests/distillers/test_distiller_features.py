@@ -273,7 +273,7 @@ def test_the_teacher_gets_its_own_normalisation(make, make_teacher, make_batch, 
     inputs, samples = make_batch(range(8))
     value = distiller.loss(inputs, samples)['loss_hint']
     teacher = distiller.teacher
-    assert not teacher.same_normalisation
+    assert not teacher.input_map.is_identity
     with (
         deployed_outputs(teacher.network.backbone.layer2) as theirs,
         deployed_outputs(distiller.backbone.layer2) as ours,

@@ -154,7 +154,7 @@ def test_mmpretrains_config_is_a_teacher(make_distiller, resnet_config, build_mo
         data_preprocessor=dict(mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255]),
     )
     distiller = make_distiller(student, dict(config=config, checkpoint=str(tmp_path / 'r18.pth')))
-    assert distiller.teacher.same_normalisation
+    assert distiller.teacher.input_map.is_identity
     inputs = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = network.eval()(inputs)
@@ -169,7 +169,7 @@ def test_own_configs_are_teachers(make_distiller, resnet_config, build_model, tm
     torch.save(network.state_dict(), tmp_path / 'r14.pth')
     student = resnet_config(data_preprocessor=dict(mean=[77.9], std=[95.9]))
     distiller = make_distiller(student, dict(config=config, checkpoint=str(tmp_path / 'r14.pth')))
-    assert distiller.teacher.same_normalisation
+    assert distiller.teacher.input_map.is_identity
 
 
 def test_the_callers_config_is_not_changed(make, make_teacher, resnet_config):
@@ -266,7 +266,7 @@ def test_follows_to_dtype(make_distiller):
     distiller = make_distiller()
     distiller.to(torch.float64)
     assert distiller.teacher(torch.randn(2, 1, 8, 8, dtype=torch.float64)).dtype is torch.float64
-    assert distiller.teacher.lowest.dtype is torch.float64
+    assert distiller.teacher.input_map.lowest.dtype is torch.float64
     distiller.float()
     assert distiller.teacher(torch.randn(2, 1, 8, 8)).dtype is torch.float32
 
@@ -348,7 +348,7 @@ def test_inputs_are_mapped_to_its_own_normalisation(
     torch.testing.assert_close(
         built.to_student(built.from_student(inputs)), inputs, rtol=1e-4, atol=1e-4
     )
-    assert built.same_normalisation is (teacher == student)
+    assert built.input_map.is_identity is (teacher == student)
 
 
 def test_reversed_channels_are_turned(make, make_teacher, resnet_config):
@@ -384,14 +384,14 @@ def test_unclear_order_of_channels_is_refused(make, make_teacher, resnet_config)
 def test_said_order_of_channels_is_believed(make, make_teacher, resnet_config):
     arguments = make_teacher(colour_teacher(resnet_config, **STUDENT, to_rgb=True))
     teacher = make(dict(arguments, reverse_channels=False), **STUDENT)
-    assert teacher.same_normalisation
+    assert teacher.input_map.is_identity
 
 
 def test_without_a_preprocessor_it_is_normalised_like_the_student(make, make_teacher):
     teacher = make(make_teacher(), mean=[100.0], std=[50.0])
-    assert teacher.same_normalisation
-    torch.testing.assert_close(teacher.lowest.flatten(), torch.tensor([-2.0]))
-    torch.testing.assert_close(teacher.highest.flatten(), torch.tensor([3.1]))
+    assert teacher.input_map.is_identity
+    torch.testing.assert_close(teacher.input_map.lowest.flatten(), torch.tensor([-2.0]))
+    torch.testing.assert_close(teacher.input_map.highest.flatten(), torch.tensor([3.1]))
 
 
 def test_pixel_bounds_are_black_and_white_in_its_own_units(make, make_teacher, resnet_config):

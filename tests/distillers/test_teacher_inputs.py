@@ -65,8 +65,8 @@ def test_channels_are_turned_both_ways():
         teacher(inputs), means((pixels.flip(1) - mean) / std), atol=1e-4, rtol=1e-4
     )
     torch.testing.assert_close(teacher.to_student(teacher.from_student(inputs)), inputs)
-    torch.testing.assert_close(teacher.lowest, -mean / std)
-    torch.testing.assert_close(teacher.highest, (255 - mean) / std)
+    torch.testing.assert_close(teacher.input_map.lowest, -mean / std)
+    torch.testing.assert_close(teacher.input_map.highest, (255 - mean) / std)
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])

@@ -170,7 +170,7 @@ def test_normalisation_makes_no_difference(attack, digits, tmp_path, evaluate):
         attack=attack, teacher=dict(config=config, checkpoint=str(tmp_path / 'teacher.pth'))
     )
     metrics = evaluate(metric, student, (digits[0], samples))
-    assert not metric.teacher.same_normalisation
+    assert not metric.teacher.input_map.is_identity
     assert metrics[f'{NAME}/pairs'] > 20
     assert metrics[f'{NAME}/mag_sim'] == pytest.approx(1.0, abs=1e-3)
     assert metrics[f'{NAME}/ang_sim'] == pytest.approx(1.0, abs=1e-3)

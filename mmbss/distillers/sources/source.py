@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -68,3 +69,11 @@ class Source:
     digest: str = ''
     licence: str | None = None
     url: str | None = None
+
+    @property
+    def normalisation(self) -> tuple[Tensor, Tensor] | None:
+        """``mean`` and ``std``, (C, 1, 1) float32 each; None where nothing says them."""
+        if self.mean is None or self.std is None:
+            return None
+        mean, std = (torch.tensor(each).float().view(-1, 1, 1) for each in (self.mean, self.std))
+        return mean, std

@@ -151,7 +151,7 @@ def test_a_registered_module(make_teacher, saved, pixels, to_student):
     teacher = make_teacher(dict(type='Colours'), checkpoint=checkpoint)
     inputs = to_student(pixels(8))
     torch.testing.assert_close(teacher(inputs), model(inputs).detach())
-    assert teacher.same_normalisation
+    assert teacher.input_map.is_identity
     stated = make_teacher(
         dict(type='Colours'), checkpoint=checkpoint, mean=[0.0] * 3, std=[255.0] * 3
     )
