@@ -4,12 +4,14 @@ from mmbss.engine.start_processes import meeting_place
 
 START = 'import sys; from mmbss.engine.start_processes import start_processes as start; '
 PROGRAM = """
-import os, sys
+import os, sys, time
 from mmbss.engine.errors import ConfigError, readable_errors
 with readable_errors():
     if sys.argv[1] == 'wrong':
         raise ConfigError('lr=-1 must be above 0')
-    os.kill(os.getpid(), 9)
+    if os.environ['RANK'] == '1':
+        os.kill(os.getpid(), 9)
+    time.sleep(3600)  # as a process that waits for the other
 """
 
 

@@ -38,9 +38,9 @@ def call(tiny, work_dir, call_tool):
     return call
 
 
-@pytest.fixture
-def in_forks(monkeypatch, fork):
-    """Let runs be forks of this process, and no new interpreters as those of ``compared``."""
+@pytest.fixture(scope='module')
+def forked_run(fork):
+    """Takes the place of ``subprocess.run``: runs are forks, and no new interpreters."""
     run = subprocess.run
 
     def forget_threads():  # Python fails to end them in a fork of another thread than the main one
@@ -52,15 +52,21 @@ def in_forks(monkeypatch, fork):
         process = fork(*command[1:], output=(stdout.name, stdout.name), before=forget_threads)
         return subprocess.CompletedProcess(command, process.wait())
 
-    monkeypatch.setattr(subprocess, 'run', call)
+    return call
+
+
+@pytest.fixture
+def in_forks(monkeypatch, forked_run):
+    monkeypatch.setattr(subprocess, 'run', forked_run)
 
 
 @pytest.fixture(scope='module')
-def compared(tiny, work_dir, forked, root):
+def compared(tiny, work_dir, forked, forked_run, root):
     """What is printed while two configs are compared, and a third fails."""
     completed = forked(
         *(root / 'tools' / 'compare.py', *tiny.values(), '--seeds', 0, '--jobs', 2),
         *('--work-dir', work_dir),
+        before=lambda: setattr(subprocess, 'run', forked_run),
         check=False,
     )
     assert completed.returncode == 1

@@ -1,13 +1,10 @@
-"""Whole runs that are killed, that share a work dir, that run out of disk or lose a process."""
+"""Whole runs that are killed, that share a work dir, or that run out of disk."""
 
 import functools
 import os
 import pkgutil
 import resource
 import signal
-import socket
-import subprocess
-import sys
 import time
 import traceback
 
@@ -25,31 +22,6 @@ def wait_for(process, path, text, seconds=300):
         assert process.poll() is None, path.read_text()[-3000:]
         time.sleep(0.02)
     raise AssertionError(path.read_text()[-3000:])
-
-
-@pytest.fixture
-def start(root):
-    """Start a command of Python in a process group of its own, with its output in a file."""
-    started = []
-
-    def start(output, *command, **options):
-        with output.open('w') as file:
-            process = subprocess.Popen(
-                [sys.executable, *map(str, command)],
-                cwd=root,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=dict(os.environ, OMP_NUM_THREADS='1'),
-                **options,
-            )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -190,29 +162,3 @@ def test_a_traceback_is_what_the_program_prints(forked, run_with_bug, train_tool
     assert 'Traceback (most recent call last)' in run.stderr
     assert "KeyError: 'interval'" in run.stderr
     assert 'error: interval' not in run.stderr
-
-
-# ---------------------------------------------------------------- a process that dies
-
-
-def test_a_job_ends_with_an_error_when_one_of_its_processes_dies(
-    start, train_tool, endless_config, tmp_path
-):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    log = tmp_path / 'job.log'
-    job = start(
-        log,
-        *('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}'),
-        *(train_tool, endless_config, '--launcher', 'pytorch', '--work-dir', tmp_path / 'run'),
-    )
-    wait_for(job, log, 'Saving checkpoint at 2 epochs')  # so the first has been written
-    ranks = subprocess.run(
-        ['pgrep', '-P', str(job.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert len(ranks) == 2
-    os.kill(int(ranks[1]), signal.SIGKILL)
-    # not a time to be beaten: without the end of the job the test would hang
-    assert job.wait(300) != 0
-    torch.load(next((tmp_path / 'run').glob('epoch_*.pth')))
