@@ -1,6 +1,7 @@
 """Names of config files, in the grammar of mmpretrain."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ GRAMMAR = re.compile(
 DATA = ('cifar10', 'cifar100', 'digits', 'image', 'imagenet32', 'in1k', 'mnist', 'tiny')
 
 
+@cache
+def read(path):
+    return Config.fromfile(path)
+
+
 def parse(path):
     matched = GRAMMAR.fullmatch(path.stem)
     assert matched, f'{path.stem} does not follow the grammar'
@@ -29,7 +35,7 @@ def parse(path):
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_the_name_tells_the_training(path):
-    name, config = parse(path), Config.fromfile(path)
+    name, config = parse(path), read(path)
     samples = int(name['gpus']) * int(name['batch'])
     assert config.auto_scale_lr.base_batch_size == samples
     assert config.train_dataloader.batch_size == int(name['batch'])
@@ -39,7 +45,7 @@ def test_the_name_tells_the_training(path):
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_the_name_tells_the_method(path):
-    name, model = parse(path), Config.fromfile(path).model
+    name, model = parse(path), read(path).model
     assert path.parent.name in (name['method'] or 'baseline', 'mnist')
     assert model.type == ('mmbss.Distiller' if name['method'] else 'ImageClassifier')
     at_boundary = any(
@@ -50,7 +56,7 @@ def test_the_name_tells_the_method(path):
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_the_name_tells_the_networks(path):
-    name, model = parse(path), Config.fromfile(path).model
+    name, model = parse(path), read(path).model
     networks = [(name['student'], model.backbone)]
     if name['teacher']:
         own = model.teacher.config
