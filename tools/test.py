@@ -120,15 +120,16 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
         ConfigError: If keys or shapes differ, which it names, or the classes are not those of the
             test data.
     """
-    from mmbss.engine.config_checks.data_sides import Side, as_names, compare_sides, side_of
+    from mmbss.engine.config_checks.data_sides import Side, compare_sides, side_of
     from mmbss.engine.config_checks.rules import setting
+    from mmbss.engine.files import trained_classes
 
     try:
         content = runner.load_checkpoint(checkpoint, strict=True)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 600)
         raise ConfigError(f'{checkpoint} does not fit the config: {reason}') from error
-    trained = Side(checkpoint, as_names(setting(content, 'meta.dataset_meta.classes')))
+    trained = Side(checkpoint, trained_classes(content.get('meta')))
     tested = side_of(runner.test_dataloader.dataset, 'test_dataloader.dataset')
     compare_sides([trained, tested], setting(runner.cfg, 'model.head.num_classes'))
 

@@ -57,7 +57,7 @@ def prepare_autoattack(
         seed = int(torch.randint(2**31, ()))
         # it also ends the tracing of debuggers and of coverage
         trace = sys.gettrace()
-        with unchanged_randomness(images.device):
+        with unchanged_randomness():
             attack = AutoAttack(
                 model, eps=radius, device=images.device, seed=seed, **choice, **options
             )

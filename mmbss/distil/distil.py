@@ -205,9 +205,7 @@ def carry_out(
     share = costs.share(left - outcome.seconds)
     needed = in_words(costs.hand_over + share * costs.report)
     print(f'chosen: {choice.name}; report and export take about {needed}', flush=True)
-    report = attempt(
-        'the report', partial(write_report, place, choice, done, entry, command, share)
-    )
+    report = attempt('the report', partial(write_report, place, choice, command, share))
     about = next(each.about for each in settings if each.name == choice.name)
     card = {'How it was chosen': f'{about}. {RULE}', 'Test images': tests_in_words(choice, tests)}
     shipped = attempt('the export', partial(export, place, choice, done, command, card))

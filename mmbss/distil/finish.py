@@ -19,8 +19,6 @@ from mmbss.export import export_student
 from mmbss.export.formats import FORMATS, STUDENT
 from mmbss.report.classifiers import Network
 from mmbss.report.comparison import as_network
-from mmbss.report.evaluation import evaluate_networks
-from mmbss.report.networks import loader_of_tests
 from mmbss.report.options import ReportOptions
 from mmbss.report.report import build_report
 from mmbss.report.run_logs import read_json, read_run
@@ -101,45 +99,27 @@ def ask_about_tests(choice: Choice, runs: Sequence[Run], teacher: dict[str, Any]
     return dict(images=len(guide.labels), figures=figures, p=p)
 
 
-def write_report(
-    place: Place,
-    choice: Choice,
-    runs: Sequence[Run],
-    teacher: dict[str, Any],
-    command: str,
-    share: float,
-) -> Path:
+def write_report(place: Place, choice: Choice, command: str, share: float) -> Path:
     """Write ``report.html``: curves of all runs; networks and metrics of the two that count.
 
     Args:
         place: Where everything lies.
         choice: The choice.
-        runs: All finished runs.
-        teacher: Arguments of a :class:`~mmbss.distillers.Teacher`.
         command: The command line.
         share: Of the images and points of a whole report that networks are asked about, in (0, 1].
     """
-    config = read_run(runs[0].folder).config
     names = list(dict.fromkeys([LABELS, choice.name]))
-    students = {
-        name: dict(network, experiment=name) for name, network in networks_of(runs, names).items()
-    }
-    attacked, tested = math.ceil(share * ATTACKED), math.ceil(share * TESTED)
-    asked = ', '.join(['teacher', *students])
+    attacked = math.ceil(share * ATTACKED)
+    asked = ', '.join(['teacher', *names])
     print(f'report: metrics of {asked}, {attacked} test images attacked ...', flush=True)
-    measured = evaluate_networks(
-        teacher, students, loader_of_tests(config, tested), num_samples=attacked
-    )
     options = ReportOptions(
         title=place.folder.resolve().name,
         num_samples=attacked,
-        num_tested=tested,
+        num_tested=math.ceil(share * TESTED),
         num_planes=1,
         resolution=math.ceil(math.sqrt(share) * RESOLUTION),
         students=names,
-        metrics=measured,
     )
-    print('report: pictures ...', flush=True)
     out = place.folder / 'report.html'
     page = build_report(place.runs, options, command).page
     with whole_file(out) as part:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, Network, network_of
 from mmbss.distillers.sources import Source, load_source
 from mmbss.engine.errors import ConfigError, first_of
@@ -42,7 +44,8 @@ def choose_teacher(
     Args:
         name: What ``--teacher`` says.
         weights: What ``--teacher-checkpoint`` says.
-        further: Further keys of the ``teacher`` of a distiller, such as ``input_size``.
+        further: Further keys of the ``teacher`` of a distiller by dotted key, such as
+            ``input_size`` and ``arguments.num_classes``.
         classes: Names of the classes of the images in their order.
         size: Pixels on a side of what networks see.
 
@@ -55,12 +58,14 @@ def choose_teacher(
     is_config = not is_named and (Path(name).suffix == '.py' or '::' in name)
     is_tunable = is_named or is_config or name.startswith(TUNABLE)
     if not is_tunable or (is_file and not is_named) or further:
-        entry: dict[str, Any] = dict(config=name, **further)
+        options = Config()
+        options.merge_from_dict(further)  # KEY.SUBKEY
+        entry: dict[str, Any] = dict(config=name, **options.to_dict())
         if is_file:
             entry['checkpoint'] = weights
         if weights == NO_WEIGHTS:
             raise ConfigError(f'--teacher-checkpoint none: {name} would say anything: leave it out')
-        source = load_source(name, weights if is_file else None, further.get('arguments'))
+        source = load_source(name, weights if is_file else None, entry.get('arguments'))
         reason = why_not(source, classes)
         if reason is None:
             known = 'its classes are those of the images'

@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmbss.distil.configs import validation_interval
-from mmbss.distillers.sources.weights import read_weights
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, naming, one_line
+from mmbss.engine.files import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import DATASETS, MODELS
 from mmbss.report.classifiers import build_classifier
@@ -104,7 +104,8 @@ def check_start(backbone: nn.Module, config: Mapping[str, Any]) -> None:
     if not isinstance(start, Mapping) or start.get('prefix') != 'backbone':
         return
     checkpoint, begin = start['checkpoint'], 'backbone.'
-    state, _ = read_weights(checkpoint)
+    content = read_checkpoint(checkpoint)
+    state = content.get('state_dict', content)
     own = {key.removeprefix(begin): state[key] for key in state if key.startswith(begin)}
     load_strictly(backbone, own or state, f'{checkpoint} is not of this backbone')
     if not own:

@@ -26,11 +26,12 @@ def plain_classifier(model: dict[str, Any]) -> dict[str, Any]:
     return dict(student, type='mmpretrain.ImageClassifier')
 
 
-def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
+def load_model_config(config: str | dict[str, Any], where: str = 'config') -> dict[str, Any]:
     """Read the model of a classifier's config.
 
     Args:
         config: ``'package::folder/name.py'``, a path to a config file, or a model config.
+        where: Where it was given, for a message.
 
     Returns:
         The config of a plain classifier, with the file's ``data_preprocessor`` filled in, as
@@ -47,16 +48,16 @@ def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
         try:
             file = Config.fromstring(f'_base_ = {config!r}', '.py')
         except (AssertionError, FileNotFoundError, ModuleNotFoundError) as error:
-            raise MissingFileError(f'teacher.config: no config {config!r}: {error}') from error
+            raise MissingFileError(f'{where}: no config {config!r}: {error}') from error
     elif Path(config).is_file():
         file = Config.fromfile(config)
     else:
         raise MissingFileError(
-            f'teacher.config: no file {config!r}; give a path, "mmpretrain::folder/name.py" or '
-            'a model dict'
+            f'{where}: no file {config!r}; give a path, "mmpretrain::folder/name.py" or a model '
+            'dict'
         )
     if 'model' not in file:
-        raise ConfigError(f'teacher.config: {config} defines no model')
+        raise ConfigError(f'{where}: {config} defines no model')
     model = plain_classifier(file.model.to_dict())
     if file.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', file.data_preprocessor.to_dict())
@@ -108,15 +109,20 @@ def num_classes(model: nn.Module) -> int | None:
     return None
 
 
-def check_same_classes(student: int | None, teacher: int | None) -> None:
+def check_same_classes(student: int | None, teacher: int | None, name: str = 'the student') -> None:
     """Refuse a student with another number of classes than its teacher, where both are known.
+
+    Args:
+        student: Its number of classes.
+        teacher: That of the teacher.
+        name: What to call the student in a message.
 
     Raises:
         ConfigError: With both numbers.
     """
     if student is not None and teacher is not None and student != teacher:
         raise ConfigError(
-            f'the student has {student} classes, the teacher {teacher}: give both the same '
+            f'{name} has {student} classes, the teacher {teacher}: give both the same '
             'classes, for instance by fine-tuning the teacher on your data first'
         )
 

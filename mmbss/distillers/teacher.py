@@ -66,8 +66,6 @@ class Teacher(nn.Module):
         num_classes: K, None where nothing says it.
         differentiable: Whether an attack can have its gradient.
         digest: Stands for its weights.
-        licence: Of its weights, where known.
-        url: Where these come from, where known.
     """
 
     network: Any
@@ -112,7 +110,6 @@ class Teacher(nn.Module):
                 'teacher.mean and teacher.std: the teacher takes pixels of uint8: leave them out'
             )
         self.differentiable = source.differentiable
-        self.licence, self.url = source.licence, source.url
         self.num_classes = source.num_classes
         self.classes = source.classes if classes is None else class_names(classes)
         if classes is not None and source.num_classes not in (None, len(classes)):

@@ -109,8 +109,6 @@ def naming_the_disk(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except ConfigError:
-        raise
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise

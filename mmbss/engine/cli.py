@@ -12,10 +12,6 @@ from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 
 
-class CircularBaseError(ValueError):
-    """Config files inherit from each other in a circle."""
-
-
 def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
     """Refuse a circle of ``_base_``, which mmengine follows until Python gives up.
 
@@ -24,11 +20,11 @@ def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
         above: The files that lead to it.
 
     Raises:
-        CircularBaseError: Naming the files.
+        ConfigError: Naming the files.
     """
     if path in above:
         circle = ' -> '.join(map(str, (*above[above.index(path) :], path)))
-        raise CircularBaseError(f'_base_ goes round in a circle: {circle}: remove one of them')
+        raise ConfigError(f'_base_ goes round in a circle: {circle}: remove one of them')
     try:
         bases = Config._get_base_files(str(path))
     except SyntaxError:  # perhaps only until mmengine has filled in the variables
@@ -64,7 +60,7 @@ def load_config(path: str) -> Config:
     try:
         check_bases(Path(file).expanduser().resolve())
         cfg = Config.fromfile(file)
-    except CircularBaseError as error:
+    except ConfigError as error:
         raise ConfigError(f'config {path}: {error}') from None
     except Exception as error:  # a config file is code, which may raise anything
         lines = [

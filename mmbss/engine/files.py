@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import sys
+import textwrap
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,8 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
     except ImportError:
         raise
     except Exception as error:
-        raise ConfigError(f'cannot read {source}: {_reason(error)}') from error
+        reason = textwrap.shorten(one_line(error), 300)
+        raise ConfigError(f'cannot read {source}: {reason}') from error
     state = content.get('state_dict', content) if isinstance(content, dict) else content
     if not isinstance(state, dict):
         raise ConfigError(f'cannot read {source}: it holds a {type(state).__name__}, no weights')
@@ -104,6 +106,20 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu') -> dict[str, 
     for _, tensor in named_tensors(content) if device.type != 'cpu' else ():
         tensor.data = tensor.to(device)
     return content
+
+
+def trained_classes(meta: Any) -> tuple[str, ...] | None:
+    """Names of the classes that a checkpoint was trained on, None where its ``meta`` has none.
+
+    Examples:
+        >>> trained_classes(dict(dataset_meta=dict(classes=['cat', 'dog'])))
+        ('cat', 'dog')
+        >>> trained_classes(dict(dataset_meta=dict(classes=5))) is None  # of somebody else
+        True
+    """
+    of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    named = of_data.get('classes') if isinstance(of_data, dict) else None
+    return tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
 
 
 def read_safetensors(content: bytes) -> dict[str, Any]:
@@ -152,9 +168,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
                 }
         # zipfile, zlib and NumPy each have errors of their own for damaged bytes
         except Exception as error:
-            raise ConfigError(
-                f'{path} is no file of arrays, or is damaged ({_reason(error)})'
-            ) from error
+            reason = textwrap.shorten(one_line(error), 300)
+            raise ConfigError(f'{path} is no file of arrays, or is damaged ({reason})') from error
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
@@ -178,10 +193,6 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     # any other byte is no bool, and torch relies on that
     values = raw != 0 if dtype.kind == 'b' else raw.view(dtype)
     return values.reshape(shape, order='F' if by_columns else 'C')
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _HttpsOnly(HTTPRedirectHandler):

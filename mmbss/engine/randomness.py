@@ -28,11 +28,10 @@ def seed_everything(*entropy: int) -> None:
 
 
 @contextmanager
-def unchanged_randomness(device: torch.device | None = None) -> Iterator[None]:
+def unchanged_randomness() -> Iterator[None]:
     """Go on afterwards with the random numbers that would have come without what is done within.
 
-    Args:
-        device: A GPU on which numbers are drawn; by default the current one, if one is in use.
+    Of GPUs it is the current one, if one is in use.
 
     Examples:
         >>> with own_randomness(0):
@@ -45,7 +44,8 @@ def unchanged_randomness(device: torch.device | None = None) -> Iterator[None]:
         True
     """
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(_gpus(device)):
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(gpus):
         try:
             yield
         finally:
@@ -54,22 +54,15 @@ def unchanged_randomness(device: torch.device | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[None]:
+def own_randomness(seed: int) -> Iterator[None]:
     """Draw from a seed, and go on afterwards as if nothing had been drawn.
 
     Args:
         seed: Of all generators.
-        device: See :func:`unchanged_randomness`.
     """
     seed = int(seed)  # of a config it may be 1.0
-    with unchanged_randomness(device):
+    with unchanged_randomness():
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
         yield
-
-
-def _gpus(device: torch.device | None) -> list[torch.device | int]:
-    if device is None:
-        return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    return [device] if device.type == 'cuda' else []

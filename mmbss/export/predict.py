@@ -13,6 +13,7 @@ from mmpretrain.models import ImageClassifier
 from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_of, naming
+from mmbss.engine.files import trained_classes
 from mmbss.engine.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
 from mmbss.export.image_files import walk_images
@@ -24,7 +25,6 @@ from mmbss.export.student import (
     interface_of,
     load_student,
     meta_of,
-    trained_classes,
 )
 from mmbss.registry import TRANSFORMS
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbss.distillers.classifiers import normalisation
 from mmbss.engine.errors import ConfigError, first_of
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files import read_checkpoint, trained_classes
 from mmbss.engine.finite import non_finite
 from mmbss.export.deployed import Interface
 from mmbss.export.formats import Ask, as_ask
@@ -41,13 +41,6 @@ def meta_of(checkpoint: str | Path) -> dict[str, Any]:
     """What a checkpoint says beside its weights; empty where it says nothing."""
     meta = read_checkpoint(checkpoint).get('meta')
     return meta if isinstance(meta, dict) else {}
-
-
-def trained_classes(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Names of the classes that a checkpoint was trained on, if its :func:`meta_of` says them."""
-    of_data = meta.get('dataset_meta')
-    named = of_data.get('classes') if isinstance(of_data, dict) else None
-    return tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
 
 
 def class_names(

@@ -41,7 +41,7 @@ def compare_boundaries(
     """
     pixel = pixel_size(bounds, samples)
     # of an attack that draws, such as a partner, both draws are to be the same
-    with unchanged_randomness(samples.device):
+    with unchanged_randomness():
         of_teacher = attack(teacher, samples, base, target, bounds)
     results = (of_teacher, attack(student, samples, base, target, bounds))
     perturbations = [(result.samples - samples) / pixel for result in results]

@@ -109,7 +109,7 @@ class ModelMetric(BaseMetric):
             with (
                 torch.no_grad(),
                 evaluation_mode(self.model),
-                own_randomness(seed, inputs.device),
+                own_randomness(seed),
             ):
                 measured, values = self.measure(
                     inputs[rows], labels[rows], self.uniforms[places[drawn]].to(inputs.device)

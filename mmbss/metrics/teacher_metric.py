@@ -9,7 +9,7 @@ from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import correct, has_target, target_probabilities
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Distiller, Teacher
-from mmbss.distillers.classifiers import num_classes
+from mmbss.distillers.classifiers import check_same_classes, num_classes
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
@@ -75,7 +75,8 @@ class TeacherMetric(ModelMetric):
                 f'{type(self).__name__}: the model is a {type(self.model).__name__}, which has no '
                 'teacher of its own: give teacher=dict(config=..., checkpoint=...)'
             )
-        check_same_classes(f'{type(self).__name__}: the student', self.model, self.teacher)
+        name = f'{type(self).__name__}: the student'
+        check_same_classes(num_classes(self.model), self.teacher.num_classes, name)
         if self.attack is not None:
             check_gradient(self.attack, self.teacher.differentiable, type(self).__name__)
 
@@ -117,23 +118,4 @@ class TeacherMetric(ModelMetric):
         found[found.clone()] = accepted
         return found, BoundarySamples(
             result.samples[accepted], result.logits[accepted], result.target[accepted]
-        )
-
-
-def check_same_classes(name: str, student: nn.Module, teacher: Teacher) -> None:
-    """Refuse a student whose number of classes differs from the teacher's, where both say it.
-
-    Args:
-        name: What to call the student in a message.
-        student: A classifier.
-        teacher: Its teacher.
-
-    Raises:
-        ConfigError: If they differ.
-    """
-    own, others = num_classes(student), teacher.num_classes
-    if own is not None and others is not None and own != others:
-        raise ConfigError(
-            f'{name} has {own} classes, the teacher {others}: they can be compared only where '
-            'they have the same classes'
         )

@@ -12,10 +12,10 @@ from torch.utils.data import Subset
 from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.datasets.subsets import spread_rows
 from mmbss.distillers import Teacher
+from mmbss.distillers.classifiers import check_same_classes, num_classes
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
-from mmbss.metrics.teacher_metric import check_same_classes
 from mmbss.registry import DATASETS
 from mmbss.report.classifiers import Network, load_classifier
 
@@ -62,7 +62,7 @@ def load_networks(
         student = load_classifier(network, name)
         guide = Teacher(**teacher, student_preprocessor=student.data_preprocessor)
         guide.to(device_of(student))
-        check_same_classes(name, student, guide)
+        check_same_classes(num_classes(student), guide.num_classes, name)
         answers[name] = _in_teachers_space(student, guide)
     dataset = loader_of_tests(data_config, num_samples)['dataset']
     # of the students the last one is at hand, and any of them prepares the images

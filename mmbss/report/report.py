@@ -159,7 +159,11 @@ def ask_networks(
         missing += measured_elsewhere(options.metrics, comparison)
     measured = options.metrics or evaluate_networks(
         teacher,
-        comparison.student_networks,
+        {
+            name: network
+            for name, network in comparison.student_networks.items()
+            if asked is None or network['experiment'] in asked
+        },
         loader_of_tests(config, options.num_tested),
         num_samples=options.num_samples,
     )

@@ -26,20 +26,18 @@ class BoundaryPairs:
         boundary_samples: The same shape.
         base: (N,) int64 base classes, the right ones.
         target: (N,) int64 classes on the other side of the boundary.
-        rows: (N,) int64, which of the given samples they are.
     """
 
     base_samples: Tensor
     boundary_samples: Tensor
     base: Tensor
     target: Tensor
-    rows: Tensor
 
     def __getitem__(self, index: slice) -> 'BoundaryPairs':
         return BoundaryPairs(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.base)
 
 
 def most_probable_others(logits: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -129,4 +127,4 @@ def find_boundary_pairs(
         )
     kept = rows[found.rows]
     target = most_probable_others(found.teacher_logits, found.labels, 1)[:, 0]
-    return BoundaryPairs(samples[kept], found.inputs, found.labels, target, kept)
+    return BoundaryPairs(samples[kept], found.inputs, found.labels, target)

@@ -73,7 +73,7 @@ class BoundaryVisualizationHook(Hook):
         attack = boundaries[0].attack if boundaries else BSSAttack()
         check_gradient(attack, model.teacher.differentiable, type(self).__name__)
         # what an attack draws at random is not to change the training
-        with own_randomness(0, samples.device):
+        with own_randomness(0):
             self.pairs = find_boundary_pairs(
                 model.teacher.logits,
                 samples,

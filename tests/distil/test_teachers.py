@@ -70,6 +70,16 @@ def test_in_another_order_it_is_fine_tuned(trained):
     assert teacher_of(*trained(3, ['c', 'b', 'a'])).network.is_pretrained
 
 
+def test_options_may_reach_into_its_arguments(tmp_path):
+    network = tmp_path / 'own.pth'
+    torch.save(nn.Linear(3, 3).state_dict(), network)
+    further = {'arguments.in_features': 3, 'arguments.out_features': 3, 'input_size': 8}
+    choice = choose_teacher('python:torch.nn:Linear', str(network), further, CLASSES, 32)
+    arguments = dict(in_features=3, out_features=3)
+    assert choice.entry['arguments'] == arguments
+    assert choice.entry['input_size'] == 8
+
+
 def test_a_function_is_taken_or_refused(monkeypatch):
     monkeypatch.setattr(
         'mmbss.distil.teachers.load_source',

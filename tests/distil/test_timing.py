@@ -26,5 +26,11 @@ def test_weights_to_start_from_are_those_of_the_backbone(tmp_path, state, words)
             check_start(nn.Linear(3, 2), config)
 
 
+def test_weights_that_are_missing_are_no_teachers(tmp_path):
+    start = dict(type='Pretrained', checkpoint=str(tmp_path / 'gone.pth'), prefix='backbone')
+    with pytest.raises(ConfigError, match=r'^no file'):
+        check_start(nn.Linear(3, 2), dict(init_cfg=start))
+
+
 def test_random_ones_are_not_asked_about():
     check_start(nn.Linear(3, 2), {})

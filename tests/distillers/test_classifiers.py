@@ -6,6 +6,7 @@ from mmbss.distillers.classifiers import (
     num_classes,
     plain_classifier,
 )
+from mmbss.distillers.sources import load_source
 
 
 def test_plain_classifier_strips_what_a_distiller_adds(resnet_config):
@@ -48,7 +49,9 @@ def test_own_config_is_found_by_its_package():
 
 
 def test_missing_config_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r"teacher\.config: no file 'no/such\.py'"):
+    with pytest.raises(FileNotFoundError, match=r"^teacher\.config: no file 'no/such\.py'"):
+        load_source('no/such.py', 'a.pth', None)
+    with pytest.raises(FileNotFoundError, match=r"^config: no file 'no/such\.py'"):
         load_model_config('no/such.py')
 
 

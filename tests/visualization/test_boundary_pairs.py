@@ -26,10 +26,10 @@ LABELS = torch.tensor([0, 0, 1, 2])
 
 def test_right_samples_end_on_the_boundary_to_their_strongest_rival(linear):
     pairs = find_boundary_pairs(linear, SAMPLES, LABELS, NEWTON)
-    assert pairs.rows.tolist() == [0, 2, 1], 'classes take turns, and the wrong one is left out'
     assert pairs.base.tolist() == [0, 1, 0]
     assert pairs.target.tolist() == [1, 2, 2]
-    assert torch.equal(pairs.base_samples, SAMPLES[pairs.rows])
+    # classes take turns, and the wrong one is left out
+    assert torch.equal(pairs.base_samples, SAMPLES[[0, 2, 1]])
     expected = torch.tensor([[2.5, 2.5, 0], [0.0, 2, 2], [1.5, 0, 1.5]])
     assert torch.allclose(pairs.boundary_samples, expected, atol=1e-3)
 
@@ -55,7 +55,7 @@ def test_students_have_to_be_right_too(linear):
         return linear(samples) * torch.tensor([1.0, 0.1, 1.0])
 
     pairs = find_boundary_pairs(linear, SAMPLES, LABELS, NEWTON, students=[student])
-    assert pairs.rows.tolist() == [0, 1]
+    assert torch.equal(pairs.base_samples, SAMPLES[:2])
 
 
 def test_a_part_of_the_pairs(linear):

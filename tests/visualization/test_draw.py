@@ -201,7 +201,6 @@ def test_a_picture_shows_both_samples_the_change_and_the_answers(channels):
         boundary_samples=torch.full((2, channels, 4, 4), 0.6),
         base=torch.tensor([0, 1]),
         target=torch.tensor([2, 0]),
-        rows=torch.arange(2),
     )
     weights = torch.randn(channels * 16, 3)
     networks = dict(teacher=lambda x: x.flatten(1) @ weights, kd=lambda x: x.flatten(1) @ -weights)

@@ -71,14 +71,13 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         (state, classes), where = read_weights(checkpoint), checkpoint
     model = _filled(type(model), config, state, where)
     if classes is None:
-        names = [config.id2label[index] for index in sorted(config.id2label)]
+        names = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
         classes = None if all(map(UNNAMED.fullmatch, names)) else names
     return Source(
         model,
         ask=ask,
         num_classes=config.num_labels,
-        classes=None if classes is None else tuple(map(str, classes)),
-        url=None if is_local or checkpoint is not None else f'https://huggingface.co/{name}',
+        classes=classes,
         **(_wants(folder) if getattr(config, 'num_channels', 3) == 3 else {}),
     )
 

@@ -39,7 +39,7 @@ def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[s
         raise ConfigError(
             f'teacher.arguments={arguments}: those of a registered model stand in its config'
         )
-    model_config = load_model_config(config)
+    model_config = load_model_config(config, 'teacher.config')
     if checkpoint is None and isinstance(model_config.get('pretrained'), str):
         checkpoint = model_config['pretrained']
 
@@ -61,7 +61,7 @@ def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[s
         network,
         ask=ask if isinstance(network, BaseModel) else call,
         num_classes=num_classes(network),
-        classes=None if classes is None else tuple(map(str, classes)),
+        classes=classes,
     )
     if not hasattr(network, 'data_preprocessor'):
         return source

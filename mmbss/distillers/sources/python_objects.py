@@ -58,7 +58,7 @@ def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source
             network,
             differentiable=getattr(network, 'differentiable', True),
             num_classes=count if isinstance(count, int) and count > 0 else None,
-            classes=None if classes is None else tuple(map(str, classes)),
+            classes=classes,
         )
     if checkpoint is not None:
         raise ConfigError(

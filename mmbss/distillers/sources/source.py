@@ -50,8 +50,6 @@ class Source:
         differentiable: Whether logits have a gradient.
         digest: Stands for the weights of what is no module, such as that of a file. A module's are
             read from its weights.
-        licence: Of the weights, None where nothing says it.
-        url: Where the weights come from, None where nothing says it.
     """
 
     network: nn.Module | Callable[[Tensor], Tensor]
@@ -67,8 +65,6 @@ class Source:
     classes: tuple[str, ...] | None = None
     differentiable: bool = True
     digest: str = ''
-    licence: str | None = None
-    url: str | None = None
 
     @property
     def normalisation(self) -> tuple[Tensor, Tensor] | None:

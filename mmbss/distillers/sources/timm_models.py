@@ -70,8 +70,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
     height, width = _pair(arguments.get('img_size') or wants['input_size'][1:])
     # of other images than those of three colours timm says nothing
     colours = arguments.get('in_chans', 3) == len(wants['mean'])
-    brought = checkpoint is None
-    if brought:
+    if checkpoint is None:
         classes = _class_names(published)
     return Source(
         model,
@@ -81,9 +80,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         channels='rgb' if colours else None,
         input_size=(height, width),
         interpolation=wants['interpolation'],
-        classes=None if classes is None else tuple(map(str, classes)),
-        licence=published.get('license') if brought else None,
-        url=(_url(published) or None) if brought else None,
+        classes=classes,
     )
 
 
@@ -119,22 +116,16 @@ def _renamed(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
         return state
 
 
-def _class_names(published: dict[str, Any]) -> list[str] | None:
+def _class_names(published: dict[str, Any]) -> tuple[str, ...] | None:
     names = published.get('label_names')
     if names:
         said = published.get('label_descriptions') or {}
-        return [said.get(name, name) for name in names]
+        return tuple(said.get(name, name) for name in names)
     if 'in1k' in (published.get('tag') or '') and published.get('num_classes') == 1000:
         from timm.data import ImageNetInfo
 
-        return list(ImageNetInfo().label_descriptions())
+        return tuple(ImageNetInfo().label_descriptions())
     return None
-
-
-def _url(published: dict[str, Any]) -> str:
-    if repo := published.get('hf_hub_id'):
-        return f'https://huggingface.co/{repo}'
-    return published.get('url', '')
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -69,7 +69,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         if broken := non_finite(model.state_dict()):
             raise ConfigError(f'{source} got NaN or infinity in {broken[0]}')
         transforms = published.transforms()
-        classes = published.meta.get('categories')
+        classes = tuple(published.meta['categories'])
     # some of its models swallow any argument
     if unknown := set(arguments) - set(inspect.signature(type(model)).parameters):
         raise ConfigError(f'teacher.arguments: {name} knows no {", ".join(sorted(unknown))}')
@@ -82,9 +82,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         channels='rgb',
         input_size=(size, size),
         interpolation=transforms.interpolation.value,
-        classes=None if classes is None else tuple(map(str, classes)),
-        licence=None if published is None else published.meta.get('license'),
-        url=None if published is None else published.url,
+        classes=classes,
     )
 
 

@@ -7,14 +7,14 @@ from typing import Any
 from torch import nn
 
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files import read_checkpoint, trained_classes
 from mmbss.engine.fingerprint import weights_digest
 from mmbss.engine.finite import non_finite
 from mmbss.engine.models import load_strictly
 from mmbss.engine.randomness import own_randomness
 
 
-def load_weights(model: nn.Module, checkpoint: str) -> Any:
+def load_weights(model: nn.Module, checkpoint: str) -> tuple[str, ...] | None:
     """Load a checkpoint whose keys and shapes must all match.
 
     Args:
@@ -50,7 +50,7 @@ def fill(model: nn.Module, state: Mapping[str, Any], checkpoint: str | Path) -> 
         raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
 
 
-def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], Any]:
+def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], tuple[str, ...] | None]:
     """Read a file with a state dict, on its own or as ``state_dict``.
 
     Returns:
@@ -73,10 +73,7 @@ def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f'teacher.checkpoint: {error}') from error
-    meta = content.get('meta')
-    of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    classes = of_data.get('classes') if isinstance(of_data, dict) else None
-    return content.get('state_dict', content), classes
+    return content.get('state_dict', content), trained_classes(content.get('meta'))
 
 
 def build_filled(build: Callable[[], Any], name: str) -> Any:

@@ -14,15 +14,14 @@ from mmbss.engine.errors import ConfigError
 def repair(checkpoint: Any) -> None:
     """Replace the loaders in ``mmengine.runner.checkpoint``."""
     # mmcls://, openmmlab:// and torchvision:// stand for URLs and end here
-    checkpoint.load_from_http = load_from_http
+    checkpoint.load_from_http = load_checkpoint
     register = checkpoint.CheckpointLoader.register_scheme
-    register('', load_from_local, force=True)
     # those of object stores are refused, for they cannot be read safely
     stores = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
-    register(('http://', 'https://', *stores), load_from_http, force=True)
+    register(('', 'http://', 'https://', *stores), load_checkpoint, force=True)
 
 
-def load_from_local(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
+def load_checkpoint(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
     """Read a file, or download one, without the text that a resume would run."""
     from mmbss.engine.files import read_checkpoint
 
@@ -35,8 +34,3 @@ def load_from_local(filename: str, map_location: Any = None, **kwargs: Any) -> A
         raise ConfigError(f'cannot read {filename}: its meta is a {type(meta).__name__}, no dict')
     content['meta'] = {key: value for key, value in meta.items() if key != 'config'}
     return content
-
-
-def load_from_http(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
-    """The same without the progress bar that mmengine asks for."""
-    return load_from_local(filename, map_location)

@@ -157,7 +157,7 @@ def test_missing(tmp_path, monkeypatch):
 
 def test_from_the_hub(folder, monkeypatch):
     monkeypatch.setattr('huggingface_hub.snapshot_download', lambda repo, allow_patterns: folder)
-    assert load_source('hf:owner/name', None, None).url == 'https://huggingface.co/owner/name'
+    assert load_source('hf:owner/name', None, None).num_classes == 3
 
 
 def test_processor_that_does_more(folder, monkeypatch):
