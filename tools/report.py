@@ -69,7 +69,8 @@ def main() -> None:
         from mmbss.visualization.style import save_figure
 
         metrics = read_json(args.metrics) if args.metrics else None
-        if args.metrics and not (isinstance(metrics, dict) and 'networks' in metrics):
+        is_whole = isinstance(metrics, dict) and 'settings' in metrics and metrics.get('networks')
+        if args.metrics and not is_whole:
             raise ConfigError(f'--metrics {args.metrics} is no file of tools/evaluate_boundary.py')
         options = ReportOptions(
             metric=args.metric,

@@ -118,7 +118,8 @@ class Attack(ABC):
 
         Args:
             model: Maps (N, ...) inputs to (N, K) logits, each row independent of the others.
-            samples: (N, ...) floating-point base samples in the units of the model's input.
+            samples: (N, ...) floating-point base samples in the units and of the type of the
+                model's input; they are moved in float32.
             base: (N,) int64 base classes, normally the model's own decisions.
             target: (N,) int64 target classes, different from the base classes.
             bounds: Lowest and highest value of an input, broadcastable against one sample, in
@@ -138,6 +139,8 @@ class Attack(ABC):
         if partners is not None and not self.needs_partners:
             raise ConfigError(f'{type(self).__name__} moves toward no partners: leave them out')
         check_evaluating(model)
+        if (dtype := samples.dtype) != torch.float32:
+            asked, model = model, lambda inputs: asked(inputs.to(dtype))
         samples = samples.detach().float()
         if bounds is not None:
             bounds = ends(bounds, samples, '')  # moved to a GPU once, not at each step

@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Attack, AttackResult, accept
-from mmbss.attacks.functional import Bounds, ToLogits, ends, in_base_class, in_target_class
+from mmbss.attacks.functional import (
+    Bounds,
+    ToLogits,
+    ends,
+    in_base_class,
+    in_target_class,
+    project,
+)
 from mmbss.attacks.moving import MovingSamples
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_choice
@@ -66,7 +73,7 @@ class JSMAAttack(Attack):
         )
         change = self.theta * (highest - lowest)
         sign = 1.0 if self.theta > 0 else -1.0
-        moving = MovingSamples(model, samples)
+        moving = MovingSamples(model, project(samples, bounds))
         moving.keep(in_base_class(moving.output, base))
         num_pairs = int(self.gamma * change.numel() / 2)
         for pairs_left in reversed(range(num_pairs)):

@@ -20,7 +20,7 @@ class BoundarySamples:
     """Samples at the boundary; there may be none.
 
     Attributes:
-        inputs: (M, ...) in the units of the inputs they were found from.
+        inputs: (M, ...) in the units and of the type of the inputs they were found from.
         teacher_logits: (M, K) on ``inputs``.
         labels: (M,) int64 base classes.
         rows: (M,) int64, which of the inputs each was found from.
@@ -189,7 +189,7 @@ def find_boundary_samples(
     if train_on == 'accepted':
         kept = kept[result.success]
     return BoundarySamples(
-        inputs=result.samples[kept],
+        inputs=result.samples[kept].to(inputs.dtype),
         teacher_logits=logits[kept],
         labels=base[kept],
         rows=chosen[kept],

@@ -181,4 +181,10 @@ class ClassSubset(RowSubset):
 
 
 def _labels(dataset: Any) -> np.ndarray:
-    return np.asarray(dataset.get_gt_labels())
+    try:
+        return np.asarray(dataset.get_gt_labels())
+    except KeyError as error:
+        raise ConfigError(
+            f'{type(dataset).__name__} has no labels, by which a subset is chosen: leave the '
+            'subset out, or give labels'
+        ) from error

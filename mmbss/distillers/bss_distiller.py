@@ -28,5 +28,5 @@ class BSSDistiller(Distiller):
     ) -> None:
         if 'loss_bss' in (losses or {}):
             raise ConfigError('losses: loss_bss is the boundary of a BSSDistiller: rename the term')
-        term = dict(type='mmbss.BoundaryLoss', **boundary)
+        term = {'type': 'mmbss.BoundaryLoss', **boundary}
         super().__init__(losses={**(losses or {}), 'loss_bss': term}, **distiller)

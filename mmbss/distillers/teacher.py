@@ -223,6 +223,8 @@ class Teacher(nn.Module):
         """What its logits depend on, as one text, by which stored ones are known."""
         own = digest(self.source_digest or self.network, self.input_map.scale, self.input_map.shift)
         further = () if self.input_size is None else (*self.input_size, self.interpolation)
+        # with one mean and deviation for all channels, these do not show their order
+        further = (*further, *(['reversed'] if self.reverse_channels else []))
         # what the digest of a file, or the text and the weights of a module, need not show
         further = (*further, *sorted(map(str, leaves(self.arguments, 'arguments'))))
         if self.source_digest and self.acceleration:

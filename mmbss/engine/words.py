@@ -55,6 +55,28 @@ def training_fraction(dataset: Mapping[str, Any]) -> float:
     return fraction * training_fraction(inner) if isinstance(inner, dict) else fraction
 
 
+def selection(dataset: Mapping[str, Any]) -> str:
+    """What a dataset config picks beside a share, wrappers of it included; '' where it is all.
+
+    Examples:
+        >>> selection(dict(type='mmbss.Digits', indices=100))
+        'the first 100 of '
+        >>> selection(dict(dataset=dict(type='mmbss.Digits', indices=[3, 5]), keep=[0, 1]))
+        'classes 0, 1 of 2 of '
+    """
+    words = ''
+    for key, begin in dict(keep='', drop='all but ').items():
+        if (classes := dataset.get(key)) is not None:
+            words += f'{begin}classes {", ".join(map(str, classes))} of '
+    indices = dataset.get('indices')
+    if isinstance(indices, int):
+        words += f'the {"first" if indices >= 0 else "last"} {abs(indices):,} of '
+    elif indices is not None:
+        words += f'{len(indices):,} of '
+    inner = dataset.get('dataset')
+    return words + (selection(inner) if isinstance(inner, Mapping) else '')
+
+
 def data_in_words(dataset: Mapping[str, Any]) -> str:
     """A training set: its type, its files, the share of it.
 
@@ -65,12 +87,12 @@ def data_in_words(dataset: Mapping[str, Any]) -> str:
         >>> data_in_words(inner)
         'all of ArrayDataset (data/cifar10/train.npz)'
     """
-    fraction = training_fraction(dataset)
+    fraction, picked = training_fraction(dataset), selection(dataset)
     while isinstance(dataset.get('dataset'), Mapping):
         dataset = dataset['dataset']
     places = [str(dataset[key]) for key in PLACES if dataset.get(key)]
     share = 'all' if fraction == 1 else f'{100 * fraction:g} %'
-    return f'{share} of {_name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
+    return f'{share} of {picked}{_name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
 
 
 def counted(count: int, thing: str) -> str:

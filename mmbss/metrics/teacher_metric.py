@@ -11,6 +11,7 @@ from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import check_same_classes, num_classes
 from mmbss.engine.build import check_keys
+from mmbss.engine.config_checks.data_sides import Side, as_names, compare_sides
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
 from mmbss.engine.randomness import unchanged_randomness
@@ -57,7 +58,12 @@ class TeacherMetric(ModelMetric):
         self.given = teacher
 
     def attach(self, model: nn.Module, dataset_size: int) -> None:
-        """See :meth:`ModelMetric.attach`; builds the teacher."""
+        """See :meth:`ModelMetric.attach`; builds the teacher.
+
+        Raises:
+            ConfigError: If its classes are not those of the data or the model, as far as they are
+                known.
+        """
         super().attach(model, dataset_size)
         assert self.model is not None
         if isinstance(self.given, dict):
@@ -77,6 +83,12 @@ class TeacherMetric(ModelMetric):
             )
         name = f'{type(self).__name__}: the student'
         check_same_classes(num_classes(self.model), self.teacher.num_classes, name)
+        names = (self.dataset_meta or {}).get('classes')
+        sides = [
+            Side('the data', as_names(names)),
+            Side(f'{type(self).__name__}: the teacher', as_names(self.teacher.classes)),
+        ]
+        compare_sides(sides, None)
         if self.attack is not None:
             check_gradient(self.attack, self.teacher.differentiable, type(self).__name__)
 

@@ -13,6 +13,8 @@ from mmbss.engine.files import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
 
+#: What tables call the teacher.
+TEACHER = 'teacher'
 #: A config and a checkpoint, by these keys.
 Network = dict[str, Any]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmbss.engine.errors import ConfigError, first_of
-from mmbss.report.classifiers import Network
+from mmbss.report.classifiers import TEACHER, Network
 from mmbss.report.experiments import Experiment, read_contents, read_experiments
 from mmbss.report.run_logs import LoggedRun
 from mmbss.report.settings import differences, what_counts, without_later_hooks
@@ -154,11 +154,15 @@ def short_names(names: Sequence[str]) -> list[str]:
         ['kd_resnet14', 'kd_resnet20']
         >>> short_names(['resnet8_digits'])
         ['resnet8_digits']
+        >>> short_names(['teacher_digits', 'kd_digits'])  # another is called teacher
+        ['teacher_digits', 'kd_digits']
     """
     words = [name.split('_') for name in names]
     while len(names) > 1 and len({each[-1] for each in words if len(each) > 1}) == 1:
         shorter = [each[:-1] or each for each in words]
         if len({*map(tuple, shorter)}) < len({*map(tuple, words)}):
+            break
+        if [TEACHER] in shorter and [TEACHER] not in words:
             break
         words = shorter
     return ['_'.join(each) for each in words]

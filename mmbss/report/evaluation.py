@@ -26,7 +26,7 @@ from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
 from mmbss.metrics.transition_error import TransitionError
 from mmbss.report.asked_teacher import AskedTeacher
-from mmbss.report.classifiers import Network, load_classifier, on_device
+from mmbss.report.classifiers import TEACHER, Network, load_classifier, on_device
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.
 BOUNDARY_ATTACK = dict(type='mmbss.BSSAttack', num_steps=10, step_size=0.3)
@@ -85,7 +85,8 @@ def evaluate_networks(
         ConfigError: If a file is missing, a checkpoint does not fit, the classes differ, or
             AutoAttack is asked for and not installed.
     """
-    if 'teacher' in students or not students:
+    called = {name for key, own in students.items() for name in (key, own.get('experiment'))}
+    if TEACHER in called or not students:
         raise ConfigError('students: name one or more, none of them "teacher"')
     check_keys(teacher, Teacher, 'teacher', supplied=('student_preprocessor',))
     attacks = attacks or ROBUSTNESS_ATTACKS
@@ -102,7 +103,7 @@ def evaluate_networks(
         asked = AskedTeacher(Teacher(**teacher, student_preprocessor=preprocessor), preprocessor)
         if attack is None:
             attack = BOUNDARY_ATTACK if asked.teacher.differentiable else ATTACK_WITHOUT_GRADIENT
-        models, metrics = {'teacher': on_device(asked), **models}, {}
+        models, metrics = {TEACHER: on_device(asked), **models}, {}
         for name, model in models.items():
             guide = Teacher(**teacher, student_preprocessor=model.data_preprocessor)
             metrics[name] = [
@@ -121,6 +122,8 @@ def evaluate_networks(
                 metrics[name] = [
                     each for each in metrics[name] if not needs_gradient(each, model is asked)
                 ]
+            for each in metrics[name]:
+                each.dataset_meta = getattr(loader.dataset, 'metainfo', None)
             attach_metrics(metrics[name], model, size)  # what does not fit is seen before all
     rows = []
     for name, model in models.items():

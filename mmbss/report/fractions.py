@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.words import training_fraction
+from mmbss.engine.words import selection, training_fraction
 from mmbss.report.comparison import short_names
 from mmbss.report.experiments import read_experiments
 
@@ -22,9 +22,10 @@ def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:
 
     Raises:
         MissingFileError: If a folder holds no run.
-        ConfigError: If all runs were trained on the same share.
+        ConfigError: If all runs were trained on the same share, or on shares of different parts.
     """
     values: Accuracies = defaultdict(lambda: defaultdict(list))
+    picked: set[str] = set()
     for work_dir in work_dirs:
         for experiment in read_experiments(work_dir):
             for run in experiment.runs:
@@ -36,8 +37,16 @@ def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:
                         logger='current',
                         level=logging.WARNING,
                     )
-                fraction = training_fraction(run.config.train_dataloader.dataset)
+                dataset = run.config.train_dataloader.dataset
+                picked.add(selection(dataset))
+                fraction = training_fraction(dataset)
                 values[experiment.name][fraction].append(run.last_value(metric))
+    if len(picked) > 1:
+        listed = ', '.join(sorted(each.removesuffix(' of ') or 'all' for each in picked))
+        raise ConfigError(
+            f'runs were trained on shares of different parts of the training set ({listed}): give '
+            'those of one part'
+        )
     if len({fraction for own in values.values() for fraction in own}) < 2:
         raise ConfigError(
             'all runs were trained on the same share of the training set: give comparisons that '

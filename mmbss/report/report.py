@@ -11,6 +11,7 @@ import jinja2
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least
+from mmbss.report.classifiers import TEACHER
 from mmbss.report.comparison import Comparison, as_network, read_comparison
 from mmbss.report.evaluation import evaluate_networks
 from mmbss.report.facts import facts
@@ -144,6 +145,8 @@ def ask_networks(
     teacher, asked = comparison.teacher, options.students
     students = [each for each in comparison.students if asked is None or each.name in asked]
     first = {each.name: as_network(each.runs[0]) for each in students}
+    if TEACHER in first:
+        raise ConfigError(f'a student is called {TEACHER}, as its teacher is: rename its folder')
     config = students[0].runs[0].config
     networks = load_networks(teacher, first, config, options.num_samples)
     pictures: dict[str, list[Picture]] = dict(planes=[], samples=[], margins=[])

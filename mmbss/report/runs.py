@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.utils import apply_to
 
+from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
 from mmbss.engine.config_checks.building import complete
@@ -120,8 +121,8 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """Fingerprint of the files of the teacher's weights, None where there are none."""
-        return digest_of_weights([self.merged.get('model', {}).get('teacher', {})])
+        """Fingerprint of the teacher's weights and config, None where there are no weights."""
+        return digest_of_teachers([self.merged.get('model', {}).get('teacher', {})])
 
     @property
     def log(self) -> Path:
@@ -151,7 +152,7 @@ class Run:
                 for path, there, here in differences(found, asked)
             ]
         if differ(self.info.get('teacher'), self.teacher):
-            others.append("the teacher's checkpoint")
+            others.append("the teacher's checkpoint or config")
         if others:
             raise ConfigError(
                 f'{self}: {self.folder} belongs to another version of {self.config} or to other '
@@ -264,11 +265,36 @@ def weights_of(teacher: Mapping[str, Any]) -> list[str]:
     return [] if named is None else [str(named)]
 
 
-def digest_of_weights(teachers: Iterable[Mapping[str, Any]]) -> str | None:
-    """Fingerprint of the files of the weights of teachers, None where there are none."""
+def configs_of(teacher: Mapping[str, Any]) -> list[str]:
+    """Config files of a teacher, of several those of each."""
+    config = teacher.get('config')
+    if isinstance(config, (list, tuple)):
+        return [name for each in config if isinstance(each, Mapping) for name in configs_of(each)]
+    return [config] if isinstance(config, str) and config.endswith('.py') else []
+
+
+def digest_of_teachers(teachers: Iterable[Mapping[str, Any]]) -> str | None:
+    """Fingerprint of the files of the weights of teachers, and of the models of their config files.
+
+    None where there are no weights.
+    """
+    teachers = list(teachers)
     paths = [Path(name) for teacher in teachers for name in weights_of(teacher)]
     contents = [path.read_bytes() for path in paths if path.is_file()]
-    return hashlib.sha256(b''.join(contents)).hexdigest()[:16] if contents else None
+    if not contents:
+        return None
+    weights = hashlib.sha256(b''.join(contents)).hexdigest()[:16]
+    configs = [name for teacher in teachers for name in configs_of(teacher)]
+    try:
+        models = {str(number): _model_of(name) for number, name in enumerate(configs)}
+    except MissingFileError:  # nobody can say what it was
+        return weights
+    return f'{weights}-{digest_of(models)}' if models else weights
+
+
+@cache
+def _model_of(config: str) -> dict[str, Any]:
+    return load_model_config(config)
 
 
 def wait_for(folder: Path) -> None:

@@ -11,7 +11,7 @@ from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
-from mmbss.report.runs import Run, check_place, digest_of_weights
+from mmbss.report.runs import Run, check_place, digest_of_teachers
 from mmbss.report.settings import by_dotted_key, digest_of, settled_keys
 from mmbss.report.study_metrics import check_evaluators, check_metric
 
@@ -90,7 +90,7 @@ class Study:
     @property
     def asked_weights(self) -> str | None:
         """Fingerprint of the weights that the evaluators ask, None where none are there."""
-        return digest_of_weights(each.get('teacher') or {} for each in self.evaluators)
+        return digest_of_teachers(each.get('teacher') or {} for each in self.evaluators)
 
     def runs(self) -> list[Run]:
         """Its runs, a seed after the other, so that an early table has all arms."""

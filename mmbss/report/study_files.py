@@ -34,8 +34,12 @@ def read_results(study: Study) -> Results:
         for number, each in enumerate(records)
         for line in problems_of(check_result, each, f'{path}: results.{number}')
     )
-    results = [Result(**each) for each in records]
-    return {(result.arm, result.seed): result for result in results}
+    results: Results = {}
+    for result in (Result(**each) for each in records):
+        if (key := (result.arm, result.seed)) in results:
+            raise ConfigError(f'{path} has two results of {key[0]}, seed {key[1]}: remove one')
+        results[key] = result
+    return results
 
 
 def keep(study: Study, *new: Result, others: Sequence[Result] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from mmbss.report.metric_tables import METRICS
 from mmbss.report.statistics import paired_differences, seeds_needed
 from mmbss.report.study import Study
 from mmbss.report.study_results import Difference, Result
@@ -121,10 +122,13 @@ def metrics_markdown(study: Study, shown: Shown) -> str:
     }
     lines = []
     for name, values in by_arm.items():
-        line = [spread([*own.values()], '.3g') if own else '' for own in values.values()]
+        form = next((form for key, _, form in METRICS if key == name), '.4g')
+        if all(value == int(value) for own in values.values() for value in own.values()):
+            form = '.0f'  # counts
+        line = [spread([*own.values()], form) if own else '' for own in values.values()]
         if study.contrast:
             paired = paired_differences(*(values.get(arm, {}) for arm in study.contrast))
-            line.append(spread(paired, '+.3g') if paired else '')
+            line.append(spread(paired, f'+{form}') if paired else '')
         lines.append([name, *line])
     head = ['last checkpoint', *shown, *([' - '.join(study.contrast)] if study.contrast else [])]
     return markdown(head, lines)

@@ -147,6 +147,14 @@ def test_sample_outside_its_base_class_stays(network, attacked, channel_bounds, 
     assert (result.steps[8:] > 0).all()
 
 
+def test_a_sample_beyond_the_bounds_is_brought_within(network, attacked):
+    samples, base, target = attacked
+    within = tuple(torch.full((1, 1, 1), bound) for bound in (-1.0, 1.5))
+    result = JSMAAttack()(network, samples, base, target, within)
+    assert result.success.any()
+    assert torch.equal(result.samples.clamp(-1.0, 1.5), result.samples)
+
+
 def test_no_sample(network, channel_bounds):
     nobody = torch.zeros(0, dtype=torch.int64)
     result = JSMAAttack()(network, torch.zeros(0, 3, 6, 6), nobody, nobody, channel_bounds)

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from mmbss.attacks import NewtonAttack
+from mmbss.attacks import NewtonAttack, SegmentAttack
 from mmbss.boundary import BoundaryLoss, find_boundary_samples
 
 CLASSES = 5
@@ -123,3 +123,16 @@ def test_few_candidates_are_no_trouble(teacher, batch, target_class, count):
 def test_values_out_of_range_are_refused(teacher, batch, changes, message):
     with pytest.raises(ValueError, match=message):
         search(**changes)(teacher, **batch)
+
+
+@pytest.mark.parametrize('attack', [NewtonAttack(), SegmentAttack()])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_a_teacher_of_another_type_gets_its_own(attack, dtype):
+    network = torch.nn.Linear(4, 3).to(dtype).requires_grad_(False).eval()
+    inputs = torch.randn(12, 4, dtype=dtype)
+    labels = network(inputs).argmax(dim=1)
+    found = find_boundary_samples(network, inputs, labels, attack, base_samples='all')
+    assert found.inputs.dtype == dtype
+    assert len(found.inputs)
+    said = network(found.inputs)
+    torch.testing.assert_close(said.float(), found.teacher_logits.float(), rtol=0, atol=1e-5)

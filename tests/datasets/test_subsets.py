@@ -4,8 +4,9 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from mmbss.datasets import ClassSubset, Digits, StratifiedSubset
+from mmbss.datasets import ArrayDataset, ClassSubset, Digits, StratifiedSubset
 from mmbss.datasets.subsets import spread_rows, stratified_rows
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import DATASETS
 
 
@@ -141,3 +142,9 @@ def test_rows_are_spread_evenly_and_are_different_ones(size, count):
     assert count == 1 or rows[-1] == size - 1
     gaps = np.diff(rows)
     assert not len(gaps) or gaps.max() - gaps.min() <= 1
+
+
+def test_a_dataset_without_labels_has_no_such_subsets(tmp_path):
+    np.savez(tmp_path / 'a.npz', images=np.zeros((4, 8, 8), np.uint8))
+    with pytest.raises(ConfigError, match='ArrayDataset has no labels, by which a subset'):
+        StratifiedSubset(ArrayDataset(str(tmp_path / 'a.npz')), fraction=0.5)

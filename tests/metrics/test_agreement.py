@@ -29,6 +29,13 @@ def test_on_clean_samples(evaluate, student, digits, digits_teacher):
     assert metrics['agreement/kl'] == pytest.approx(sum(kl) / len(kl), rel=1e-3)
 
 
+def test_a_teacher_with_other_classes_than_the_data_is_refused(student, digits_teacher):
+    metric = Agreement(teacher=dict(digits_teacher, classes=list('9876543210')))
+    metric.dataset_meta = dict(classes=tuple('0123456789'))
+    with pytest.raises(ConfigError, match=r'the teacher: its classes .* are in another order'):
+        metric.attach(student, 10)
+
+
 def test_where_the_teacher_is_wrong(evaluate, student, digits, digits_teacher):
     inputs, labels = inputs_and_labels(student, digits)
     metric = Agreement(teacher=digits_teacher)

@@ -137,6 +137,27 @@ def test_the_training_with_another_teacher_is_refused(make, finished, tmp_path):
     assert run.is_done(), 'it may be gone by now'
 
 
+def test_a_teacher_is_known_by_its_config_too(make, finished, tmp_path):
+    teacher, config = tmp_path / 'teacher.pth', tmp_path / 'teacher.py'
+    teacher.write_bytes(b'a')
+
+    def asked(mean, name='teacher.py'):
+        (tmp_path / name).write_text(f'model = dict(data_preprocessor=dict(mean={mean}))')
+        options = {'model.teacher.checkpoint': str(teacher)}
+        return make(**options, **{'model.teacher.config': str(tmp_path / name)})
+
+    run = finished(asked(0.0), seconds=1.0, teacher=asked(0.0).teacher)
+    weights = run.teacher.partition('-')[0]
+    assert run.is_done()
+    assert asked(0.0, 'same.py').teacher == run.teacher != asked(1.0, 'other.py').teacher
+    (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, teacher=weights + '-other')))
+    with pytest.raises(ConfigError, match="the teacher's checkpoint or config"):
+        run.is_done()
+    (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, teacher=weights)))
+    assert run.is_done(), 'an older one knows the weights alone'
+    config.unlink()
+
+
 def test_several_teachers_are_known_by_the_files_of_all(make, tmp_path):
     files = [tmp_path / 'a.onnx', tmp_path / 'b.pth']
     for file in files:

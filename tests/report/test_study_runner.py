@@ -96,7 +96,7 @@ def test_differences_are_paired_by_seed_and_the_contrast_comes_first(study, play
     assert (other['first'], other['is_contrast']) == ('c', False)
     assert '| **b - a** | 3 | +2.00 |' in table
     assert 'b - a is not decided' in table
-    assert '| agreement/top1 | 71 ± 1 | 73 ± 1.73 | 71.1 ± 0.794 | +2 ± 1 |' in table
+    assert '| agreement/top1 | 71.00 ± 1.00 | 73.00 ± 1.73 | 71.10 ± 0.79 | +2.00 ± 1.00 |' in table
     assert study.results.with_suffix('.md').read_text() == table
 
 
@@ -166,6 +166,7 @@ def test_a_result_of_an_earlier_version_is_read(study):
                 *(dict(seed='0'), dict(arm=3), dict(metrics=[1]), dict(metrics=dict(a='b'))),
             )
         ),
+        json.dumps(dict(results=[RESULT, RESULT | dict(value=99.0)])),
         json.dumps(dict(results=[{k: v for k, v in RESULT.items() if k != 'value'}])),
         b'\xff\xfe\x00',
     ],

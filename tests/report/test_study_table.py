@@ -3,7 +3,7 @@ import pytest
 from mmbss.report.statistics import paired_test
 from mmbss.report.study import Study
 from mmbss.report.study_results import Difference, Result, compare_arms
-from mmbss.report.study_table import contrast_in_words
+from mmbss.report.study_table import contrast_in_words, metrics_markdown
 
 
 def contrast(differences):
@@ -59,3 +59,17 @@ def test_differences_are_adjusted_for_all_that_are_planned(tmp_path):
     contrast, other = compare_arms(study, shown)  # d has not been run
     assert contrast.p == contrast.test.p_t
     assert other.p == pytest.approx(2 * other.test.p_t)
+
+
+def test_metrics_are_shown_with_the_digits_that_tell_them_apart(tmp_path):
+    study = Study('x', tmp_path, tmp_path, {}, seeds=[0], contrast=('b', 'a'))
+    metrics = {'accuracy/top1': 99.41, 'agreement/samples': 10_000.0, 'mine/x': 0.00123456}
+
+    def result(arm, more):
+        own = {name: value + more for name, value in metrics.items()}
+        return [Result(arm, 0, 'm', 0, 1, 1, 1, 1, '', metrics=own)]
+
+    table = metrics_markdown(study, dict(a=result('a', 0), b=result('b', 0)))
+    assert '| accuracy/top1 | 99.41 | 99.41 | +0.00 |' in table
+    assert '| agreement/samples | 10000 | 10000 | +0 |' in table
+    assert '| mine/x | 0.001235 | 0.001235 | +0 |' in table

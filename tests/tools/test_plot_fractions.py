@@ -3,6 +3,7 @@ import shutil
 import pytest
 from mmengine.config import Config
 
+from mmbss.engine.errors import ConfigError
 from mmbss.report.fractions import accuracies_by_fraction, training_fraction
 
 
@@ -39,6 +40,15 @@ def test_shares_of_wrappers_multiply():
     assert training_fraction(dict(type='ClassSubset', dataset=inner)) == 0.5
     assert training_fraction(dict(inner, dataset=inner)) == 0.25
     assert training_fraction(dict(type='Digits')) == 1.0
+
+
+def test_shares_of_different_parts_are_refused(comparisons):
+    for path in comparisons[1].glob('*/*/*/vis_data/config.py'):
+        config = Config.fromfile(path)
+        config.train_dataloader.dataset.indices = 100
+        config.dump(path)
+    with pytest.raises(ConfigError, match=r'different parts .*the first 100, the first 192\)'):
+        accuracies_by_fraction(comparisons, 'accuracy/top1')
 
 
 def test_one_share_alone_is_refused(call_tool, comparisons, tmp_path):

@@ -202,7 +202,8 @@ def test_odd_files_end_with_one_clear_message(call_tool, bss_run, tmp_path):
     (tmp_path / 'odd.json').write_text('{"study": "digits"}')
     with pytest.raises(SystemExit, match=r'^error: no folder .*odd\.json'):
         call_tool('report', tmp_path / 'odd.json')
-    for metrics in (tmp_path / 'odd.json', tmp_path / 'gone.json'):
+    (tmp_path / 'empty.json').write_text('{"networks": [], "settings": {}}')
+    for metrics in (tmp_path / name for name in ('odd.json', 'gone.json', 'empty.json')):
         with pytest.raises(SystemExit, match=r'^error: --metrics .* is no file of tools/evaluate'):
             call_tool('report', folder, '--metrics', metrics)
     (folder / 'run.json').write_text('')

@@ -156,8 +156,10 @@ class FingerprintHook(Hook):
             }
             teacher = getattr(unwrap(runner.model), 'teacher', None)
             if teacher is not None:
-                normalisation = dict(teacher.named_buffers(recurse=False))
+                normalisation = teacher.input_map.state_dict()
                 self.own['teacher'] = f'{teacher.digest}, {weights_digest(normalisation)}'
+                if teacher.reverse_channels:
+                    self.own['teacher.reverse_channels'] = 'True'
                 if size := getattr(teacher, 'input_size', None):
                     self.own['teacher.input_size'] = f'{size}, {teacher.interpolation}'
         return self.own

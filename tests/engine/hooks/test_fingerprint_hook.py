@@ -121,9 +121,25 @@ def test_what_makes_the_result_another_one_is_refused(changes, named, train, che
     assert 'accept_changes' in str(error.value)
 
 
+def test_a_teacher_whose_own_config_has_changed_is_refused(
+    train, distiller, write_config, tmp_path
+):
+    path, model = tmp_path / 'teacher.py', distiller['teacher']['config']
+    distiller['teacher']['config'] = str(write_config(path, dict(model=model)))
+    train()
+    seen = dict(type='ClsDataPreprocessor', mean=[10.0], std=[40.0])
+    write_config(path, dict(model=dict(model, data_preprocessor=seen)))
+    with pytest.raises(ValueError, match='would not be the same: teacher='):
+        train(resume=tmp_path / 'run' / 'epoch_1.pth')
+
+
 def test_another_teacher_is_refused_whatever_its_path(train, checkpoint, distiller, make_teacher):
     with pytest.raises(ValueError, match='would not be the same: teacher='):
         train({'model.teacher': make_teacher()}, resume=checkpoint)
+    for seen in (dict(mean=[10.0], std=[40.0]), dict(reverse_channels=True)):  # by another eye
+        changes = {f'model.teacher.{key}': value for key, value in seen.items()}
+        with pytest.raises(ValueError, match=r'would not be the same: .*teacher'):
+            train(changes, resume=checkpoint)
     moved = shutil.copy(distiller['teacher']['checkpoint'], checkpoint.parent / 'moved.pth')
     train({'model.teacher.checkpoint': str(moved)}, resume=checkpoint)
 
