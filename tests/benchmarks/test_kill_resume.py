@@ -35,8 +35,8 @@ def test_a_killed_and_resumed_run_equals_one_left_alone(
     run_config = kill_resume.run_config
     monkeypatch.setattr(kill_resume, 'run_config', config)
     monkeypatch.setattr(kill_resume, 'start', start)
-    monkeypatch.setattr(kill_resume, 'LATEST', 0.4)
-    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=3, seed=0, interval=4)
+    monkeypatch.setattr(kill_resume, 'LATEST', 0.2)
+    result = kill_resume.compare(tmp_path, kills=1, workers=2, epochs=5, seed=0, interval=4)
     assert result['killed_while_training'] + result['killed_while_writing'] >= 1
     assert result['differences'] == []
 
