@@ -122,8 +122,9 @@ def metrics_markdown(study: Study, shown: Shown) -> str:
     }
     lines = []
     for name, values in by_arm.items():
+        found = [value for own in values.values() for value in own.values()]
         form = next((form for key, _, form in METRICS if key == name), '.4g')
-        if all(value == int(value) for own in values.values() for value in own.values()):
+        if all(float(value).is_integer() for value in found):
             form = '.0f'  # counts
         line = [spread([*own.values()], form) if own else '' for own in values.values()]
         if study.contrast:

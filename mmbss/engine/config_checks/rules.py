@@ -106,7 +106,7 @@ RULES: Rules = {
         'the name of a metric',
     ),
     'runner_type': (
-        lambda value: value != 'FlexibleRunner',
+        lambda value: str(value).rpartition('.')[2] != 'FlexibleRunner',
         "'Runner' or one of your own: checkpoints of FlexibleRunner resume an epoch too late",
     ),
     'sync_bn': (lambda value: value in (None, 'torch', 'mmcv'), "'torch', 'mmcv' or None"),

@@ -390,6 +390,7 @@ WITHOUT_TYPE = [
     Bad('model_wrapper_cfg', dict(type='MMDistributed'), 'registry', shown="'MMDistributed'"),
     Bad('sync_bn', 'torc', "'torch', 'mmcv'"),
     Bad('runner_type', 'FlexibleRunner', 'resume an epoch too late'),
+    Bad('runner_type', 'mmengine.FlexibleRunner', 'resume an epoch too late'),
     Bad('model.backbone.init_cfg', dict(typ='Kaiming'), 'must be a dict with a type', shown='typ'),
     Bad('model.backbone.init_cfg', dict(type='Kaimin'), "mean 'Kaiming'", shown="'Kaimin'"),
     Bad(LOSS, 4.0, 'must be a dict', 'loss_kd'),
