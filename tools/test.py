@@ -141,7 +141,7 @@ def test(args: argparse.Namespace) -> None:
 
     from mmbss.engine.cli import load_config
     from mmbss.engine.config_checks import build_runner, named_start
-    from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+    from mmbss.engine.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.this_process import check_launcher
 
     check_args(args)

@@ -105,8 +105,8 @@ def train(args: argparse.Namespace) -> None:
     """Train."""
     from mmbss.engine.cli import load_config
     from mmbss.engine.config_checks import build_runner, named_start
+    from mmbss.engine.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.default_hooks import add_safety_hooks
-    from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.resume import choose_checkpoint
     from mmbss.engine.screen import short_screen
     from mmbss.engine.start import start_in_words

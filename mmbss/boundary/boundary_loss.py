@@ -162,7 +162,6 @@ class BoundaryLoss(Term):
         self.joins = batch_norm == 'joint'
         self.bounds = bounds
         self.batch_share = batch_share
-        self.share_is_enough = False
         self.student_input = student_input
         self.teacher_answer = teacher_answer
         self.needs_labels = base_class == 'label'
@@ -173,13 +172,12 @@ class BoundaryLoss(Term):
     @contextmanager
     def rehearsing(self) -> Iterator[None]:
         """Attack and learn any sample, whatever the networks say of it before the training."""
-        search, is_enough = self.search, self.share_is_enough
+        search = self.search
         self.search = search | dict(base_class='teacher', candidates='all', train_on='all')
-        self.share_is_enough = True  # of a batch that is no whole one
         try:
             yield
         finally:
-            self.search, self.share_is_enough = search, is_enough
+            self.search = search
 
     def find(self, batch: TeacherBatch) -> BoundarySamples:
         """The boundary samples of a batch, in the student's normalisation.
@@ -239,7 +237,6 @@ class BoundaryLoss(Term):
         It is the mean over the samples of all processes, however unevenly these have found them:
         it is scaled for a mean of the gradients over the processes, as DDP takes it.
         """
-        self._check_enough(batch)
         found: BoundarySamples = batch.brought if self.joins else self.find(batch)
         count = len(found.inputs)
         if not self.joins and count < batch.least_asked:
@@ -256,25 +253,32 @@ class BoundaryLoss(Term):
             loss = loss * (own * get_world_size() / total)
         return self.loss_weight * loss, found.statistics
 
-    def _check_enough(self, batch: Batch) -> None:
-        """Refuse so few samples that none would ever be learnt from."""
-        most = self._most_of(len(batch.inputs))
-        if self.joins or self.search['base_samples'] == 'all' or most >= batch.least_asked:
-            self.share_is_enough = True
+    def check_batch_size(self, size: int) -> None:
+        """Refuse batches of which none has enough boundary samples for the student's BatchNorm.
+
+        Args:
+            size: Images of a whole batch; the last one of an epoch may be smaller.
+
+        Raises:
+            ConfigError: If samples that pass alone are fewer than two.
+        """
+        if self.joins or min(size, self._most_of(size)) > 1:
             return
-        given = f'num_base_samples={most}'
+        given = f'num_base_samples={self.search["num_base_samples"]}'
         if self.batch_share is not None:
-            if self.share_is_enough:  # the last batch of an epoch may be a smaller one
-                return
-            given = f'batch_share={self.batch_share} is {most} of {len(batch.inputs)} images'
+            given = f'batch_share={self.batch_share}'
+        if size == 1:
+            given = 'train_dataloader.batch_size=1'
         raise ConfigError(
-            f'{given}: BatchNorm of the student needs {batch.least_asked} boundary '
-            "samples that pass alone: take more, or candidates='teacher_correct' with "
+            f'{given} leaves one boundary sample in a batch, and BatchNorm of the student needs '
+            "two that pass alone: take more, or candidates='teacher_correct' with "
             "batch_norm='joint', whose samples join the clean batch"
         )
 
     def _most_of(self, size: int) -> int:
         """How many samples of a batch of a size are attacked at most."""
+        if self.search['base_samples'] == 'all':
+            return size
         if self.batch_share is None:
             return self.search['num_base_samples']
         return max(round(self.batch_share * size), 1)

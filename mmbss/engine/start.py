@@ -1,6 +1,7 @@
 """What a training is about to do, on one screen."""
 
 import textwrap
+from collections import ChainMap
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,21 +61,19 @@ def _lines(runner: Runner) -> Iterator[tuple[str, str]]:
 
 
 def terms_in_words(runner: Runner, network: Any) -> Iterator[str]:
-    """Each loss of a distiller with its weight, or its schedule; none of other models."""
-    schedules: dict[str, Any] = {}
+    """Each loss of a distiller with its weight, schedule or share; none of other models."""
+    # hooks of somebody's own may have any schedules
+    found = [getattr(hook, 'schedules', None) for hook in runner.hooks]
+    schedules = ChainMap(*(each for each in reversed(found) if isinstance(each, dict)))
     entries = runner.cfg.model.get('losses') or {}
-    for hook in runner.hooks:
-        schedules |= getattr(hook, 'schedules', {})
     for name, term in getattr(network, 'loss_modules', {}).items():
         kinds = [entry_in_words(entries.get(name, dict(type=type(term))))]
         if hasattr(term, 'attack'):
             kinds.append(type(term.attack).__name__)
-        weight = f'{term.loss_weight:g}'
-        if (schedule := schedules.get(name)) is not None:
-            weight = f'{schedule.start:g} to {schedule.end:g}'
-            if schedule.until < 1:
-                weight += f' at {100 * schedule.until:g} % of the training'
-        yield f'{name}: {" with ".join(kinds)}, weight {weight}'
+        weight = f'weight {schedules.get(name, f"{term.loss_weight:g}")}'
+        if (share := getattr(term, 'share', None)) is not None:
+            weight = f'{share:g} of the gradient'
+        yield f'{name}: {" with ".join(kinds)}, {weight}'
 
 
 def training_in_words(runner: Runner) -> Iterator[str]:

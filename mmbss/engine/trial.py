@@ -29,7 +29,7 @@ from mmbss.engine.config_checks.data_sides import (
     doubts_of_overlap,
     side_of,
 )
-from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
+from mmbss.engine.errors import ConfigError, is_of_input, reason_of
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.schedules import doubts_of_lengths
@@ -89,8 +89,8 @@ def try_training(runner: Runner) -> None:
         evaluations = find_evaluations(runner)
         if is_tried:
             compare_classes(runner, model, evaluations)
-        if is_tried and batch_sizes(loader) == [1]:
-            check_alone(model)
+        if is_tried and loader.batch_size is not None:
+            check_batch_size(model, min(loader.batch_size, len(loader.dataset)))
         seen = try_batches(runner, model, is_tried)
         if is_tried:
             try_recipes(runner, partial(try_batches, runner, model))
@@ -152,16 +152,14 @@ def check_images(model: Any, inputs: Tensor) -> None:
             check_bounds(term, teacher, inputs, f'model.losses.{name}')
 
 
-def check_alone(model: Any) -> None:
-    """Refuse batches of one image where boundary samples pass the student's BatchNorm alone."""
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
-        return
-    refuse(
-        f'train_dataloader.batch_size=1: BatchNorm needs two boundary samples of model.losses.'
-        f"{name}: take a larger one, or candidates='teacher_correct', whose samples join the batch"
-        for name, term in getattr(model, 'loss_modules', {}).items()
-        if not getattr(term, 'joins', True)
-    )
+def check_batch_size(model: Any, size: int) -> None:
+    """Refuse batches too small for BatchNorm of the student to be asked about a part of them."""
+    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+        for name, term in getattr(model, 'loss_modules', {}).items():
+            try:
+                getattr(term, 'check_batch_size', lambda _: None)(size)
+            except ConfigError as error:
+                raise ConfigError(f'model.losses.{name}: {error}') from error
 
 
 def teacher_of(model: Any) -> Any:

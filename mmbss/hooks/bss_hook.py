@@ -38,9 +38,13 @@ class LinearSchedule:
 
     def __post_init__(self) -> None:
         if not (self.start >= 0 and self.end >= 0):
-            raise ConfigError(f'loss weights must not be negative, got {self}')
+            raise ConfigError(f'loss weights must not be negative, got {self!r}')
         if not 0 < self.until <= 1:
-            raise ConfigError(f'until is a share of the training in (0, 1], got {self}')
+            raise ConfigError(f'until is a share of the training in (0, 1], got {self!r}')
+
+    def __str__(self) -> str:
+        end = f' at {100 * self.until:g} % of the training' if self.until < 1 else ''
+        return f'{self.start:g} to {self.end:g}{end}'
 
     def at(self, progress: float) -> float:
         """Weight after a share ``progress`` of the training, in [0, 1]; exact at both ends."""
@@ -109,22 +113,18 @@ class BSSHook(Hook):
             raise ConfigError('BSSHook: training by iteration has no epochs, set by_epoch=False')
         model.stores_term_weights = True
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Set the weights of the epoch."""
-        if self.by_epoch:
-            self._set_weights(runner, runner.epoch / runner.max_epochs)
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the weights, and log them."""
-        # also by epoch: another hook may have brought a loss since the epoch has begun
+        # also by epoch: another hook may bring a loss in the midst of one
         done, of_all = (
             (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
         )
-        self._set_weights(runner, done / of_all)
-        for name, loss in self._scheduled_losses(runner).items():
+        losses = unwrap(runner.model).loss_modules
+        for name, schedule in self.schedules.items():
+            losses[name].loss_weight = schedule.at(done / of_all)
             # "loss" in a logged name would be taken for a loss
             tag = f'train/weight_{name.removeprefix("loss_")}'
-            runner.message_hub.update_scalar(tag, loss.loss_weight)
+            runner.message_hub.update_scalar(tag, losses[name].loss_weight)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store what the losses have learnt."""
@@ -137,11 +137,3 @@ class BSSHook(Hook):
         model = unwrap(runner.model)
         if isinstance(model, Distiller) and runner._resume:
             model.terms.load_weights(checkpoint.get('distillation_losses', {}))
-
-    def _set_weights(self, runner: Runner, progress: float) -> None:
-        for name, loss in self._scheduled_losses(runner).items():
-            loss.loss_weight = self.schedules[name].at(progress)
-
-    def _scheduled_losses(self, runner: Runner) -> dict[str, Any]:
-        losses = unwrap(runner.model).loss_modules
-        return {name: losses[name] for name in self.schedules}

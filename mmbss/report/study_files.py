@@ -96,7 +96,7 @@ def write_results(study: Study, results: Results, others: Sequence[Result] = ())
 
 
 def contents_of(study: Study) -> dict[str, Any]:
-    """See :func:`~mmbss.report.run_logs.read_contents`."""
+    """See :func:`~mmbss.report.experiments.read_contents`."""
     teacher = study.teacher_run()
     arms = {teacher.arm: teacher.folder} if teacher else {}
     arms |= {name: study.folder / name for name in study.arms}

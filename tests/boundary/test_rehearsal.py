@@ -53,7 +53,7 @@ def test_a_bug_in_an_attack_shows_before_the_training(runner, monkeypatch):
 
 
 def test_one_boundary_sample_is_too_few_for_batch_norm(runner):
-    with pytest.raises(ConfigError, match='num_base_samples=1: BatchNorm'):
+    with pytest.raises(ConfigError, match=r'losses\.loss_bss: num_base_samples=1 leaves one'):
         try_training(runner(num_base_samples=1))
     try_training(runner(num_base_samples=1, candidates='teacher_correct'))
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmbss.engine.repairs.cpu_processes import prepare_cpu_distributed
+from mmbss.engine.cpu_processes import prepare_cpu_distributed
 
 
 @pytest.mark.parametrize('launcher', ['none', 'slurm', 'mpi'])
