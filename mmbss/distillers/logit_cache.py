@@ -1,13 +1,12 @@
 """The teacher's logits on a training set, computed once (Hinton et al. 2015, section 2)."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
@@ -30,16 +29,6 @@ def fingerprints(inputs: Tensor) -> Tensor:
     return values @ torch.arange(1, values.shape[1] + 1, device=values.device).double().cos()
 
 
-def digest(network: nn.Module | str, *mapping: Tensor) -> str:
-    """SHA-256 of the structure and the weights of a network, or its name, and of more tensors."""
-    result = hashlib.sha256(repr(network).encode())
-    state = {} if isinstance(network, str) else network.state_dict()
-    for tensor in (*state.values(), *mapping):
-        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        result.update(data.numpy().tobytes())
-    return result.hexdigest()
-
-
 @dataclass(frozen=True)
 class LogitCache:
     """Logits by the index of the sample, each with the fingerprint of the input it answers.
@@ -51,7 +40,7 @@ class LogitCache:
         rows: (R,) int64 index of each sample in its dataset, ascending.
         logits: (R, K) float32.
         fingerprints: (R,) float64, see :func:`fingerprints`.
-        teacher: :func:`digest` of the teacher.
+        teacher: ``identity`` of the teacher.
     """
 
     rows: Tensor

@@ -13,7 +13,7 @@ from mmbss.attacks.functional import Bounds
 from mmbss.distillers.classifiers import normalisation
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.input_map import InputMap
-from mmbss.distillers.logit_cache import LogitCache, digest
+from mmbss.distillers.logit_cache import LogitCache
 from mmbss.distillers.sources import Source, load_source
 from mmbss.distillers.sources.ensemble import Ensemble, load
 from mmbss.distillers.sources.source import are_probabilities
@@ -27,7 +27,7 @@ from mmbss.distillers.teacher_inputs import (
 )
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.fingerprint import leaves, weights_digest
+from mmbss.engine.fingerprint import leaves, structure_of, weights_digest
 
 
 class Teacher(nn.Module):
@@ -66,6 +66,7 @@ class Teacher(nn.Module):
         num_classes: K, None where nothing says it.
         differentiable: Whether an attack can have its gradient.
         digest: Stands for its weights.
+        structure: Stands for the modules of its network, '' where there are none.
     """
 
     network: Any
@@ -103,7 +104,7 @@ class Teacher(nn.Module):
             source = load_ensemble(config, student_preprocessor, of_members)
         else:
             source = load_source(config, checkpoint, arguments)
-        self.ask, self.source_digest = source.ask, source.digest
+        self.ask = source.ask
         self.arguments = arguments or {}
         if stated and source.takes_bytes and not is_of_pixels(*stated):
             raise ConfigError(
@@ -118,7 +119,7 @@ class Teacher(nn.Module):
             )
         self.input_size = size or source.input_size
         self.interpolation = source.interpolation
-        self._freeze(source.network, acceleration or {})
+        self._freeze(source.network, source.digest, acceleration or {})
         self.reverse_channels = order_of_channels(
             reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
         )
@@ -126,16 +127,17 @@ class Teacher(nn.Module):
         own = stated or source.normalisation or of_student
         self.input_map = InputMap(own, of_student, self.reverse_channels).eval()
 
-    def _freeze(self, network: Any, acceleration: dict[str, Any]) -> None:
+    def _freeze(self, network: Any, digest: str | None, acceleration: dict[str, Any]) -> None:
         """Take a network, put it into eval mode and give it a faster form."""
         self.network = network
+        is_module = isinstance(network, nn.Module)
         # before it is accelerated
-        self.digest = self.source_digest or weights_digest(network.state_dict())
+        self.structure = structure_of(network) if is_module else ''
+        self.digest = digest or weights_digest(network.state_dict())
         self.requires_grad_(False)
         super().train(False)
         self.acceleration = acceleration
         check_keys(acceleration, accelerate, 'teacher.acceleration', supplied=('network',))
-        is_module = isinstance(network, nn.Module)
         if is_module:
             self.network = accelerate(network, **acceleration)
         elif acceleration:
@@ -219,19 +221,28 @@ class Teacher(nn.Module):
         self.has_answered = self.has_answered or count > 0
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What its logits depend on, by name; it may be computed in another way."""
+        facts = dict(
+            network=self.structure,
+            weights=self.digest,
+            normalisation=weights_digest(self.input_map.state_dict()),
+        )
+        # one mean and deviation for all channels do not show their order
+        if self.reverse_channels:
+            facts['channels'] = 'reversed'
+        if self.input_size is not None:
+            facts['input_size'] = f'{self.input_size}, {self.interpolation}'
+        return facts
+
+    @property
     def identity(self) -> str:
-        """What its logits depend on, as one text, by which stored ones are known."""
-        own = digest(self.source_digest or self.network, self.input_map.scale, self.input_map.shift)
-        further = () if self.input_size is None else (*self.input_size, self.interpolation)
-        # with one mean and deviation for all channels, these do not show their order
-        further = (*further, *(['reversed'] if self.reverse_channels else []))
-        # what the digest of a file, or the text and the weights of a module, need not show
-        further = (*further, *sorted(map(str, leaves(self.arguments, 'arguments'))))
-        if self.source_digest and self.acceleration:
-            further = (*further, *sorted(map(str, self.acceleration.items())))
-        if not further:
-            return own
-        return hashlib.sha256(' '.join(map(str, (own, *further))).encode()).hexdigest()
+        """What its logits depend on to the last bit, as one text, by which stored ones are known.
+
+        That of a file or a module need not show with what arguments it was called.
+        """
+        further = leaves(dict(arguments=self.arguments, acceleration=self.acceleration), 'teacher')
+        return hashlib.sha256(repr([*self.facts.items(), *sorted(further)]).encode()).hexdigest()
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: Bytes of a model, and rows of a dataset, that are looked at, spread evenly over all: no more than
 #: takes a blink.
@@ -138,6 +138,21 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
         part = part.clone(memory_format=torch.contiguous_format).cpu()
         digest.update(part.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def structure_of(network: nn.Module) -> str:
+    """A number that other modules than those of a network, or in other places, hardly ever have.
+
+    The loss with which a classifier was trained is no part of it.
+    """
+    parts = [
+        f'{name} {type(module).__name__}({module.extra_repr()})'
+        for name, module in network.named_modules()
+        if 'loss' not in name
+    ]
+    # of functions and objects that are shown by their places in memory
+    text = re.sub(' at 0x[0-9a-f]+', '', repr(parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def file_digest(path: str | Path) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmbss.distillers import Teacher
+from mmbss.engine.build import accepted_keys
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.report.classifiers import TEACHER, Network
 from mmbss.report.experiments import Experiment, read_contents, read_experiments
@@ -11,10 +13,7 @@ from mmbss.report.run_logs import LoggedRun
 from mmbss.report.settings import differences, what_counts, without_later_hooks
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.
-TEACHER_KEYS = (
-    *('config', 'checkpoint', 'reverse_channels', 'arguments', 'mean', 'std', 'channels'),
-    *('input_size', 'classes'),
-)
+TEACHER_KEYS = accepted_keys(Teacher).keys() - {'student_preprocessor', 'acceleration'}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Comparison:
         for experiment in self.experiments:
             if experiment.is_distillation:
                 own = experiment.runs[0].config.model.teacher.to_dict()
-                network = {key: own[key] for key in TEACHER_KEYS if key in own}
+                network = {key: value for key, value in own.items() if key in TEACHER_KEYS}
                 if network not in networks:
                     networks.append(network)
         return networks

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import hashlib
 import json
 import os
 import pprint
@@ -10,9 +9,9 @@ import reprlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.utils import apply_to
 
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.atomic import whole_file
 from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
 from mmbss.engine.config_checks.building import complete
@@ -42,6 +40,7 @@ from mmbss.report.settings import (
     what_counts,
     without_later_hooks,
 )
+from mmbss.report.teacher_files import digest_of_teachers
 
 
 @dataclass(frozen=True)
@@ -248,53 +247,6 @@ class Run:
 def after(before: str, now: str) -> str:
     """What a resumed run names: all it was trained at, one after the other."""
     return before if before.endswith(now) else f'{before}, then {now}'
-
-
-def weights_of(teacher: Mapping[str, Any]) -> list[str]:
-    """Paths or names of the weights of a teacher, of several those of each.
-
-    Examples:
-        >>> weights_of(dict(config=[dict(checkpoint='a.pth'), dict(config='onnx:b.onnx')]))
-        ['a.pth', 'b.onnx']
-    """
-    config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
-    if isinstance(config, (list, tuple)):
-        return [name for each in config if isinstance(each, Mapping) for name in weights_of(each)]
-    # an ONNX file is network and weights in one
-    named = checkpoint or (config.removeprefix('onnx:') if isinstance(config, str) else None)
-    return [] if named is None else [str(named)]
-
-
-def configs_of(teacher: Mapping[str, Any]) -> list[str]:
-    """Config files of a teacher, of several those of each."""
-    config = teacher.get('config')
-    if isinstance(config, (list, tuple)):
-        return [name for each in config if isinstance(each, Mapping) for name in configs_of(each)]
-    return [config] if isinstance(config, str) and config.endswith('.py') else []
-
-
-def digest_of_teachers(teachers: Iterable[Mapping[str, Any]]) -> str | None:
-    """Fingerprint of the files of the weights of teachers, and of the models of their config files.
-
-    None where there are no weights.
-    """
-    teachers = list(teachers)
-    paths = [Path(name) for teacher in teachers for name in weights_of(teacher)]
-    contents = [path.read_bytes() for path in paths if path.is_file()]
-    if not contents:
-        return None
-    weights = hashlib.sha256(b''.join(contents)).hexdigest()[:16]
-    configs = [name for teacher in teachers for name in configs_of(teacher)]
-    try:
-        models = {str(number): _model_of(name) for number, name in enumerate(configs)}
-    except MissingFileError:  # nobody can say what it was
-        return weights
-    return f'{weights}-{digest_of(models)}' if models else weights
-
-
-@cache
-def _model_of(config: str) -> dict[str, Any]:
-    return load_model_config(config)
 
 
 def wait_for(folder: Path) -> None:

@@ -11,9 +11,10 @@ from mmbss.engine.cli import load_config
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
-from mmbss.report.runs import Run, check_place, digest_of_teachers
+from mmbss.report.runs import Run, check_place
 from mmbss.report.settings import by_dotted_key, digest_of, settled_keys
 from mmbss.report.study_metrics import check_evaluators, check_metric
+from mmbss.report.teacher_files import digest_of_teachers
 
 #: Attributes of a study that its file does not say.
 OF_PLACE = ('name', 'folder', 'results')

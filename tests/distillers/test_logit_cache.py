@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import DataSample
-from torch import nn
 
-from mmbss.distillers.logit_cache import LogitCache, digest, fingerprints, sample_rows
+from mmbss.distillers.logit_cache import LogitCache, fingerprints, sample_rows
 
 ROWS = [2, 3, 7, 11]
 
@@ -139,23 +138,3 @@ def test_a_file_of_another_kind_is_refused(write, tmp_path):
     write(path)
     with pytest.raises(ValueError, match=r'logits\.npz is no cache of teacher logits'):
         LogitCache.load(path)
-
-
-# ---------------------------------------------------------------- the digest
-
-
-def test_the_digest_is_that_of_structure_and_weights():
-    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU())
-    before = digest(network, torch.ones(1))
-    assert digest(network, torch.ones(1)) == before
-    assert digest(network, torch.zeros(1)) != before
-    network[1].running_mean[0] += 1e-6
-    changed = digest(network, torch.ones(1))
-    assert changed != before
-    network[2] = nn.Tanh()
-    assert digest(network, torch.ones(1)) != changed
-
-
-def test_the_digest_takes_any_dtype():
-    network = nn.Linear(2, 3)
-    assert digest(network.bfloat16()) != digest(network.float())

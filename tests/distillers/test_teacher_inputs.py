@@ -160,6 +160,14 @@ def test_another_argument_is_another_teacher():
     assert one.identity != other.identity
 
 
+def test_other_modules_with_the_same_weights_are_another_teacher():
+    linear, parts = nn.Linear(3, 4), (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    one, other = (make(nn.Sequential(*parts, linear, last)) for last in (nn.ReLU(), nn.GELU()))
+    assert one.facts.keys() == other.facts.keys()
+    assert {key for key, fact in one.facts.items() if fact != other.facts[key]} == {'network'}
+    assert one.identity != other.identity
+
+
 def test_raw_pixels_can_be_wanted():
     teacher = make(mean=[0.0] * 3, std=[1.0] * 3, reverse_channels=False)
     pixels = torch.randint(256, (2, 3, 4, 4)).float()

@@ -3,9 +3,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
+from torch import nn
 
 from mmbss.datasets import Digits
-from mmbss.engine.fingerprint import compare, data_digest, settings_of, weights_digest
+from mmbss.engine.fingerprint import compare, data_digest, settings_of, structure_of, weights_digest
 
 
 def state(**changes):
@@ -34,6 +35,24 @@ def test_how_weights_lie_in_memory_does_not_matter():
 def test_a_large_model_costs_no_more_than_a_blink(monkeypatch):
     monkeypatch.setattr('mmbss.engine.fingerprint.MOST_BYTES', 100)
     assert weights_digest(state()) == weights_digest(state())
+
+
+def test_a_structure_is_that_of_types_settings_and_places():
+    class Calls(nn.Module):
+        def extra_repr(self):
+            return f'function={(lambda: 0)}'
+
+    def digest(*modules):
+        return structure_of(nn.Sequential(*modules))
+
+    digests = [digest(*each) for each in ([nn.ReLU()], [nn.GELU()], [nn.ReLU(), nn.GELU()])]
+    digests += [digest(nn.Dropout(rate)) for rate in (0.1, 0.2)]
+    assert len(set(digests)) == 5
+    assert digest(nn.Linear(2, 3)) == digest(nn.Linear(2, 3))
+    head = nn.Sequential(nn.Flatten())
+    head.loss_module = nn.BCELoss()
+    assert digest(head) == digest(nn.Sequential(nn.Flatten()))
+    assert digest(Calls()) == digest(Calls()), 'wherever the function lies in memory'
 
 
 def test_data_are_known_by_rows_labels_and_length():

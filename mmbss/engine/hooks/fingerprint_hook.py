@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmbss.engine.errors import ConfigError, first_of
-from mmbss.engine.fingerprint import compare, data_digest, settings_of, weights_digest
+from mmbss.engine.fingerprint import compare, data_digest, settings_of
 from mmbss.engine.models import unwrap
 from mmbss.engine.schedules import extend, spans
 from mmbss.registry import HOOKS
@@ -155,11 +155,6 @@ class FingerprintHook(Hook):
                 LENGTH: str(len(loader)),
             }
             teacher = getattr(unwrap(runner.model), 'teacher', None)
-            if teacher is not None:
-                normalisation = teacher.input_map.state_dict()
-                self.own['teacher'] = f'{teacher.digest}, {weights_digest(normalisation)}'
-                if teacher.reverse_channels:
-                    self.own['teacher.reverse_channels'] = 'True'
-                if size := getattr(teacher, 'input_size', None):
-                    self.own['teacher.input_size'] = f'{size}, {teacher.interpolation}'
+            facts = getattr(teacher, 'facts', {})  # models of somebody's own may have any teacher
+            self.own |= {f'teacher.{name}': fact for name, fact in facts.items()}
         return self.own
