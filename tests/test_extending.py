@@ -1,4 +1,4 @@
-"""The example of docs/how-to/extending.md runs as it stands there."""
+"""The files of docs/how-to/extending.md run as they stand there."""
 
 import json
 import os
@@ -6,53 +6,45 @@ import re
 import sys
 
 import pytest
+import torch
 
-FILES = ('my_feature_loss.py', 'my_term.py', 'my_config.py')
+FILES = (
+    *('fixed_steps.py', 'try_attack.py', 'reverse_kl.py', 'similarity.py', 'sure_kd.py'),
+    *('boundary_features.py', 'worst_class.py', 'own_parts.py'),
+)
 
 
-@pytest.fixture(scope='session')
-def example(tmp_path_factory, root):
-    """A folder with the files of the example."""
-    folder = tmp_path_factory.mktemp('example')
+@pytest.fixture(scope='module')
+def page(tmp_path_factory, root):
+    """A folder with the files of the page, and what it says that one of them prints."""
+    folder = tmp_path_factory.mktemp('own_parts')
     text = (root / 'docs' / 'how-to' / 'extending.md').read_text()
-    blocks = re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
-    named = {name: b for b in blocks for name in FILES if b.startswith(f'# {name}\n')}
-    assert sorted(named) == sorted(FILES), 'each file stands in a block of its own'
-    for name, block in named.items():
-        (folder / name).write_text(block)
-    return folder
+    for block in re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE):
+        for name in re.findall(r'\A# (\w+\.py)\n', block):  # the others are parts of a config
+            (folder / name).write_text(block)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    (printed,) = re.findall(r'^tensor\(.*\n', text, flags=re.MULTILINE)
+    return folder, printed
 
 
-@pytest.fixture(scope='session')
-def teacher_checkpoint(example):
-    """Fresh weights for the teacher that the example's config names."""
-    import torch
-    from mmengine.config import Config
-    from mmengine.registry import DefaultScope
-
+def test_the_parts_train_in_the_config_of_the_page(page, root, build_model, forked):
+    folder, _ = page
     from mmbss.distillers.classifiers import load_model_config
-    from mmbss.registry import MODELS
 
-    config = Config.fromfile(example / 'my_config.py', import_custom_modules=False)
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        teacher = MODELS.build(load_model_config(config.model.teacher.config))
-    teacher.init_weights()
-    torch.save(teacher.state_dict(), example / 'teacher.pth')
-    return example / 'teacher.pth'
+    teacher = build_model(load_model_config('mmbss::baseline/resnet14_1xb64-30e_digits.py'))
+    torch.save(teacher.state_dict(), folder / 'teacher.pth')
 
-
-def test_own_losses_and_terms_train_from_their_own_files(example, teacher_checkpoint, root, forked):
     def enter():
-        os.chdir(example)
-        sys.path.insert(0, str(example))
+        os.chdir(folder)
+        sys.path.insert(0, str(folder))
 
     forked(
         root / 'tools' / 'train.py',
-        'my_config.py',
+        'own_parts.py',
         '--work-dir',
         'run',
         '--cfg-options',
-        f'model.teacher.checkpoint={teacher_checkpoint}',
+        'model.teacher.checkpoint=teacher.pth',
         'train_cfg.max_epochs=1',
         'train_dataloader.dataset.indices=128',
         'default_hooks.logger.interval=1',
@@ -60,14 +52,26 @@ def test_own_losses_and_terms_train_from_their_own_files(example, teacher_checkp
         'default_hooks.teacher_accuracy.min_accuracy=0',
         before=enter,
     )
-    (scalars,) = (example / 'run').glob('*/vis_data/scalars.json')
-    records = [json.loads(line) for line in scalars.read_text().splitlines()]
-    losses = {name for record in records for name in record if name.startswith('loss')}
-    expected = {'loss_cls', 'loss_kd', 'loss_bss', 'loss_similarity', 'loss_features_there'}
-    assert expected < losses
-    assert all('features_there_moved' in record for record in records if 'loss_bss' in record)
-    assert (example / 'run' / 'epoch_1.pth').is_file()
-    (dumped,) = (example / 'run').glob('my_config.py')
-    own = re.findall(r'class (\w+)\(', ''.join((example / f).read_text() for f in FILES[:2]))
-    assert len(own) == 2
-    assert all(re.search(rf'\b{name}\b', dumped.read_text()) for name in own)
+    (scalars,) = (folder / 'run').glob('*/vis_data/scalars.json')
+    names = {name for line in scalars.read_text().splitlines() for name in json.loads(line)}
+    assert names >= {'loss_kd', 'loss_similarity', 'loss_sure', 'sure_kept', 'bss_accepted'}
+    assert names >= {'loss_features_there', 'features_there_moved', 'worst_class/top1'}
+    # what was trained can be read from the config beside the checkpoint
+    dumped = (folder / 'run' / 'own_parts.py').read_text()
+    own = re.findall(
+        r'^class (\w+)\(', ''.join((folder / name).read_text() for name in FILES), re.M
+    )
+    assert len(own) == 6
+    assert all(re.search(rf'\b{name}\b', dumped) for name in own)
+
+
+def test_the_attack_prints_what_the_page_says(page, monkeypatch, capsys):
+    folder, printed = page
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, 'fixed_steps', raising=False)
+    exec(compile((folder / 'try_attack.py').read_text(), 'try_attack.py', 'exec'), {})
+    assert capsys.readouterr().out == printed
+    from mmbss.registry import ATTACKS
+
+    ATTACKS.module_dict.pop('FixedSteps')
+    sys.modules.pop('fixed_steps')
