@@ -21,10 +21,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmbss.engine.cli import merge_amp, merge_common_arguments, merge_options
+from mmbss.engine.cli.config import merge_amp, merge_common_arguments, merge_options
+from mmbss.engine.cli.flags import add_common_arguments
 from mmbss.engine.config_checks import build_runner
 from mmbss.engine.errors import readable_errors
-from mmbss.engine.flags import add_common_arguments
 from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 

@@ -32,9 +32,10 @@ from mmengine.logging import HistoryBuffer
 from safetensors.torch import save
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.files import read_arrays, read_checkpoint
+from mmbss.engine.files.arrays import read_arrays
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
+from mmbss.engine.files.plain_values import CALLS, STORAGES
 from mmbss.engine.finite import named_tensors
-from mmbss.engine.plain_values import CALLS, STORAGES
 
 ENDINGS = dict(zip='.pth', legacy='.pth', safetensors='.safetensors', arrays='.npz')
 NAMES = [*CALLS, *(f'torch {name}' for name in STORAGES), 'numpy ndarray', 'torch float32']

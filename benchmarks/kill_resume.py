@@ -27,7 +27,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmbss.engine.atomic import PART
+from mmbss.engine.files.atomic import PART
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = 'configs/baseline/resnet14_1xb64-30e_digits.py'

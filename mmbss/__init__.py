@@ -14,6 +14,6 @@ from mmbss.engine.repairs import repair_platform
 from mmbss.version import __version__
 
 repair_platform()
-register_post_import_hook('mmbss.engine.zoo:register', 'mmpretrain.apis.model')
+register_post_import_hook('mmbss.engine.files.zoo:register', 'mmpretrain.apis.model')
 
 __all__ = ['__version__']

@@ -16,7 +16,7 @@ import pytest
 from mmengine.config import Config
 
 import mmbss
-from mmbss.engine.cli import merge_options
+from mmbss.engine.cli.config import merge_options
 from mmbss.engine.commands import find_tools
 from mmbss.engine.errors import ConfigError
 

@@ -16,10 +16,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmbss.engine.cli.flags import OptionsAction
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
-from mmbss.engine.flags import OptionsAction
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
     from mmbss.report.runs import Run

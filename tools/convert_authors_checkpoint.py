@@ -44,7 +44,7 @@ def convert(args: argparse.Namespace) -> str:
     """
     import torch
 
-    from mmbss.engine.files import read_checkpoint
+    from mmbss.engine.files.checkpoint_reading import read_checkpoint
     from mmbss.engine.models import count_parameters, load_strictly
     from mmbss.report.classifiers import build_classifier
 

@@ -36,7 +36,7 @@ def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
     """
     import numpy as np
 
-    from mmbss.engine.atomic import whole_file
+    from mmbss.engine.files.atomic import whole_file
     from mmbss.registry import DATASETS
 
     name = dataset_type if '.' in dataset_type else f'mmpretrain.{dataset_type}'

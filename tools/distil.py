@@ -15,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+from mmbss.engine.cli.flags import OptionsAction
+from mmbss.engine.cli.interrupts import one_line_at_the_end
 from mmbss.engine.commands import new_parser, this_command
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.extras import named_extra
-from mmbss.engine.flags import OptionsAction
-from mmbss.engine.interrupts import one_line_at_the_end
 
 
 def parse_args() -> argparse.Namespace:

@@ -24,9 +24,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmbss.engine.cli.flags import OptionsAction
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.flags import OptionsAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -142,7 +142,7 @@ def main() -> None:
     """Evaluate, print and save."""
     args = parse_args()
     with readable_errors():
-        from mmbss.engine.cli import load_config
+        from mmbss.engine.cli.config import load_config
         from mmbss.report.evaluation import evaluate_networks
         from mmbss.report.metric_tables import markdown_table
         from mmbss.report.networks import loader_of_tests

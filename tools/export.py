@@ -13,9 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmbss.engine.cli.interrupts import one_line_at_the_end
 from mmbss.engine.commands import new_parser, this_command
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.interrupts import one_line_at_the_end
 
 FORMATS = ('safetensors', 'pth', 'onnx', 'pt2')
 

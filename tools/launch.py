@@ -29,7 +29,7 @@ def main() -> None:
     with readable_errors():
         if args.processes < 1:
             raise ConfigError(f'{args.processes} processes: give at least 1')
-        from mmbss.engine.start_processes import start_processes
+        from mmbss.engine.processes.starting import start_processes
 
         script = Path(__file__).with_name(f'{args.tool}.py')
         start_processes(args.processes, script, [*args.arguments, '--launcher', 'pytorch'])

@@ -55,7 +55,7 @@ def main() -> None:
         from mmbss import registry
         from mmbss.attacks import Partners
         from mmbss.boundary.sampling import correct
-        from mmbss.engine.cli import load_config
+        from mmbss.engine.cli.config import load_config
         from mmbss.engine.randomness import seed_everything
         from mmbss.report.networks import load_networks
         from mmbss.visualization.boundary_pairs import most_probable_others

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmbss.engine.atomic import naming_the_disk
+from mmbss.engine.cli.interrupts import one_line_at_the_end
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.interrupts import one_line_at_the_end
+from mmbss.engine.files.atomic import naming_the_disk
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
     from mmbss.export import Prediction

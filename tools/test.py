@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmbss.engine.cli.flags import add_common_arguments
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.flags import add_common_arguments
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
     from mmengine.runner import Runner
@@ -73,7 +73,7 @@ def check_args(args: argparse.Namespace) -> None:
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
     from mmbss.distillers.classifiers import plain_classifier
-    from mmbss.engine.cli import merge_common_arguments, merge_options, section
+    from mmbss.engine.cli.config import merge_common_arguments, merge_options, section
 
     merge_common_arguments(cfg, args)
     cfg.model = plain_classifier(section(cfg, 'model', 'a test'))
@@ -120,9 +120,9 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
         ConfigError: If keys or shapes differ, which it names, or the classes are not those of the
             test data.
     """
-    from mmbss.engine.config_checks.data_sides import Side, compare_sides, side_of
     from mmbss.engine.config_checks.rules import setting
-    from mmbss.engine.files import trained_classes
+    from mmbss.engine.files.checkpoint_reading import trained_classes
+    from mmbss.engine.trial.sides import Side, compare_sides, side_of
 
     try:
         content = runner.load_checkpoint(checkpoint, strict=True)
@@ -139,10 +139,10 @@ def test(args: argparse.Namespace) -> None:
     import mmengine
     from mmengine.evaluator import DumpResults
 
-    from mmbss.engine.cli import load_config
+    from mmbss.engine.cli.config import load_config
     from mmbss.engine.config_checks import build_runner, named_start
-    from mmbss.engine.cpu_processes import prepare_cpu_distributed
-    from mmbss.engine.this_process import check_launcher
+    from mmbss.engine.processes.cpu import prepare_cpu_distributed
+    from mmbss.engine.processes.this_process import check_launcher
 
     check_args(args)
     cfg = load_config(args.config)

@@ -16,10 +16,10 @@ from importlib.util import find_spec
 
 from mmengine.config import Config
 
+from mmbss.engine.cli.flags import add_common_arguments
+from mmbss.engine.cli.interrupts import one_line_at_the_end
 from mmbss.engine.commands import new_parser, this_command
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.flags import add_common_arguments
-from mmbss.engine.interrupts import one_line_at_the_end
 
 #: Trackers of experiments by the names of mmengine's backends for them.
 TRACKERS = dict(
@@ -65,7 +65,7 @@ def parse_args() -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
-    from mmbss.engine.cli import (
+    from mmbss.engine.cli.config import (
         check_scaled_rate,
         merge_amp,
         merge_common_arguments,
@@ -103,15 +103,15 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train."""
-    from mmbss.engine.cli import load_config
+    from mmbss.engine.cli.config import load_config
+    from mmbss.engine.cli.screen import short_screen
+    from mmbss.engine.cli.start import start_in_words
     from mmbss.engine.config_checks import build_runner, named_start
-    from mmbss.engine.cpu_processes import prepare_cpu_distributed
     from mmbss.engine.default_hooks import add_safety_hooks
+    from mmbss.engine.processes.cpu import prepare_cpu_distributed
+    from mmbss.engine.processes.this_process import check_launcher
     from mmbss.engine.resume import choose_checkpoint
-    from mmbss.engine.screen import short_screen
-    from mmbss.engine.start import start_in_words
-    from mmbss.engine.this_process import check_launcher
-    from mmbss.engine.trial import try_training
+    from mmbss.engine.trial.training import try_training
     from mmbss.engine.work_dir import claimed_work_dir
 
     cfg = load_config(args.config)
@@ -131,7 +131,7 @@ def train(args: argparse.Namespace) -> None:
 
 def how_to_go_on(args: argparse.Namespace) -> str | None:
     """What to do after an interruption, which the first of several processes says."""
-    from mmbss.engine.this_process import is_first_process
+    from mmbss.engine.processes.this_process import is_first_process
 
     flags, found = sys.argv[1:], has_checkpoint(getattr(args, 'merged', None))
     if found or args.resume == 'auto':  # where there is a log and no checkpoint, that is refused

@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import WEIGHT_INITIALIZERS
 

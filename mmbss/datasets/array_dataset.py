@@ -10,7 +10,7 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of
-from mmbss.engine.files import read_arrays
+from mmbss.engine.files.arrays import read_arrays
 from mmbss.registry import DATASETS
 
 #: A pipeline that changes nothing; augmentation is done by whole batches, on the device.

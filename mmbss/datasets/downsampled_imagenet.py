@@ -8,9 +8,10 @@ import numpy as np
 
 from mmbss.datasets.array_dataset import ArrayDataset
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
-from mmbss.engine.files import opened, read_arrays
-from mmbss.engine.plain_pickle import Reader
-from mmbss.engine.plain_values import RefusedPickleError, Storage
+from mmbss.engine.files.arrays import read_arrays
+from mmbss.engine.files.plain_pickle import Reader
+from mmbss.engine.files.plain_values import RefusedPickleError, Storage
+from mmbss.engine.files.regular import opened
 from mmbss.engine.ranges import check_choice
 from mmbss.registry import DATASETS
 

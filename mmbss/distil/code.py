@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from mmbss.engine.config_text import without_variables
+from mmbss.engine.files.config_text import without_variables
 
 #: Longest line of a config.
 WIDTH = 96

@@ -9,7 +9,7 @@ from mmbss.distil.data import Data
 from mmbss.distil.job import Job
 from mmbss.distil.methods import Setting
 from mmbss.distil.networks import Network
-from mmbss.engine.atomic import whole_file
+from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.words import counted
 
 RUNTIME = 'mmbss::_base_/default_runtime.py'

@@ -19,8 +19,8 @@ from mmbss.distil.splits import (
     strange_classes,
     too_few,
 )
-from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, first_of, refuse
+from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.words import counted
 from mmbss.export.student import check_names
 from mmbss.report.settings import digest_of

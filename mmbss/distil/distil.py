@@ -26,8 +26,8 @@ from mmbss.distil.running import run_all, seconds_of
 from mmbss.distil.state import FILE, check_same, read_state, write_state
 from mmbss.distil.summary import summary, tests_in_words
 from mmbss.distil.timing import Cost, measure, stand_in_teacher
-from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.words import counted
 from mmbss.engine.work_dir import claimed, put_aside
 from mmbss.export.formats import cpu_count

@@ -11,8 +11,8 @@ from mmbss.distil.answers import ask
 from mmbss.distil.choose import LABELS, RULE, Choice, choose, difference_p, interval
 from mmbss.distil.configs import Place
 from mmbss.distil.running import Outcome
-from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, lines_of
+from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.work_dir import put_aside
 from mmbss.export import export_student

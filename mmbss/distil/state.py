@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, refuse
+from mmbss.engine.files.atomic import whole_file
 from mmbss.report.run_logs import read_json
 
 FILE = 'distil.json'

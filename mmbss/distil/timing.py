@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmbss.distil.configs import validation_interval
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, naming, one_line
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import DATASETS, MODELS
 from mmbss.report.classifiers import build_classifier

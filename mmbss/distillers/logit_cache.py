@@ -8,9 +8,9 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.files import read_arrays
+from mmbss.engine.files.arrays import read_arrays
+from mmbss.engine.files.atomic import whole_file
 
 #: Largest change of a fingerprint, as a share of the norm of the input: rounding on another device
 TOLERANCE = 1e-6

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmbss.engine.checkpoints import check_template, name_pattern
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
+from mmbss.engine.files.checkpoints import check_template, name_pattern
 
 #: Names that mmengine gives where a config has no ``filename_tmpl``.
 TEMPLATES = ('epoch_{}.pth', 'iter_{}.pth')

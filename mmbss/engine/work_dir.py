@@ -9,10 +9,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 
-from mmbss.engine.atomic import PART, remove_parts, whole_file
 from mmbss.engine.errors import ConfigError, FileError
+from mmbss.engine.files.atomic import PART, remove_parts, whole_file
+from mmbss.engine.processes.this_process import is_first_process
 from mmbss.engine.resume import check_free, checkpoint_folder, templates_of
-from mmbss.engine.this_process import is_first_process
 
 
 @contextmanager

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 
 from mmbss.distillers.classifiers import num_classes
-from mmbss.engine.atomic import check_empty, whole_folder
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.files.atomic import check_empty, whole_folder
 from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.ranges import check_at_least
 from mmbss.export.deployed import Deployed, Interface

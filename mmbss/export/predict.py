@@ -11,10 +11,10 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 
 from mmbss.distillers.classifiers import num_classes
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_of, naming
-from mmbss.engine.files import trained_classes
-from mmbss.engine.zoo import SCHEME, weights_of
+from mmbss.engine.files.checkpoint_reading import trained_classes
+from mmbss.engine.files.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
 from mmbss.export.image_files import walk_images
 from mmbss.export.plain_config import plain_config

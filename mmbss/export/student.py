@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbss.distillers.classifiers import normalisation
 from mmbss.engine.errors import ConfigError, first_of
-from mmbss.engine.files import read_checkpoint, trained_classes
+from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.finite import non_finite
 from mmbss.export.deployed import Interface
 from mmbss.export.formats import Ask, as_ask

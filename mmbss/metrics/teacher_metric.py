@@ -11,10 +11,10 @@ from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Distiller, Teacher
 from mmbss.distillers.classifiers import check_same_classes, num_classes
 from mmbss.engine.build import check_keys
-from mmbss.engine.config_checks.data_sides import Side, as_names, compare_sides
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
 from mmbss.engine.randomness import unchanged_randomness
+from mmbss.engine.trial.sides import Side, as_names, compare_sides
 from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
 

@@ -15,10 +15,10 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmbss.distillers.data_samples import class_labels
-from mmbss.engine.atomic import whole_file
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, refuse
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files.atomic import whole_file
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.report.classifiers import load_classifier
 from mmbss.report.text import markdown, spread
 

@@ -9,7 +9,7 @@ from mmpretrain.models import BaseClassifier
 
 from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError, naming
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
 
@@ -36,8 +36,8 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
     """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
 
     Args:
-        network: ``config``, and ``checkpoint`` as :func:`~mmbss.engine.files.read_checkpoint`
-            takes it.
+        network: ``config``, and ``checkpoint``, of any kind that
+            :mod:`mmbss.engine.files.checkpoint_reading` reads.
         name: What to call it in a message.
 
     Raises:

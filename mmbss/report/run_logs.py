@@ -14,8 +14,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.config_text import read_written
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
+from mmbss.engine.files.config_text import read_written
 from mmbss.engine.resume import own_checkpoints, read_pointer, templates_of
 
 #: A scalar over the training: its value by epoch, or by iteration.

@@ -20,14 +20,14 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.utils import apply_to
 
-from mmbss.engine.atomic import whole_file
-from mmbss.engine.cli import load_config, merge_common_arguments, merge_options
+from mmbss.engine.cli.config import load_config, merge_common_arguments, merge_options
 from mmbss.engine.config_checks.building import complete
 from mmbss.engine.config_checks.rules import setting, settings_in
-from mmbss.engine.config_text import without_variables
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
-from mmbss.engine.trial_evaluation import HANDS_OVER
+from mmbss.engine.files.atomic import whole_file
+from mmbss.engine.files.config_text import without_variables
+from mmbss.engine.trial.evaluation import HANDS_OVER
 from mmbss.report.provenance import device_name, git_commit
 from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 from mmbss.report.settings import (

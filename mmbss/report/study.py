@@ -7,7 +7,7 @@ from typing import Any
 
 from mmbss.distillers.sources.load import kind_of
 from mmbss.engine.build import accepted_keys, check_keys, check_known
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli.config import load_config
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN

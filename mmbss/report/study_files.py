@@ -7,8 +7,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from mmbss.engine.atomic import whole_file
 from mmbss.engine.errors import ConfigError, problems_of, refuse
+from mmbss.engine.files.atomic import whole_file
 from mmbss.report.run_logs import STUDY_FILE, read_json
 from mmbss.report.study import Study
 from mmbss.report.study_results import Result, Results, check_result, compare_arms, results_of

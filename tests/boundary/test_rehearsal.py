@@ -4,7 +4,7 @@ import pytest
 
 from mmbss.attacks import BSSAttack
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.trial import try_training
+from mmbss.engine.trial.training import try_training
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from mmbss.distil.job import Job, Request
 from mmbss.distil.methods import METHODS, settings_of
 from mmbss.distil.networks import NO_WEIGHTS, network_of
 from mmbss.distil.teachers import choose_teacher
-from mmbss.engine.cli import load_config
+from mmbss.engine.cli.config import load_config
 from mmbss.engine.config_checks import check_config
 
 

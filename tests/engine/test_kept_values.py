@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmbss.engine.files.storable import storable
 from mmbss.engine.kept_values import amount, copied, is_plain, same, trace
-from mmbss.engine.storable import storable
 
 VALUES = [
     3,

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.zoo import ZOO
+from mmbss.engine.files.zoo import ZOO
 from mmbss.export import export_student, formats, load_predictor
 from mmbss.export.real_images import RealImages
 from mmbss.export.student import class_names

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.engine.files import read_checkpoint, trained_classes
+from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.fingerprint import weights_digest
 from mmbss.engine.finite import non_finite
 from mmbss.engine.models import load_strictly

@@ -74,11 +74,7 @@ RULES: Rules = {
         lambda value: value == -1 or WHOLE[0](value),
         'a whole number of at least 1 or -1',
     ),
-    'randomness.seed': (
-        lambda value: 0 <= value < 2**32 and is_whole(value, 0),
-        'a whole number between 0 and 2**32 - 1',
-    ),
-    'param_scheduler*.begin *_dataloader.num_workers': (
+    'randomness.seed param_scheduler*.begin *_dataloader.num_workers': (
         lambda value: value >= 0 and is_whole(value, 0),
         'a whole number of at least 0',
     ),

@@ -10,8 +10,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmbss.engine.checkpoints import AtomicLocalBackend, check_template, name_pattern
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.files.checkpoints import AtomicLocalBackend, check_template, name_pattern
 from mmbss.engine.finite import has_nan, non_finite
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, last_checkpoint
 from mmbss.engine.hooks.step_seed_hook import epoch_begin

@@ -1,4 +1,4 @@
-"""Have mmengine read checkpoints with :func:`mmbss.engine.files.read_checkpoint`.
+"""Have mmengine read checkpoints with mmbss, see :mod:`mmbss.engine.files.checkpoint_reading`.
 
 Cause: mmengine loads what it downloads with ``weights_only=False``, over http too, and the onedl
 fork falls back to that for local files that were refused. A resume also runs the text in
@@ -23,7 +23,7 @@ def repair(checkpoint: Any) -> None:
 
 def load_checkpoint(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
     """Read a file, or download one, without the text that a resume would run."""
-    from mmbss.engine.files import read_checkpoint
+    from mmbss.engine.files.checkpoint_reading import read_checkpoint
 
     content = read_checkpoint(filename, map_location)
     meta = content.get('meta')

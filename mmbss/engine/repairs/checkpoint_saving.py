@@ -1,7 +1,7 @@
 """Have mmengine write only checkpoints that can be read again.
 
 Cause: mmengine writes whatever is in a state, such as the methods of ``OneCycleLR`` or what a hook
-has stored. :func:`mmbss.engine.files.read_checkpoint`, and torch >= 2.6, refuse to read it, which
+has stored. :mod:`mmbss.engine.files.checkpoint_reading`, and torch >= 2.6, refuse to read it, which
 shows when the run is to be resumed.
 """
 
@@ -16,7 +16,7 @@ def repair(checkpoint: Any) -> None:
 
     @functools.wraps(original)
     def save_checkpoint(content: Any, *args: Any, **kwargs: Any) -> None:
-        from mmbss.engine.storable import storable
+        from mmbss.engine.files.storable import storable
 
         original(storable(content), *args, **kwargs)
 

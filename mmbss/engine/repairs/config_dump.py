@@ -6,7 +6,7 @@ leaves as they are: the name of a class could so become another, or code that is
 
 from typing import Any
 
-from mmbss.engine.config_text import without_variables
+from mmbss.engine.files.config_text import without_variables
 
 
 def repair(config: Any) -> None:

@@ -40,7 +40,7 @@ def repair(module: Any) -> None:
 
 def to_plain(history: Any) -> dict[str, Any]:
     """Two tensors of one dimension, values and counts, and the number of them that is kept."""
-    from mmbss.engine.storable import plain
+    from mmbss.engine.files.storable import plain
 
     columns = {name: plain(getattr(history, f'_{name}')) for name in COLUMNS}
     return dict(columns, max_length=history.max_length)

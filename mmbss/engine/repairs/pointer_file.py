@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from mmbss.engine.atomic import whole_file
+from mmbss.engine.files.atomic import whole_file
 
 
 def repair(checkpoint_hook: Any) -> None:

@@ -71,14 +71,16 @@ def test_published_file_is_known_by_its_name(published, tmp_path):
 
 def test_published_weights_are_downloaded_by_us(published, monkeypatch):
     urls = []
-    monkeypatch.setattr('mmbss.engine.files.download', lambda url: urls.append(url) or published)
+    monkeypatch.setattr(
+        'mmbss.engine.files.checkpoint_reading.download', lambda url: urls.append(url) or published
+    )
     load_source(f'torchvision:{NAME}', None, None)
     assert urls == [WEIGHTS.url]
 
     def cut_off(url):
         raise FileError(f'cannot download {url}')
 
-    monkeypatch.setattr('mmbss.engine.files.download', cut_off)
+    monkeypatch.setattr('mmbss.engine.files.checkpoint_reading.download', cut_off)
     with pytest.raises(FileError, match=r'cannot download.*local file as teacher\.checkpoint'):
         load_source(f'torchvision:{NAME}', None, None)
 

@@ -236,7 +236,7 @@ IMPOSSIBLE = [
         shown='',
     ),
     Bad('model.losses.loss_kd.loss_weight', 2.0, 'would be replaced by default_hooks.bss'),
-    Bad('randomness.seed', -1, 'between 0 and 2**32'),
+    Bad('randomness.seed', -1, 'at least 0'),
     Bad('log_level', 'LOUD', "'DEBUG', 'INFO'"),
     Bad('load_from', 'none.pth', 'there is no such file'),
     Bad('auto_scale_lr.base_batch_size', 0, 'at least 1'),

@@ -1,4 +1,4 @@
-"""What is no state of a training is refused: tests/engine/test_untrusted_files.py."""
+"""What is no state of a training is refused: tests/engine/files/test_untrusted_files.py."""
 
 from types import SimpleNamespace
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import save_checkpoint
 
-from mmbss.engine.files import read_checkpoint
+from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.repairs.history_buffers import from_plain
 
 

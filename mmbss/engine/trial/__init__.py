@@ -1,0 +1,1 @@
+"""A training tried on a few images before it begins."""
