@@ -73,7 +73,8 @@ class LogitCache:
             raise ConfigError(
                 f'{int((~same).sum())} of {len(wanted)} inputs of a batch are not those whose '
                 'teacher logits were stored. A cache needs a sample to be the same every time: '
-                'train without augmentation (crop, flip, mixup, random transforms) or without the '
+                'train without augmentation (crop, flip, mixup, random transforms), on one dataset '
+                '(those within a ConcatDataset each count their samples from 0), or without the '
                 'cache; if data or normalisation have changed since, remove the file'
             )
         return self.logits[places].to(inputs.device)

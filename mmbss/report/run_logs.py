@@ -96,7 +96,7 @@ class LoggedRun:
         """The metric of the last validation, not of the best.
 
         Raises:
-            ConfigError: If the run has never logged it.
+            ConfigError: If the run has not logged it, or not in its last validation.
         """
         series = self.val_series(metric)
         if not series:
@@ -104,7 +104,13 @@ class LoggedRun:
             raise ConfigError(
                 f'{self.folder} has logged no {metric}; choose with --metric among {known}'
             )
-        return series[max(series)]
+        last = max(record['step'] for record in self.val_records)
+        if last not in series:
+            raise ConfigError(
+                f'{self.folder}: the last validation, at {last:g}, has no {metric}; the last one '
+                f'that has is at {max(series):g}: choose another with --metric'
+            )
+        return series[last]
 
     def ms_per_iteration(self) -> float | None:
         """Median of the logged times of an iteration, in milliseconds."""

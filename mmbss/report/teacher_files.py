@@ -11,19 +11,22 @@ from mmbss.engine.errors import MissingFileError
 from mmbss.report.settings import digest_of
 
 
-def weights_of(teacher: Mapping[str, Any]) -> list[str]:
-    """Paths or names of the weights of a teacher, of several those of each.
+def weights_of(teacher: Mapping[str, Any]) -> list[Path]:
+    """Files with the weights of a teacher, of several those of each; a folder stands for its files.
 
     Examples:
-        >>> weights_of(dict(config=[dict(checkpoint='a.pth'), dict(config='onnx:b.onnx')]))
+        >>> names = dict(config=[dict(checkpoint='a.pth'), dict(config='onnx:b.onnx')])
+        >>> [str(path) for path in weights_of(names)]
         ['a.pth', 'b.onnx']
     """
     config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
     if isinstance(config, (list, tuple)):
-        return [name for each in config if isinstance(each, Mapping) for name in weights_of(each)]
-    # an ONNX file is network and weights in one
-    named = checkpoint or (config.removeprefix('onnx:') if isinstance(config, str) else None)
-    return [] if named is None else [str(named)]
+        return [path for each in config if isinstance(each, Mapping) for path in weights_of(each)]
+    named = [] if checkpoint is None else [Path(str(checkpoint))]
+    # an ONNX file is network and weights in one, and so are folders of timm and Hugging Face
+    if isinstance(config, str) and not config.endswith('.py'):
+        named.append(Path(config.split(':', 1)[-1]))
+    return [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
 
 
 def configs_of(teacher: Mapping[str, Any]) -> list[str]:
@@ -40,7 +43,7 @@ def digest_of_teachers(teachers: Iterable[Mapping[str, Any]]) -> str | None:
     None where there are no weights.
     """
     teachers = list(teachers)
-    paths = [Path(name) for teacher in teachers for name in weights_of(teacher)]
+    paths = [path for teacher in teachers for path in weights_of(teacher)]
     contents = [path.read_bytes() for path in paths if path.is_file()]
     if not contents:
         return None

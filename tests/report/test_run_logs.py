@@ -79,6 +79,19 @@ def test_a_metric_that_was_never_logged_is_named(make_run, tmp_path):
         run.last_value('accuracy/top5')
 
 
+def test_a_metric_that_the_last_validation_lacks_is_not_taken_from_an_earlier_one(
+    make_run, tmp_path
+):
+    folder = make_run(tmp_path / 'bss')
+    last = max(folder.glob('*/vis_data/scalars.json'))
+    with last.open('a') as log:
+        log.write('\n' + json.dumps({'f1': 3.0, 'step': 4}))
+    run = read_run(folder)
+    assert run.last_value('f1') == 3.0
+    with pytest.raises(ConfigError, match='the last validation, at 4, has no accuracy/top1;.*at 3'):
+        run.last_value('accuracy/top1')
+
+
 def test_the_last_checkpoint_is_found_wherever_the_folder_is_now(make_run, tmp_path):
     run = read_run(make_run(tmp_path / 'bss'))
     with pytest.raises(FileNotFoundError, match='holds no checkpoint'):

@@ -79,6 +79,17 @@ def test_scores_are_averaged_over_flipped_images(
     )
 
 
+def test_augmentation_reaches_the_datasets_within_others(orphan, load_tool):
+    tool, config = load_tool('test'), Config.fromfile(orphan)
+    inner = config.test_dataloader.dataset.to_dict()
+    parts = [inner, dict(type='RepeatDataset', times=2, dataset=inner)]
+    outer = Config(dict(type='ConcatDataset', datasets=parts))
+    tool.add_augmentation(config, outer)
+    assert 'pipeline' not in outer
+    for each in (outer.datasets[0], outer.datasets[1].dataset):
+        assert each.pipeline[-1].type == 'TestTimeAug'
+
+
 @pytest.mark.parametrize('missing', ['default_hooks', 'visualizer'])
 def test_what_draws_pictures_is_added(missing, orphan, load_tool, tmp_path, monkeypatch):
     tool = load_tool('test')

@@ -114,6 +114,28 @@ class AtomicCheckpointHook(CheckpointHook):
             raise
         self.last_written = self.last_ckpt
 
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if self.save_best and metrics:
+            if 'auto' in self.key_indicators:
+                self._init_rule(self.rules, [next(iter(metrics))])
+            self._forget_best_of_others(runner)
+        super()._save_best_checkpoint(runner, metrics)
+
+    def _forget_best_of_others(self, runner: Runner) -> None:
+        """Begin anew where a run was resumed with another metric: its scores do not compare."""
+        info, now = runner.message_hub.runtime_info, dict(zip(self.key_indicators, self.rules))
+        before = info.get('best_of', now)
+        if before != now:
+            runner.logger.warning(
+                f'save_best was {before} and is {now}: the best checkpoint of before is kept as it '
+                'is, and the best is looked for anew'
+            )
+            for key in [key for key in info if key.startswith(('best_ckpt', 'best_score'))]:
+                del info[key]
+            self.best_ckpt_path = None
+            self.best_ckpt_path_dict = dict.fromkeys(self.key_indicators)
+        runner.message_hub.update_info('best_of', now)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Refuse to write what is not finite."""
         # other hooks may store NaN where they have counted nothing

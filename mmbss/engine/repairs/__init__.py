@@ -20,6 +20,7 @@ REPAIRS = {
     'mmengine.config.config': ('config_dump',),
     'mmengine.config.utils': ('config_package',),
     'mmengine.hooks.checkpoint_hook': ('pointer_file',),
+    'mmengine.hooks.runtime_info_hook': ('stale_metrics',),
     'mmengine.runner.checkpoint': ('checkpoint_loading', 'checkpoint_saving', 'fitting_weights'),
     'mmengine.runner.runner': ('failed_resume',),
     'mmcv': ('negative_hue',),

@@ -112,6 +112,22 @@ def test_a_validation_that_a_kill_prevented_is_made_up_for(save_best, run, tmp_p
     assert validated(tmp_path, 'epoch_2.pth') == 4
 
 
+def test_scores_of_another_metric_are_no_measure_of_the_best(run, tmp_path):
+    run(epochs=1, keep=-1, save_best='accuracy/top1')
+    best = tmp_path / 'best_accuracy_top1_epoch_1.pth'
+    assert best.is_file()
+    # the same metric, but the lower the better
+    other = dict(save_best='accuracy/top1', rule='less')
+    runner = run(resume='epoch_1.pth', epochs=2, keep=-1, **other)
+    assert 'looked for anew' in Path(runner.logger.log_file).read_text()
+    info = torch.load(tmp_path / 'epoch_2.pth')['message_hub']['runtime_info']
+    assert Path(info['best_ckpt']).name == 'best_accuracy_top1_epoch_2.pth'
+    assert info['best_of'] == {'accuracy/top1': 'less'}
+    assert best.is_file()
+    runner = run(resume='epoch_2.pth', epochs=3, keep=-1, **other)
+    assert 'looked for anew' not in Path(runner.logger.log_file).read_text()
+
+
 def test_what_lies_elsewhere_is_never_removed(run, tmp_path):
     run(epochs=1, keep=-1, save_best='auto')
     elsewhere = tmp_path / 'of_another_run' / 'best.pth'

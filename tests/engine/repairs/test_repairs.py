@@ -71,6 +71,10 @@ for function in (get_installed_path, is_installed, mmengine.config.config.is_ins
 import mmengine.hooks.checkpoint_hook
 assert mmengine.hooks.checkpoint_hook.open.__module__ == 'mmbss.engine.repairs.pointer_file'
 """,
+    'stale_metrics': """
+from mmengine.hooks import RuntimeInfoHook
+assert RuntimeInfoHook.after_val_epoch.__wrapped__
+""",
     'torchvision_operators': """
 import mmpretrain.models
 """,
