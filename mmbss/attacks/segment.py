@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks.base import Partners
-from mmbss.attacks.functional import class_lead, in_base_class
+from mmbss.attacks.functional import class_lead, in_base_class, per_sample
 from mmbss.attacks.partners import AskOnLines, Found, PartnerAttack, other_class
 from mmbss.attacks.root_search import bisect, regula_falsi
 from mmbss.engine.errors import ConfigError
@@ -112,4 +112,4 @@ def _replace(old: Tensor, new: Tensor, chosen: Tensor) -> Tensor:
     """The new rows where chosen, (N,) bool, the old ones elsewhere; all new at first."""
     if not len(old):
         return new
-    return torch.where(chosen.view(-1, *[1] * (new.ndim - 1)), new, old)
+    return torch.where(per_sample(chosen, new), new, old)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.registry import DefaultScope, Registry
 
 from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.engine.fitting import classes_of, fits, has_fitting_items, is_finite
+from mmbss.engine.fitting import classes_of, fits, has_fitting_items, allows_number
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 #: Whose arguments are numbers to count with; a class of somebody else may take NaN for anything.
@@ -197,7 +197,7 @@ def check_keys(
             if is_of_class:
                 names = inspect.formatannotation(hint)
             problems.append(f'{where}: {key} must be {names}, got {reprlib.repr(value)}')
-        elif not is_finite(key, value) and is_known_of(function, key):
+        elif not allows_number(key, value) and is_known_of(function, key):
             problems.append(f'{where}: {key} must be finite, got {reprlib.repr(value)}')
     refuse(problems)
 

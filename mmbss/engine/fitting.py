@@ -102,7 +102,7 @@ def numbers_in(value: Any) -> Iterator[float]:
             yield from numbers_in(item)
 
 
-def is_finite(key: str, value: Any) -> bool:
+def allows_number(key: str, value: Any) -> bool:
     """Whether a setting has no number that is NaN, or infinite where that means nothing."""
     numbers = [each for each in numbers_in(value) if not math.isfinite(each)]
     return not numbers or (key in MAY_BE_INFINITE and not any(map(math.isnan, numbers)))

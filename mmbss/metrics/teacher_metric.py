@@ -19,7 +19,7 @@ from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
 
 
-class BoundarySamples(NamedTuple):
+class Moved(NamedTuple):
     """Samples at the teacher's boundary: (M, C, H, W), its (M, K) logits there, (M,) targets."""
 
     samples: Tensor
@@ -107,7 +107,7 @@ class TeacherMetric(ModelMetric):
 
     def boundary_samples(
         self, attack: Attack, samples: Tensor, logits: Tensor, labels: Tensor, uniforms: Tensor
-    ) -> tuple[Tensor, BoundarySamples]:
+    ) -> tuple[Tensor, Moved]:
         """Move the samples that the teacher classifies correctly onto its boundary.
 
         Args:
@@ -122,12 +122,12 @@ class TeacherMetric(ModelMetric):
         """
         found = correct(labels, logits) & has_target(logits, labels)
         if not found.any():
-            return found, BoundarySamples(samples[:0], logits[:0], labels[:0])
+            return found, Moved(samples[:0], logits[:0], labels[:0])
         base = labels[found]
         target = classes_at(target_probabilities(logits[found], base), uniforms[found])
         result = attack(self.teacher_logits, samples[found], base, target, self.bounds)
         accepted = result.success
         found[found.clone()] = accepted
-        return found, BoundarySamples(
+        return found, Moved(
             result.samples[accepted], result.logits[accepted], result.target[accepted]
         )

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.engine.config_checks.entries import is_of_known
-from mmbss.engine.fitting import is_finite
+from mmbss.engine.fitting import allows_number
 
 
 def setting(cfg: Any, path: str) -> Any:
@@ -150,7 +150,7 @@ def wrong_values(cfg: Config, rules: Rules = RULES) -> Iterator[str]:
                 is_right = allows(value)
             except TypeError:  # of another kind, which is refused elsewhere
                 continue
-            if not is_right and is_finite(path, value) and is_of_known(cfg, path):
+            if not is_right and allows_number(path, value) and is_of_known(cfg, path):
                 shown = repr(value) if isinstance(value, str) else reprlib.repr(value)
                 yield f'{path}={shown} must be {words}'
 

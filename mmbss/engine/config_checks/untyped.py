@@ -32,7 +32,7 @@ from mmbss.engine.config_checks.signatures import (
     of_schedule,
 )
 from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.engine.fitting import is_finite
+from mmbss.engine.fitting import allows_number
 from mmbss.registry import HOOKS
 
 #: What a part becomes the arguments of, and those of them that are not the config's.
@@ -124,7 +124,7 @@ def check_paramwise(entry: Entry) -> None:
     given = {
         key: value
         for key, value in config.items()
-        if not str(key).startswith('_') and is_finite(key, value)  # factors are refused below
+        if not str(key).startswith('_') and allows_number(key, value)  # factors are refused below
     }
     problems: list[str] = []
     if not entry.config.get('constructor'):  # others read other keys
