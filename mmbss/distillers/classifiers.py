@@ -1,14 +1,19 @@
 """What teacher and student have in common: plain mmpretrain image classifiers with logits."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmpretrain.models import BaseClassifier, ImageClassifier, MultiLabelClsHead, MultiTaskHead
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmbss.attacks.functional import Bounds
+from mmbss.engine.build import accepted_keys, lookup
 from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.registry import MODELS
 
 #: Arguments that a distiller has beyond those of the classifier it is.
 DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'acceleration')
@@ -22,8 +27,20 @@ def plain_classifier(model: dict[str, Any]) -> dict[str, Any]:
     """
     if not any(key in model for key in DISTILLER_KEYS):
         return dict(model)
-    student = {key: value for key, value in model.items() if key not in DISTILLER_KEYS}
+    own = {*DISTILLER_KEYS, *keys_beyond(lookup(MODELS, model.get('type')))}
+    student = {key: value for key, value in model.items() if key not in own}
     return dict(student, type='mmpretrain.ImageClassifier')
+
+
+def keys_beyond(kind: Any) -> set[str]:
+    """Arguments that a class has beyond those of the ``ImageClassifier`` that it derives from."""
+    kinds = getattr(kind, '__mro__', ())
+    if ImageClassifier not in kinds:  # or it is not registered here
+        return set()
+    beyond = kinds[: kinds.index(ImageClassifier)]
+    return {key for each in beyond for key in accepted_keys(each)} - {
+        *accepted_keys(ImageClassifier)
+    }
 
 
 def load_model_config(config: str | dict[str, Any], where: str = 'config') -> dict[str, Any]:
@@ -130,6 +147,56 @@ def check_same_classes(student: int | None, teacher: int | None, name: str = 'th
 def normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, (C, 1, 1) or (1, 1, 1) in pixel units [0, 255]."""
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
+    if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
         return torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
     return mean.detach().float().cpu(), std.detach().float().cpu()
+
+
+def pixel_bounds(preprocessor: nn.Module, device: torch.device) -> Bounds:
+    """Pixels 0 and 255 as a data preprocessor normalises them, (C, 1, 1) or (1, 1, 1) each.
+
+    Raises:
+        ConfigError: See :func:`check_normalisation`.
+    """
+    check_normalisation(preprocessor)
+    mean, std = (each.to(device) for each in normalisation(preprocessor))
+    return (0 - mean) / std, (255 - mean) / std
+
+
+def check_normalisation(preprocessor: nn.Module, where: str = 'data_preprocessor') -> None:
+    """Refuse a data preprocessor that does something else than :func:`normalisation` says.
+
+    Args:
+        preprocessor: Any, such as one of somebody's own.
+        where: Its path in the config.
+
+    Raises:
+        ConfigError: If a test of it makes other values of pixels.
+    """
+    if not _normalises(preprocessor):
+        raise ConfigError(
+            f'{where}: {type(preprocessor).__name__} does something else to pixels than subtract '
+            'its mean and divide by its std, so what is given or exported in pixels would be '
+            'wrong: take ClsDataPreprocessor with mean and std in pixels of [0, 255], such as '
+            'mean=[0.0], std=[255.0] to divide by 255, and do the rest in the pipeline'
+        )
+
+
+def _normalises(preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor makes of pixels what :func:`normalisation` says.
+
+    It is tried, since what it derives from does not tell what its ``forward`` does.
+    """
+    mean, std = normalisation(preprocessor)
+    pixels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    batch = pixels.expand(1, len(mean) if len(mean) > 1 else 3, 16, 16)
+    classes = getattr(preprocessor, 'num_classes', None) or 1
+    sample = DataSample(metainfo=dict(num_classes=classes)).set_gt_label(0)
+    for inputs in (batch, [*batch]):  # loaders may give either, and it may take one of them only
+        with suppress(Exception):  # somebody's own code
+            made = preprocessor(dict(inputs=inputs, data_samples=[sample]), False)['inputs']
+            # beyond may lie what it pads
+            made = made[..., :16, :16].float().cpu()
+            if torch.allclose(made, (pixels - mean) / std, rtol=1e-3, atol=1e-3):
+                return True
+    return False

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate
 from mmbss.attacks import Attack
+from mmbss.boundary.attack_checks import rehearsed
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers.build_terms import build_terms
 from mmbss.distillers.classifiers import (
@@ -28,6 +29,9 @@ from mmbss.distillers.token_heads import connect_tokens
 from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.registry import MODELS
+
+#: Methods by which a student answers once it is trained.
+IN_USE = ('extract_feat', 'forward', 'predict')
 
 
 @MODELS.register_module()
@@ -49,7 +53,8 @@ class Distiller(ImageClassifier):
     Raises:
         MissingFileError: If the teacher's config or checkpoint does not exist.
         ConfigError: If teacher and student do not fit, a term has a wrong name, or it names a
-            module that does not exist.
+            module that does not exist; or if a class that derives from this one answers in another
+            way than the plain student, see ``IN_USE``.
     """
 
     #: Whether the head's distillation token learns from the teacher, its class token from labels.
@@ -62,6 +67,13 @@ class Distiller(ImageClassifier):
         acceleration: dict[str, Any] | None = None,
         **student: Any,
     ) -> None:
+        kind = type(self)
+        changed = [each for each in IN_USE if getattr(kind, each) is not getattr(Distiller, each)]
+        if changed:
+            raise ConfigError(
+                f'{kind.__name__} overrides {", ".join(changed)}, but its student is tested '
+                'and handed over as a plain ImageClassifier: put it into the backbone, neck or head'
+            )
         check_known(student, self._model_keys(), 'model')
         check_keys(student, ImageClassifier, 'model')
         super().__init__(**student)
@@ -138,7 +150,8 @@ class Distiller(ImageClassifier):
     def try_terms(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Losses of a batch, as :meth:`loss` gives them, of every term, also those of weight 0.
 
-        Terms rehearse: where they learn from some samples only, from any here.
+        Terms rehearse: where they learn from some samples only, from any here. What attacks of
+        somebody's own return is looked at.
 
         Raises:
             ConfigError: If something does not fit.
@@ -152,8 +165,10 @@ class Distiller(ImageClassifier):
                 'model.teacher.checkpoint, or the mean and std of its data_preprocessor'
             )
         with ExitStack() as rehearsal:
-            for term in self.terms.all().values():
+            for name, term in self.terms.all().items():
                 rehearsal.enter_context(term.rehearsing())
+                if isinstance(attack := getattr(term, 'attack', None), Attack):
+                    rehearsal.enter_context(rehearsed(attack, f'losses.{name}'))
             terms = self.terms.all()
             return check_learnt(partial(learn, self, inputs, data_samples, terms), terms)
 

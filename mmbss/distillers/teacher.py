@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate, is_altered
 from mmbss.attacks.functional import Bounds
-from mmbss.distillers.classifiers import normalisation
+from mmbss.distillers.classifiers import check_normalisation, normalisation
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
 from mmbss.distillers.input_map import InputMap
 from mmbss.distillers.logit_cache import LogitCache
@@ -124,8 +124,15 @@ class Teacher(nn.Module):
             reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
         )
         of_student = normalisation(student_preprocessor)
-        own = stated or source.normalisation or of_student
-        self.input_map = InputMap(own, of_student, self.reverse_channels).eval()
+        given = stated or source.normalisation
+        self.input_map = InputMap(given or of_student, of_student, self.reverse_channels).eval()
+        own = None if stated else getattr(source.network, 'data_preprocessor', None)
+        # two of one kind make the same of pixels, whatever that is
+        is_like = self.input_map.is_identity and type(own) is type(student_preprocessor)
+        if given and not is_like:
+            check_normalisation(student_preprocessor)
+            if own is not None:
+                check_normalisation(own, 'teacher.config.data_preprocessor')
 
     def _freeze(self, network: Any, digest: str | None, acceleration: dict[str, Any]) -> None:
         """Take a network, put it into eval mode and give it a faster form."""

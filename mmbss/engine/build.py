@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.registry import DefaultScope, Registry
 
 from mmbss.engine.errors import ConfigError, problems_of, refuse
-from mmbss.engine.fitting import classes_of, fits, has_fitting_items, allows_number
+from mmbss.engine.fitting import allows_number, classes_of, fits, has_fitting_items
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 #: Whose arguments are numbers to count with; a class of somebody else may take NaN for anything.

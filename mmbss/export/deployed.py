@@ -5,10 +5,9 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmpretrain.models import ImageClassifier
-from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import Tensor, nn
 
-from mmbss.distillers.classifiers import normalisation
+from mmbss.distillers.classifiers import check_normalisation, normalisation
 from mmbss.engine.errors import ConfigError
 
 #: Names of the input and the output of exported files.
@@ -59,7 +58,7 @@ class Deployed(nn.Module):
             preprocessor; else the input must be normalised already.
 
     Raises:
-        ConfigError: If its data preprocessor does more than is known here.
+        ConfigError: If its data preprocessor does more than normalise.
     """
 
     mean: Tensor
@@ -69,11 +68,8 @@ class Deployed(nn.Module):
         super().__init__()
         self.model = model
         preprocessor = model.data_preprocessor
-        if normalises and not isinstance(preprocessor, ClsDataPreprocessor):
-            raise ConfigError(
-                f'what the {type(preprocessor).__name__} does to images is not known: export '
-                '--without-normalisation'
-            )
+        # also where others normalise: the plain config and the card tell them how
+        check_normalisation(preprocessor)
         mean, std = normalisation(preprocessor)
         self.register_buffer('mean', mean)
         self.register_buffer('std', std)

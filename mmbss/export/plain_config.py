@@ -16,8 +16,8 @@ from mmbss.registry import TRANSFORMS
 OF_MMPRETRAIN = frozenset(('mmcv', 'mmengine', 'mmpretrain', 'torch', 'torchvision'))
 #: Packages that mmpretrain imports itself where a model needs them.
 WITHOUT_REGISTRY = ('timm', 'transformers')
-#: Arguments of a data preprocessor that count outside of a training.
-LASTING = ('mean', 'std', 'pad_size_divisor', 'pad_value', 'to_rgb')
+#: Arguments of a data preprocessor that count outside of a training, beside its normalisation.
+LASTING = ('pad_size_divisor', 'pad_value')
 #: Pillow's weights of a grey image leave one that is grey already as it is, to the bit.
 TO_GREY = (
     dict(type='NumpyToPIL', to_rgb=True),
@@ -49,7 +49,12 @@ def plain_config(
     preprocessor = student.pop('data_preprocessor', None) or config.get('data_preprocessor') or {}
     lasting = {key: value for key, value in preprocessor.items() if key in LASTING}
     student['data_preprocessor'] = dict(
-        lasting, type='ClsDataPreprocessor', to_rgb=interface.channels == 'rgb'
+        lasting,
+        type='ClsDataPreprocessor',
+        # one of somebody's own need not have them from the config
+        mean=[*interface.mean],
+        std=[*interface.std],
+        to_rgb=interface.channels == 'rgb',
     )
     student['type'] = student['type'].removeprefix('mmpretrain.')
     student.pop('train_cfg', None)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from mmbss.distillers.classifiers import pixel_bounds
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.corruptions import CONSTANTS, corrupt, round_to_pixels
 from mmbss.metrics.model_metric import ModelMetric
-from mmbss.metrics.robust_accuracy import pixel_bounds
 from mmbss.registry import METRICS
 
 #: Each uniform number is one of so many, and so is the seed of an image's noise.
@@ -31,7 +31,8 @@ class CorruptionAccuracy(ModelMetric):
             :class:`ModelMetric`.
 
     Raises:
-        ConfigError: During evaluation, if the images are neither grey nor have three channels.
+        ConfigError: During evaluation, if the images are neither grey nor have three channels, or
+            the model's data preprocessor does more than normalise.
     """
 
     default_prefix = 'corruption_accuracy'
@@ -47,7 +48,7 @@ class CorruptionAccuracy(ModelMetric):
                 'CorruptionAccuracy: images must be grey or have three channels, got '
                 f'{inputs.shape[1]}'
             )
-        lowest, highest = pixel_bounds(self.model.data_preprocessor)
+        lowest, highest = pixel_bounds(self.model.data_preprocessor, inputs.device)
         images = round_to_pixels((inputs - lowest) / (highest - lowest))
         seeds = (uniforms * NUM_SEEDS).long()
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbss.attacks import Attack
-from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import target_probabilities
+from mmbss.distillers.classifiers import pixel_bounds
 from mmbss.engine.build import accepted_keys, build_checked, lookup
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.model_metric import ModelMetric
@@ -33,7 +33,8 @@ class RobustAccuracy(ModelMetric):
         attacks: The attacks by name.
 
     Raises:
-        ConfigError: If there is no attack, or one is no config of an attack or called ``clean``.
+        ConfigError: If there is no attack, or one is no config of an attack or called ``clean``;
+            and during evaluation, if the model's data preprocessor does more than normalise.
 
     Examples:
         In a config, with ``default_hooks=dict(model_metrics=dict(type='mmbss.ModelMetricHook'))``::
@@ -71,7 +72,7 @@ class RobustAccuracy(ModelMetric):
         values = dict(clean=correct)
         base = labels[correct]
         target = target_probabilities(logits[correct], base).argmax(dim=1)
-        bounds = pixel_bounds(self.model.data_preprocessor)
+        bounds = pixel_bounds(self.model.data_preprocessor, inputs.device)
         for name, attack in self.attacks.items():
             values[name] = correct.clone()
             if len(base):
@@ -94,11 +95,3 @@ def build_untargeted(config: dict[str, Any], where: str) -> Attack:
     if kind is not None and 'targeted' in accepted_keys(kind):
         config = {'targeted': False, **config}
     return build_checked(ATTACKS, config, where)
-
-
-def pixel_bounds(preprocessor: nn.Module) -> Bounds:
-    """Pixels 0 and 255 as a data preprocessor normalises them, (C, 1, 1) each."""
-    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
-        return 0.0, 255.0
-    return (0 - mean) / std, (255 - mean) / std

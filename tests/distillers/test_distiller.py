@@ -231,6 +231,25 @@ def test_losses_with_a_gradient_are_float32_under_autocast(make_kd, make_batch):
     assert all(parameter.grad.isfinite().all() for parameter in distiller.parameters())
 
 
+@pytest.mark.parametrize('name', ['extract_feat', 'forward', 'predict'])
+def test_a_class_that_answers_in_another_way_than_its_student_is_refused(
+    make_distiller, monkeypatch, name
+):
+    own = type('Own', (Distiller,), {name: lambda self, *args, **kwargs: None})
+    monkeypatch.setitem(MODELS.module_dict, 'Own', own)
+    with pytest.raises(ConfigError, match=f'Own overrides {name}, .* backbone, neck or'):
+        make_distiller(type='mmbss.Own')
+
+
+def test_a_class_that_learns_in_another_way_is_taken(make_distiller, make_batch, monkeypatch):
+    class Own(Distiller):
+        def loss(self, inputs, data_samples):
+            return dict(loss_own=self(inputs).sum())
+
+    monkeypatch.setitem(MODELS.module_dict, 'Own', Own)
+    assert set(make_distiller(type='mmbss.Own').loss(*make_batch(range(3)))) == {'loss_own'}
+
+
 def test_is_an_image_classifier(make_kd):
     from mmpretrain.models import ImageClassifier
 

@@ -3,9 +3,12 @@ import copy
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
+from mmpretrain.models.utils import ClsDataPreprocessor
 
 from mmbss.attacks import BSSAttack
 from mmbss.distillers import Teacher
+from mmbss.engine.errors import ConfigError
+from mmbss.registry import MODELS
 
 
 @pytest.fixture
@@ -392,6 +395,51 @@ def test_without_a_preprocessor_it_is_normalised_like_the_student(make, make_tea
     assert teacher.input_map.is_identity
     torch.testing.assert_close(teacher.input_map.lowest.flatten(), torch.tensor([-2.0]))
     torch.testing.assert_close(teacher.input_map.highest.flatten(), torch.tensor([3.1]))
+
+
+class Unit(ClsDataPreprocessor):
+    """Divides by 255 before it normalises."""
+
+    def forward(self, data, training=False):
+        return super().forward(dict(data, inputs=data['inputs'].float() / 255), training)
+
+
+@pytest.fixture
+def make_unit(make_teacher, resnet_config, monkeypatch):
+    """Build a teacher, perhaps with such a preprocessor, for a student that may have one too."""
+    monkeypatch.setitem(MODELS.module_dict, 'Unit', Unit)
+
+    def make(student, preprocessor, **keys):
+        config = resnet_config(data_preprocessor=dict(preprocessor))
+        return Teacher(**make_teacher(config, **keys), student_preprocessor=student)
+
+    return make
+
+
+KNOWN = dict(type='ClsDataPreprocessor', mean=[1.0], std=[2.0])
+
+
+@pytest.mark.parametrize('preprocessor', [KNOWN, dict(type='ClsDataPreprocessor')])
+def test_a_student_of_which_nobody_knows_what_it_gets_is_refused(make_unit, preprocessor):
+    with pytest.raises(ConfigError, match=r'^data_preprocessor: Unit does something else'):
+        make_unit(Unit(), preprocessor)
+
+
+def test_a_teacher_of_which_nobody_knows_what_it_wants_is_refused(make_unit):
+    own = dict(type='mmbss.Unit')
+    with pytest.raises(ConfigError, match=r'^teacher\.config\.data_preprocessor: Unit does'):
+        make_unit(ClsDataPreprocessor([1.0], [2.0]), own)
+    make_unit(ClsDataPreprocessor([1.0], [2.0]), own, mean=[0.0], std=[255.0])
+    with pytest.raises(ConfigError, match=r'^data_preprocessor: Unit does something else'):
+        make_unit(Unit([0.5], [0.2]), own)
+
+
+def test_teacher_and_student_may_share_what_nobody_knows(make_unit, make_teacher):
+    inputs = torch.randn(2, 1, 8, 8)
+    shared = make_unit(Unit([0.5], [0.2]), dict(type='mmbss.Unit', mean=[0.5], std=[0.2]))
+    assert torch.equal(shared.from_student(inputs), inputs)
+    without = Teacher(lambda images: images.flatten(1), student_preprocessor=Unit())
+    assert torch.equal(without.from_student(inputs), inputs)
 
 
 def test_pixel_bounds_are_black_and_white_in_its_own_units(make, make_teacher, resnet_config):

@@ -6,7 +6,7 @@ import torch
 
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.fitting import fits, has_fitting_items, allows_number
+from mmbss.engine.fitting import allows_number, fits, has_fitting_items
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseDataPreprocessor
 from mmpretrain import ImageClassificationInferencer, get_model
+from mmpretrain.models.utils import ClsDataPreprocessor
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -16,6 +18,7 @@ from mmbss.engine.files.zoo import ZOO
 from mmbss.export import export_student, formats, load_predictor
 from mmbss.export.real_images import RealImages
 from mmbss.export.student import class_names
+from mmbss.registry import MODELS
 from mmbss.report.classifiers import load_classifier
 
 MEAN, STD = 77.9, 95.9  # of the digits
@@ -274,6 +277,45 @@ def test_a_student_of_mmpretrain_alone_needs_no_mmbss(folder_student, tmp_path):
     exported = list(load_predictor(tmp_path / 'out')(paths))
     assert exported == list(load_predictor(*folder_student.values())(paths))
     assert len({each.ranked[0][1] for each in exported}) == 3
+
+
+def test_a_preprocessor_that_does_more_than_normalise_leaves_nothing(
+    digits_teacher, tmp_path, monkeypatch
+):
+    class Unit(BaseDataPreprocessor):
+        def __init__(self, **kwargs):
+            super().__init__()
+
+        def forward(self, data, training=False):
+            return dict(data, inputs=self.cast_data(data['inputs']).float() / 255)
+
+    monkeypatch.setitem(MODELS.module_dict, 'Unit', Unit)
+    config = Config.fromfile(digits_teacher['config'])
+    config.data_preprocessor = dict(type='mmbss.Unit')
+    for formats_, normalise in ((['pth'], True), (['pth', 'pt2'], False)):
+        with pytest.raises(ConfigError, match='data_preprocessor: Unit does something else'):
+            export_student(
+                *(config, digits_teacher['checkpoint'], tmp_path / 'out'),
+                formats=formats_,
+                normalise=normalise,
+            )
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_preprocessor_with_a_normalisation_of_its_own_is_written_out(
+    digits_teacher, tmp_path, monkeypatch
+):
+    class Fixed(ClsDataPreprocessor):
+        def __init__(self, **kwargs):
+            super().__init__(mean=[MEAN], std=[STD], **kwargs)
+
+    monkeypatch.setitem(MODELS.module_dict, 'Fixed', Fixed)
+    config = Config.fromfile(digits_teacher['config'])
+    config.data_preprocessor = dict(type='mmbss.Fixed')
+    folder = tmp_path / 'out'
+    export_student(config, digits_teacher['checkpoint'], folder, formats=['pth'], check_images=1)
+    written = get_model(str(folder / 'student.py')).data_preprocessor
+    assert (float(written.mean), float(written.std)) == pytest.approx((MEAN, STD))
 
 
 def test_a_student_of_the_zoo_is_taken_by_its_name(root, tmp_path):

@@ -69,13 +69,17 @@ def test_only_what_lasts_is_left():
         train_cfg=dict(augments=dict(type='Mixup', alpha=0.2)),
         backbone=dict(type='X', init_cfg=dict(type='Pretrained', checkpoint='imagenet.pth')),
     )
-    preprocessor = dict(type='mmbss.AugmentingDataPreprocessor', mean=[1.0], crop_padding=4)
+    # one of somebody's own may have its mean and std from elsewhere
+    preprocessor = dict(type='mine.Own', pad_value=3, crop_padding=4)
     config = Config(dict(model=model, data_preprocessor=preprocessor))
-    plain = plain_config(config, nn.Identity(), replace(COLOUR, channels='rgb'))
+    normalised = replace(COLOUR, channels='rgb', mean=(1.0,), std=(2.0,))
+    plain = plain_config(config, nn.Identity(), normalised)
     assert plain.model.to_dict() == dict(
         type='ImageClassifier',
         backbone=dict(type='X'),
-        data_preprocessor=dict(type='ClsDataPreprocessor', mean=[1.0], to_rgb=True),
+        data_preprocessor=dict(
+            type='ClsDataPreprocessor', mean=[1.0], std=[2.0], pad_value=3, to_rgb=True
+        ),
     )
     assert plain.test_dataloader.dataset.metainfo.classes == ['a', 'b']
     bgr = plain_config(config, nn.Identity(), COLOUR)

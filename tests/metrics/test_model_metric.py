@@ -4,7 +4,9 @@ import torch
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
+from mmpretrain.models.utils import ClsDataPreprocessor
 
+from mmbss.engine.errors import ConfigError
 from mmbss.metrics import ModelMetric
 from mmbss.registry import METRICS
 
@@ -139,6 +141,19 @@ def test_a_wrapper_is_taken_off(student):
         assert metric.model is student
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('name', ['robust', 'corruption'])
+def test_what_is_said_in_pixels_needs_a_normalisation_that_is_known(
+    name, evaluate, metric_configs, build_model, resnet_config
+):
+    class Unit(ClsDataPreprocessor):
+        def forward(self, data, training=False):
+            return super().forward(dict(data, inputs=data['inputs'] / 255), training)
+
+    model = build_model(resnet_config(data_preprocessor=Unit()))
+    with pytest.raises(ConfigError, match='data_preprocessor: Unit does something else to pixels'):
+        evaluate(metric_configs()[name], model.eval())
 
 
 # ---------------------------------------------------------------- runs

@@ -3,7 +3,6 @@ import torch
 
 from mmbss.attacks import Attack, AttackResult, FGSMAttack
 from mmbss.metrics import RobustAccuracy
-from mmbss.metrics.robust_accuracy import pixel_bounds
 from mmbss.registry import ATTACKS
 
 FGSM = dict(type='mmbss.FGSMAttack', radius=20.0)
@@ -92,10 +91,6 @@ def test_autoattack_leaves_no_more_than_the_fast_attack(evaluate):
     clean, own, auto = (metrics[f'robust_accuracy/{name}'] for name in ('clean', 'own', 'auto'))
     assert auto <= own <= clean
     assert auto < clean
-
-
-def test_a_preprocessor_that_does_not_normalise_leaves_pixels(build_model, resnet_config):
-    assert pixel_bounds(build_model(resnet_config()).data_preprocessor) == (0.0, 255.0)
 
 
 def test_without_a_sample_nothing_is_said():

@@ -88,7 +88,7 @@ def test_a_metric_that_the_last_validation_lacks_is_not_taken_from_an_earlier_on
         log.write('\n' + json.dumps({'f1': 3.0, 'step': 4}))
     run = read_run(folder)
     assert run.last_value('f1') == 3.0
-    with pytest.raises(ConfigError, match='the last validation, at 4, has no accuracy/top1;.*at 3'):
+    with pytest.raises(ConfigError, match=r'last validation, at 4, has no accuracy/top1;.*at 3'):
         run.last_value('accuracy/top1')
 
 

@@ -123,7 +123,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _forget_best_of_others(self, runner: Runner) -> None:
         """Begin anew where a run was resumed with another metric: its scores do not compare."""
-        info, now = runner.message_hub.runtime_info, dict(zip(self.key_indicators, self.rules))
+        info = runner.message_hub.runtime_info
+        now = dict(zip(self.key_indicators, self.rules, strict=True))
         before = info.get('best_of', now)
         if before != now:
             runner.logger.warning(

@@ -1,7 +1,7 @@
 """Have a validation log no metric of an earlier one.
 
-Cause: mmengine logs the latest value of each metric that any validation had, also where the last one
-has not given it, or the evaluator of a resumed run has no such metric.
+Cause: mmengine logs the latest value of each metric that any validation had, also where the last
+one has not given it, or the evaluator of a resumed run has no such metric.
 """
 
 import functools
@@ -17,9 +17,7 @@ def repair(module: Any) -> None:
     note = hook.after_val_epoch
 
     @functools.wraps(note)
-    def after_val_epoch(
-        self: Any, runner: Any, metrics: dict[str, float] | None = None
-    ) -> None:
+    def after_val_epoch(self: Any, runner: Any, metrics: dict[str, float] | None = None) -> None:
         note(self, runner, metrics)
         if metrics is None:
             return

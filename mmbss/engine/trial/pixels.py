@@ -40,19 +40,23 @@ def check_channels(teacher: Any, inputs: Tensor) -> None:
         )
 
 
-def check_untouched(ask: Callable[[Tensor], Any], inputs: Tensor, where: str) -> None:
+def check_untouched(ask: Callable[[Tensor], Any], inputs: Tensor, where: str) -> Any:
     """Refuse a network that changes the images it is asked about, since others get them too.
 
     Args:
         ask: Passes (N, C, H, W) inputs through the network.
         inputs: Such inputs; they stay as they are.
         where: What to call the network in a message.
+
+    Returns:
+        What it puts out.
     """
     given = inputs.clone()
     with naming(where):
-        ask(given)
+        outputs = ask(given)
     if not torch.equal(given, inputs):
         raise ConfigError(f'{where} {CHANGES_INPUTS}')
+    return outputs
 
 
 def doubts_of_units(

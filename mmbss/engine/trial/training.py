@@ -18,6 +18,7 @@ from mmbss.engine.errors import ConfigError, is_of_input, reason_of
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.schedules import doubts_of_lengths
+from mmbss.engine.trial.answers import check_steady
 from mmbss.engine.trial.batches import batch_sizes, edge_rows, read_batch
 from mmbss.engine.trial.evaluation import (
     Evaluation,
@@ -26,6 +27,7 @@ from mmbss.engine.trial.evaluation import (
     schedules_of,
     try_evaluation,
 )
+from mmbss.engine.trial.optimizer import check_optimizer
 from mmbss.engine.trial.pixels import (
     CHANGES_INPUTS,
     check_bounds,
@@ -61,7 +63,7 @@ def try_training(runner: Runner) -> None:
     The first and last images of training, validation and test data pass their pipelines, those of
     the training the model in training mode, forward and backward, in as few or as odd numbers as
     its batches have, and those of the validation every metric. What the data, the student and the
-    teacher say of classes and pixels is compared.
+    teacher say of classes and pixels is compared, and the optimizer with what is to be learnt.
 
     Nothing is learnt: weights, statistics of BatchNorm, modes and random numbers are afterwards
     as if this had not been called. A model with a method ``try_terms(inputs, data_samples)``, such
@@ -89,6 +91,7 @@ def try_training(runner: Runner) -> None:
         evaluations = find_evaluations(runner)
         if is_tried:
             compare_classes(runner, model, evaluations)
+            check_optimizer(runner, model)
         if is_tried and loader.batch_size is not None:
             check_batch_size(model, min(loader.batch_size, len(loader.dataset)))
         seen = try_batches(runner, model, is_tried)
@@ -141,12 +144,14 @@ def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation
 
 
 def check_images(model: Any, inputs: Tensor) -> None:
-    """Refuse images that are not those that a teacher, or a search for samples, was made for."""
+    """Refuse a teacher that changes images or is random, and images that it was not made for."""
     teacher = teacher_of(model)
     if teacher is None:
         return
     check_channels(teacher, inputs)
-    check_untouched(teacher.logits, teacher.from_student(inputs), 'model.teacher')
+    asked = teacher.from_student(inputs)
+    answers = check_untouched(teacher.logits, asked, 'model.teacher')
+    check_steady(teacher.logits, asked, answers)
     for name, term in model.loss_modules.items():
         if hasattr(term, 'attack'):
             check_bounds(term, teacher, inputs, f'model.losses.{name}')
