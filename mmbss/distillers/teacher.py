@@ -10,15 +10,14 @@ from torch import Tensor, nn
 
 from mmbss.acceleration import accelerate, is_altered
 from mmbss.attacks.functional import Bounds
-from mmbss.distillers.classifiers import check_normalisation, normalisation
 from mmbss.distillers.features import INPUT, FeatureRecorder, find_module
-from mmbss.distillers.input_map import InputMap
 from mmbss.distillers.logit_cache import LogitCache
 from mmbss.distillers.sources import Source, load_source
 from mmbss.distillers.sources.ensemble import Ensemble, load
 from mmbss.distillers.sources.source import are_probabilities
 from mmbss.distillers.teacher_inputs import (
     class_names,
+    input_map,
     is_of_pixels,
     order_of_channels,
     resized,
@@ -120,19 +119,10 @@ class Teacher(nn.Module):
         self.input_size = size or source.input_size
         self.interpolation = source.interpolation
         self._freeze(source.network, source.digest, acceleration or {})
-        self.reverse_channels = order_of_channels(
+        is_reversed = order_of_channels(
             reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
         )
-        of_student = normalisation(student_preprocessor)
-        given = stated or source.normalisation
-        self.input_map = InputMap(given or of_student, of_student, self.reverse_channels).eval()
-        own = None if stated else getattr(source.network, 'data_preprocessor', None)
-        # two of one kind make the same of pixels, whatever that is
-        is_like = self.input_map.is_identity and type(own) is type(student_preprocessor)
-        if given and not is_like:
-            check_normalisation(student_preprocessor)
-            if own is not None:
-                check_normalisation(own, 'teacher.config.data_preprocessor')
+        self.input_map = input_map(source, stated, is_reversed, student_preprocessor).eval()
 
     def _freeze(self, network: Any, digest: str | None, acceleration: dict[str, Any]) -> None:
         """Take a network, put it into eval mode and give it a faster form."""
@@ -236,7 +226,7 @@ class Teacher(nn.Module):
             normalisation=weights_digest(self.input_map.state_dict()),
         )
         # one mean and deviation for all channels do not show their order
-        if self.reverse_channels:
+        if self.input_map.reverse_channels:
             facts['channels'] = 'reversed'
         if self.input_size is not None:
             facts['input_size'] = f'{self.input_size}, {self.interpolation}'

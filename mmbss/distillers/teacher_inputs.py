@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbss.attacks.functional import Bounds
+from mmbss.distillers.classifiers import check_normalisation, normalisation
+from mmbss.distillers.input_map import InputMap, Normalisation
+from mmbss.distillers.sources import Source
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_choice
 
@@ -169,3 +172,33 @@ def order_of_channels(
             'want the colour channels in opposite order, to False if not'
         )
     return False
+
+
+def input_map(
+    source: Source,
+    stated: Normalisation | None,
+    reverse_channels: bool,
+    student_preprocessor: nn.Module,
+) -> InputMap:
+    """What maps inputs of the student to those of its teacher.
+
+    Args:
+        source: The teacher's network, with what its library says of its images.
+        stated: Takes the place of that.
+        reverse_channels: See :func:`order_of_channels`.
+        student_preprocessor: That of the student.
+
+    Raises:
+        ConfigError: If a data preprocessor does more than normalise, so that nothing is known.
+    """
+    of_student = normalisation(student_preprocessor)
+    given = stated or source.normalisation
+    to_teacher = InputMap(given or of_student, of_student, reverse_channels)
+    own = None if stated else getattr(source.network, 'data_preprocessor', None)
+    # two of one kind make the same of pixels, whatever that is
+    is_like = to_teacher.is_identity and type(own) is type(student_preprocessor)
+    if given and not is_like:
+        check_normalisation(student_preprocessor)
+        if own is not None:
+            check_normalisation(own, 'teacher.config.data_preprocessor')
+    return to_teacher

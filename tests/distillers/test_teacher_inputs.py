@@ -46,14 +46,14 @@ def test_order_of_the_student(student, order):
         with pytest.raises(ConfigError, match='reverse_channels'):
             make(student=preprocessor, channels='rgb', **OWN)
     else:
-        assert make(student=preprocessor, channels='rgb', **OWN).reverse_channels == (
+        assert make(student=preprocessor, channels='rgb', **OWN).input_map.reverse_channels == (
             order != 'rgb'
         )
-        assert make(student=preprocessor, channels='bgr', **OWN).reverse_channels == (
+        assert make(student=preprocessor, channels='bgr', **OWN).input_map.reverse_channels == (
             order == 'rgb'
         )
     said = make(student=preprocessor, channels='rgb', reverse_channels=True, **OWN)
-    assert said.reverse_channels is True
+    assert said.input_map.reverse_channels is True
 
 
 def test_channels_are_turned_both_ways():
