@@ -66,6 +66,27 @@ def dead_links(path):
             yield target
 
 
+def expanded(words):
+    """Words of a command with their braces and stars, as a shell reads them."""
+    while any('{' in word for word in words):
+        words = [
+            re.sub(r'\{[^{}]*\}', each, word, count=1)
+            for word in words
+            for each in (re.search(r'\{([^{}]*)\}', word) or [None, ''])[1].split(',')
+        ]
+    return words
+
+
+def test_tests_that_are_named_are_there(root):
+    found = 0
+    for page in [*root.glob('docs/**/*.md'), *root.glob('*.md')]:
+        for command in re.findall(r'`pytest ([^`]*)`', page.read_text()):
+            for path in expanded(command.split()):
+                found += 1
+                assert [*root.glob(path)], f'{page.name}: there is no {path}'
+    assert found > 20
+
+
 def test_links_inside_the_repository_lead_somewhere(root):
     listed = subprocess.run(
         ['git', 'ls-files', '*.md'], cwd=root, capture_output=True, text=True, check=False

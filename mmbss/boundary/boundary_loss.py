@@ -237,6 +237,8 @@ class BoundaryLoss(Term):
         It is the mean over the samples of all processes, however unevenly these have found them:
         it is scaled for a mean of the gradients over the processes, as DDP takes it.
         """
+        if batch.least_asked > 1 and self.batch_share is None:  # of a share the last batch has less
+            self.check_batch_size(max(len(batch.inputs), batch.least_asked))
         found: BoundarySamples = batch.brought if self.joins else self.find(batch)
         count = len(found.inputs)
         if not self.joins and count < batch.least_asked:

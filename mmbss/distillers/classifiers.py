@@ -1,6 +1,5 @@
 """What teacher and student have in common: plain mmpretrain image classifiers with logits."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from mmbss.attacks.functional import Bounds
 from mmbss.engine.build import accepted_keys, lookup
-from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 from mmbss.registry import MODELS
 
 #: Arguments that a distiller has beyond those of the classifier it is.
@@ -163,40 +162,53 @@ def pixel_bounds(preprocessor: nn.Module, device: torch.device) -> Bounds:
     return (0 - mean) / std, (255 - mean) / std
 
 
-def check_normalisation(preprocessor: nn.Module, where: str = 'data_preprocessor') -> None:
+def check_normalisation(
+    preprocessor: nn.Module, where: str = 'data_preprocessor', keeps_places: bool = False
+) -> None:
     """Refuse a data preprocessor that does something else than :func:`normalisation` says.
+
+    It is tried, since what it derives from does not tell what its ``forward`` does.
 
     Args:
         preprocessor: Any, such as one of somebody's own.
         where: Its path in the config.
+        keeps_places: Whether pixels also have to stay where they are, but for what is added to the
+            right and below; else it may resize and crop.
 
     Raises:
-        ConfigError: If a test of it makes other values of pixels.
-    """
-    if not _normalises(preprocessor):
-        raise ConfigError(
-            f'{where}: {type(preprocessor).__name__} does something else to pixels than subtract '
-            'its mean and divide by its std, so what is given or exported in pixels would be '
-            'wrong: take ClsDataPreprocessor with mean and std in pixels of [0, 255], such as '
-            'mean=[0.0], std=[255.0] to divide by 255, and do the rest in the pipeline'
-        )
-
-
-def _normalises(preprocessor: nn.Module) -> bool:
-    """Whether a data preprocessor makes of pixels what :func:`normalisation` says.
-
-    It is tried, since what it derives from does not tell what its ``forward`` does.
+        ConfigError: If it makes other values of pixels.
     """
     mean, std = normalisation(preprocessor)
-    pixels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    batch = pixels.expand(1, len(mean) if len(mean) > 1 else 3, 16, 16)
+    channels = len(mean) if len(mean) > 1 else 3
+    grey = torch.tensor([0, 51, 255]).view(3, 1, 1, 1).expand(3, channels, 64, 64)
+    ramp = torch.arange(256).view(1, 1, 16, 16).expand(1, channels, 16, 16)
+    pixels = ramp if keeps_places else grey
+    expected = (pixels - mean) / std
+    kind, reason = type(preprocessor).__name__, ''
+    for inputs in (pixels.byte(), [*pixels.byte()]):  # it may take one of what loaders give
+        try:
+            made = _passed(preprocessor, inputs)
+        except Exception as error:  # somebody's own code
+            reason = f' ({one_line(error)})'
+            continue
+        if keeps_places:
+            found, wanted = made[..., :16, :16], expected
+        else:
+            found, wanted = made[..., made.shape[-2] // 2, made.shape[-1] // 2], expected[..., 0, 0]
+        if found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-3, atol=1e-3):
+            return
+    raise ConfigError(
+        f'{where}: {kind} does something else to pixels than subtract its mean and divide by its '
+        f'std{reason}, so what is given or exported in pixels would be wrong: take '
+        'ClsDataPreprocessor with mean and std in pixels of [0, 255], such as mean=[0.0], '
+        'std=[255.0] to divide by 255, and do the rest in the pipeline'
+    )
+
+
+def _passed(preprocessor: nn.Module, inputs: Any) -> Tensor:
     classes = getattr(preprocessor, 'num_classes', None) or 1
-    sample = DataSample(metainfo=dict(num_classes=classes)).set_gt_label(0)
-    for inputs in (batch, [*batch]):  # loaders may give either, and it may take one of them only
-        with suppress(Exception):  # somebody's own code
-            made = preprocessor(dict(inputs=inputs, data_samples=[sample]), False)['inputs']
-            # beyond may lie what it pads
-            made = made[..., :16, :16].float().cpu()
-            if torch.allclose(made, (pixels - mean) / std, rtol=1e-3, atol=1e-3):
-                return True
-    return False
+    samples = [
+        DataSample(metainfo=dict(num_classes=classes)).set_gt_label(0) for _ in range(len(inputs))
+    ]
+    made = preprocessor(dict(inputs=inputs, data_samples=samples), False)
+    return made['inputs'].float().cpu()

@@ -129,7 +129,8 @@ class Teacher(nn.Module):
         self.network = network
         is_module = isinstance(network, nn.Module)
         # before it is accelerated
-        self.structure = structure_of(network) if is_module else ''
+        is_one = is_module and not isinstance(network, Ensemble)  # whose digest holds all of it
+        self.structure = structure_of(network) if is_one else ''
         self.digest = digest or weights_digest(network.state_dict())
         self.requires_grad_(False)
         super().train(False)
@@ -239,7 +240,9 @@ class Teacher(nn.Module):
         That of a file or a module need not show with what arguments it was called.
         """
         further = leaves(dict(arguments=self.arguments, acceleration=self.acceleration), 'teacher')
-        return hashlib.sha256(repr([*self.facts.items(), *sorted(further)]).encode()).hexdigest()
+        members = self.network.members if isinstance(self.network, Ensemble) else ()
+        parts = [*self.facts.items(), *sorted(further), *(each.identity for each in members)]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
     def _dtype(self) -> torch.dtype:

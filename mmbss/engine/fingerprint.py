@@ -48,6 +48,7 @@ OVERRIDDEN = ('optim_wrapper.optimizer.*', 'param_scheduler.*', 'auto_scale_lr.*
 SAID = (
     *('val_*', 'train_cfg.val_*', 'train_cfg.dynamic_intervals*', 'train_cfg.max_*'),
     *('*_dataloader.num_workers', 'randomness.*', 'model.teacher.acceleration*'),
+    'model.teacher.config.*.acceleration*',
     *('model.teacher.config', 'model.teacher.config.*.config'),
     *('*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file'),
 )

@@ -69,7 +69,7 @@ class Deployed(nn.Module):
         self.model = model
         preprocessor = model.data_preprocessor
         # also where others normalise: the plain config and the card tell them how
-        check_normalisation(preprocessor)
+        check_normalisation(preprocessor, keeps_places=True)
         mean, std = normalisation(preprocessor)
         self.register_buffer('mean', mean)
         self.register_buffer('std', std)

@@ -26,9 +26,9 @@ def weights_of(teacher: Mapping[str, Any]) -> list[Path]:
     # an ONNX file is network and weights in one, and so are folders of timm and Hugging Face
     if isinstance(config, str) and not config.endswith('.py'):
         named.append(Path(config.split(':', 1)[-1]))
-    return [
-        file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])
-    ]
+    if isinstance(config, str) and config.startswith(('hf:', 'timm:')) and named[-1].is_dir():
+        named[-1:] = sorted(named[-1].iterdir())
+    return named
 
 
 def configs_of(teacher: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """In the trial before a training every part of the term has its turn."""
 
 import pytest
+import torch
 
 from mmbss.attacks import BSSAttack
 from mmbss.engine.errors import ConfigError
@@ -56,6 +57,27 @@ def test_one_boundary_sample_is_too_few_for_batch_norm(runner):
     with pytest.raises(ConfigError, match=r'losses\.loss_bss: num_base_samples=1 leaves one'):
         try_training(runner(num_base_samples=1))
     try_training(runner(num_base_samples=1, candidates='teacher_correct'))
+
+
+def test_a_training_without_a_trial_refuses_it_too(runner, make_batch):
+    model = runner(num_base_samples=1).model
+    with pytest.raises(ConfigError, match='num_base_samples=1 leaves one'):
+        model.train().loss(*make_batch([3] * 8))
+
+
+def test_statistics_that_are_frozen_ask_for_no_second_sample(runner):
+    started = runner(num_base_samples=1)
+    train = started.model.train
+
+    def frozen(mode=True):
+        train(mode)
+        for module in started.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+        return started.model
+
+    started.model.train = frozen
+    try_training(started)
 
 
 def test_a_batch_of_one_has_no_two_boundary_samples(runner):

@@ -166,6 +166,30 @@ MIXING = dict(augments=dict(type='Mixup', alpha=1.0))
 )
 def test_a_preprocessor_that_normalises_is_known(preprocessor):
     check_normalisation(preprocessor)
+    check_normalisation(preprocessor, keeps_places=True)
+
+
+class Halves(ClsDataPreprocessor):
+    """Images of half the size."""
+
+    def forward(self, data, training=False):
+        return super().forward(dict(data, inputs=data['inputs'][..., ::2, ::2]), training)
+
+
+class Fails(ClsDataPreprocessor):
+    def forward(self, data, training=False):
+        raise RuntimeError('too small an image')
+
+
+def test_a_size_counts_where_pixels_have_to_keep_their_places():
+    check_normalisation(Halves(**COLOUR))
+    with pytest.raises(ConfigError, match='Halves does something else'):
+        check_normalisation(Halves(**COLOUR), keeps_places=True)
+
+
+def test_what_a_preprocessor_says_is_named():
+    with pytest.raises(ConfigError, match='too small an image'):
+        check_normalisation(Fails())
 
 
 @pytest.mark.parametrize(

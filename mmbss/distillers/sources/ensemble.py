@@ -61,7 +61,7 @@ def load(configs: list[Any], build: Callable[[dict[str, Any]], nn.Module]) -> So
         num_classes=the_one([each.num_classes for each in members], 'numbers of classes'),
         classes=the_one([each.classes for each in members], 'classes'),
         differentiable=all(each.differentiable for each in members),
-        digest=hashlib.sha256(' '.join(each.identity for each in members).encode()).hexdigest(),
+        digest=hashlib.sha256(repr([each.facts for each in members]).encode()).hexdigest(),
     )
 
 

@@ -159,7 +159,8 @@ def check_images(model: Any, inputs: Tensor) -> None:
 
 def check_batch_size(model: Any, size: int) -> None:
     """Refuse batches too small for BatchNorm of the student to be asked about a part of them."""
-    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+    # one may be frozen in training mode too
+    if any(isinstance(each, _BatchNorm) and each.training for each in model.train().modules()):
         for name, term in getattr(model, 'loss_modules', {}).items():
             try:
                 getattr(term, 'check_batch_size', lambda _: None)(size)

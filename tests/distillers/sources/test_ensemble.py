@@ -90,6 +90,9 @@ def test_what_is_known_of_it_is_that_of_its_members(make_teacher):
     assert both.num_classes == 4
     assert both.identity == same.identity != another.identity
     assert both.digest == same.digest != another.digest
+    faster = make_teacher([ONE, dict(OTHER, acceleration=dict(channels_last=True))])
+    assert both.facts == faster.facts
+    assert both.identity != faster.identity
     assert both.differentiable
     assert both.classes is None
     assert make_teacher([ONE, dict(OTHER, classes=list('abcd'))]).classes == tuple('abcd')
