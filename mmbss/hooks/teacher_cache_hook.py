@@ -79,7 +79,7 @@ class TeacherCacheHook(Hook):
 
 
 def compute_cache(model: Distiller, source: DataLoader, teacher: str) -> LogitCache:
-    """Ask the teacher about every sample; ``teacher`` is its digest."""
+    """Ask the teacher about every sample; ``teacher`` is its identity."""
     rows, logits, prints = [], [], []
     for inputs, data_samples in clean_batches(model, source):
         rows.append(sample_rows(data_samples))

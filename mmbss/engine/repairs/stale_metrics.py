@@ -8,7 +8,7 @@ import functools
 from typing import Any
 
 #: What the last validation has given, in the hub, and so in checkpoints.
-MEASURED = 'measured'
+MEASURED = 'measured_by_validation'
 
 
 def repair(module: Any) -> None:
@@ -22,9 +22,12 @@ def repair(module: Any) -> None:
         if metrics is None:
             return
         hub = runner.message_hub
-        for name in {*hub.runtime_info.get(MEASURED, ())} - metrics.keys():
-            hub.log_scalars.pop(f'val/{name}', None)
-            hub.runtime_info.pop(f'val/{name}', None)
+        before = hub.runtime_info.get(MEASURED)
+        # a checkpoint may hold anything under this name
+        for name in map(str, before if isinstance(before, list) else ()):
+            if name not in metrics:
+                hub.log_scalars.pop(f'val/{name}', None)
+                hub.runtime_info.pop(f'val/{name}', None)
         hub.update_info(MEASURED, [*metrics])
 
     hook.after_val_epoch = after_val_epoch
