@@ -1,13 +1,12 @@
 """Attacks of foolbox (Rauber et al., JOSS 2020, arXiv 1707.04131)."""
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
-from mmbss.engine.build import check_keys
+from mmbss.engine.build import check_keys, suggest
 from mmbss.engine.errors import ConfigError
 
 #: Parts of the names of those attacks that aim at a target class; the others take any class.
@@ -51,10 +50,9 @@ def prepare_foolbox(
         if inspect.isclass(value) and issubclass(value, FixedEpsilonAttack | MinimizationAttack)
     }
     if name not in known:
-        closest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f' Did you mean {", ".join(map(repr, closest))}?' if closest else ''
         raise ConfigError(
-            f'foolbox has no attack {name!r}.{hint} It has: {", ".join(sorted(known))}'
+            f'foolbox has no attack {name!r}{suggest(name, known, 3)} '
+            f'It has: {", ".join(sorted(known))}'
         )
     kind = known[name]
     check_keys(options, kind, f'options of {name}')

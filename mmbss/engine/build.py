@@ -140,8 +140,8 @@ def check_known(given: Mapping[str, Any], known: Collection[str], where: str) ->
         )
 
 
-def suggest(name: Any, known: Collection[str]) -> str:
-    """End a sentence, with the question whether the closest known name was meant if one is close.
+def suggest(name: Any, known: Collection[str], most: int = 1) -> str:
+    """End a sentence, with the question whether a known name was meant if some are close.
 
     Examples:
         >>> suggest('KDLos', ['KDLoss', 'HintLoss'])
@@ -149,8 +149,8 @@ def suggest(name: Any, known: Collection[str]) -> str:
         >>> suggest('Hinton', ['KDLoss'])
         '.'
     """
-    closest = difflib.get_close_matches(str(name), known, n=1)
-    return f', did you mean {closest[0]!r}?' if closest else '.'
+    closest = difflib.get_close_matches(str(name), known, n=most)
+    return f', did you mean {" or ".join(map(repr, closest))}?' if closest else '.'
 
 
 def check_keys(

@@ -256,7 +256,7 @@ def test_the_classifier_hides_the_model_from_the_library():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(name='DeepFool'), r"no attack 'DeepFool'. Did you mean .*L2DeepFoolAttack"),
+        (dict(name='DeepFool'), r"no attack 'DeepFool', did you mean .*L2DeepFoolAttack"),
         (dict(name='DDNAttack', options=dict(step=5)), "no key 'step', did you mean 'steps'"),
         (dict(name='L2DeepFoolAttack'), 'set targeted=False'),
         (dict(name='LinfPGD'), 'give radius, in pixels'),

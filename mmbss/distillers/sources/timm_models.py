@@ -1,6 +1,5 @@
 """Teachers of timm: by name with published weights or a file of one's own, or from a folder."""
 
-import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 from mmbss.distillers.sources.hub import WEIGHTS, hub_folder, read_folder
 from mmbss.distillers.sources.source import Source
 from mmbss.distillers.sources.weights import fill, read_weights
+from mmbss.engine.build import suggest
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.extras import named_extra
 
@@ -47,8 +47,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         )
     folder = _folder(name)
     if folder is None and not timm.is_model(name.partition('.')[0]):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        meant = f': did you mean {", ".join(close)}?' if close else ''
+        meant = suggest(name, timm.list_models(), 3).rstrip('.')
         raise ConfigError(f'teacher.config: timm has neither a model nor a folder {name!r}{meant}')
     with naming(f'teacher.config=timm:{name}'):
         model: Any = timm.create_model(

@@ -1,6 +1,5 @@
 """Teachers of torchvision: by name, with published weights or a file of one's own."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from unittest import mock
 
 from mmbss.distillers.sources.source import Source
 from mmbss.distillers.sources.weights import fill, read_weights
+from mmbss.engine.build import suggest
 from mmbss.engine.errors import ConfigError, FileError, naming
 from mmbss.engine.finite import non_finite
 
@@ -38,8 +38,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=3)
-        meant = f': did you mean {", ".join(close)}?' if close else ''
+        meant = suggest(name, names, 3).rstrip('.')
         raise ConfigError(f'teacher.config: torchvision has no classifier {name!r}{meant}')
     known = torchvision.models.get_model_weights(name)
     published = _published(known, name, checkpoint, arguments.pop('weights', None))
