@@ -41,9 +41,9 @@ from mmbss.attacks import (
 from mmbss.attacks.functional import highest_other_logit, in_base_class, in_target_class
 from mmbss.attacks.library import ImageClassifier
 from mmbss.boundary.sampling import target_probabilities
-from mmbss.distillers import Teacher
 from mmbss.engine.errors import readable_errors
 from mmbss.registry import MODELS
+from mmbss.teachers import Teacher
 
 BSS_ATTACKS: dict[str, Attack] = {
     'published step': BSSAttack(),

@@ -24,8 +24,8 @@ from boundary_table import build_teacher
 from torch import Tensor
 
 from mmbss.attacks import Attack, JSMAAttack, LibraryAttack
-from mmbss.distillers import Teacher
 from mmbss.engine.errors import readable_errors
+from mmbss.teachers import Teacher
 
 
 def load_images(data: str) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import mmbss  # noqa: F401
-from mmbss.distillers.teacher import Teacher
 from mmbss.engine.files.arrays import read_arrays
+from mmbss.teachers.teacher import Teacher
 
 CONFIG = Path('configs/kd/kd-t4_resnet26-to-resnet8_1xb256-80e_cifar10.py').resolve()
 #: Of the student of that config.

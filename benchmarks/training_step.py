@@ -37,9 +37,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mmbss.distillers.classifiers import plain_classifier
 from mmbss.engine.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from mmbss.registry import MODELS
+from mmbss.teachers.classifiers import plain_classifier
 
 
 @dataclass(frozen=True)

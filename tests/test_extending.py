@@ -29,7 +29,7 @@ def page(tmp_path_factory, root):
 
 def test_the_parts_train_in_the_config_of_the_page(page, root, build_model, forked):
     folder, _ = page
-    from mmbss.distillers.classifiers import load_model_config
+    from mmbss.teachers.classifiers import load_model_config
 
     teacher = build_model(load_model_config('mmbss::baseline/resnet14_1xb64-30e_digits.py'))
     torch.save(teacher.state_dict(), folder / 'teacher.pth')

@@ -114,8 +114,8 @@ def choose_networks(
     """
     from mmengine.config import Config
 
-    from mmbss.distillers.sources.load import kind_of
     from mmbss.report.comparison import read_comparison
+    from mmbss.teachers.sources.load import kind_of
 
     if args.runs:
         if args.teacher or args.students or args.names or args.teacher_options:

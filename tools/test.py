@@ -72,8 +72,8 @@ def check_args(args: argparse.Namespace) -> None:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
-    from mmbss.distillers.classifiers import plain_classifier
     from mmbss.engine.cli.config import merge_common_arguments, merge_options, section
+    from mmbss.teachers.classifiers import plain_classifier
 
     merge_common_arguments(cfg, args)
     cfg.model = plain_classifier(section(cfg, 'model', 'a test'))

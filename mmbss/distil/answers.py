@@ -10,9 +10,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmbss.distil.choose import Answers
-from mmbss.distillers import Teacher
 from mmbss.distillers.data_samples import class_labels
 from mmbss.report.classifiers import Network, load_classifier
+from mmbss.teachers import Teacher
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def ask(
         config: A whole config, whose images of the split are read.
         split: ``val`` or ``test``.
         students: Config and checkpoint of each.
-        teacher: Arguments of a :class:`~mmbss.distillers.Teacher`.
+        teacher: Arguments of a :class:`~mmbss.teachers.Teacher`.
     """
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(dict(config[f'{split}_dataloader'], num_workers=0), seed=0)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mmbss.distil.data import SMALL
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.extras import named_extra
 from mmbss.export.plain_config import without_pretrained
+from mmbss.teachers.classifiers import load_model_config
 
 #: mmpretrain's config of a model by name, for large images and for small ones.
 LARGE = dict(

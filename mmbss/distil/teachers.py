@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, Network, network_of
-from mmbss.distillers.sources import Source, load_source
 from mmbss.engine.errors import ConfigError, first_of
+from mmbss.teachers.sources import Source, load_source
 
 #: Sources that can be fine-tuned, since they have a backbone to put another head on.
 TUNABLE = ('timm:',)

@@ -2,6 +2,5 @@
 
 from mmbss.distillers.bss_distiller import BSSDistiller
 from mmbss.distillers.distiller import Distiller
-from mmbss.distillers.teacher import Teacher
 
-__all__ = ['BSSDistiller', 'Distiller', 'Teacher']
+__all__ = ['BSSDistiller', 'Distiller']

@@ -6,11 +6,11 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmbss.distillers.classifiers import num_classes
 from mmbss.distillers.data_samples import class_labels, has_labels
-from mmbss.distillers.features import deployed_outputs
 from mmbss.distillers.token_heads import class_token_loss
 from mmbss.engine.errors import ConfigError
+from mmbss.teachers.classifiers import num_classes
+from mmbss.teachers.features import deployed_outputs
 
 
 def classify(

@@ -13,22 +13,22 @@ from mmbss.attacks import Attack
 from mmbss.boundary.attack_checks import rehearsed
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers.build_terms import build_terms
-from mmbss.distillers.classifiers import (
-    check_same_classes,
-    check_single_label_logits,
-    num_classes,
-)
 from mmbss.distillers.data_samples import check_finite, refuse_partly_labelled
-from mmbss.distillers.features import FeatureRecorder
 from mmbss.distillers.iteration import learn
 from mmbss.distillers.mixing import BatchAugments, Later, take_over_mixing
-from mmbss.distillers.teacher import Teacher
 from mmbss.distillers.term_checks import check_learnt
 from mmbss.distillers.term_dict import layers_of
 from mmbss.distillers.token_heads import connect_tokens
 from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.registry import MODELS
+from mmbss.teachers.classifiers import (
+    check_same_classes,
+    check_single_label_logits,
+    num_classes,
+)
+from mmbss.teachers.features import FeatureRecorder
+from mmbss.teachers.teacher import Teacher
 
 #: Methods by which a student answers once it is trained.
 IN_USE = ('extract_feat', 'forward', 'predict')
@@ -43,7 +43,7 @@ class Distiller(ImageClassifier):
     student checkpoint, and the optimizer, DDP and EMA see the student alone.
 
     Args:
-        teacher: Arguments of :class:`~mmbss.distillers.Teacher`.
+        teacher: Arguments of :class:`~mmbss.teachers.Teacher`.
         losses: What the student learns beside its own classification loss, a sum of terms: the
             config of a :class:`~mmbss.losses.Term` by a name that starts with ``loss_`` and
             appears in the log.

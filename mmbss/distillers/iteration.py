@@ -11,7 +11,6 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbss.distillers.classification import classify
-from mmbss.distillers.classifiers import check_same_classes
 from mmbss.distillers.data_samples import class_labels, has_labels, labels_are_hard
 from mmbss.distillers.gradient_shares import share_gradient
 from mmbss.distillers.mixing import mix
@@ -28,6 +27,7 @@ from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.losses import Batch, Outputs, TeacherBatch, Term
+from mmbss.teachers.classifiers import check_same_classes
 
 if TYPE_CHECKING:
     from mmbss.distillers.distiller import Distiller

@@ -12,9 +12,9 @@ from mmpretrain.models import heads
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmbss.distillers.features import deployed_outputs
 from mmbss.engine.errors import ConfigError
 from mmbss.losses import DistillationLoss, Term
+from mmbss.teachers.features import deployed_outputs
 
 #: What stands for the path of the distillation token's layer, whichever kind the head is of.
 BY_KIND = 'token'

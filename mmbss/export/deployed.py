@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
-from mmbss.distillers.classifiers import check_normalisation, normalisation
 from mmbss.engine.errors import ConfigError
+from mmbss.teachers.normalisation import check_normalisation, normalisation
 
 #: Names of the input and the output of exported files.
 PIXELS, NORMALISED, LOGITS = 'pixels', 'normalised', 'logits'

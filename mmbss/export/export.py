@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files.atomic import check_empty, whole_folder
@@ -34,6 +33,7 @@ from mmbss.export.real_images import RealImages, read_real_images, transforms_of
 from mmbss.export.student import class_names, interface_of, load_student, meta_of, student_of
 from mmbss.report.provenance import versions
 from mmbss.report.run_logs import is_run, read_run
+from mmbss.teachers.classifiers import num_classes
 
 
 def export_student(

@@ -7,10 +7,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmbss.distillers.classifiers import plain_classifier
 from mmbss.export.deployed import Interface
 from mmbss.export.real_images import reads_files, transforms_of
 from mmbss.registry import TRANSFORMS
+from mmbss.teachers.classifiers import plain_classifier
 
 #: Packages that whoever has mmpretrain has.
 OF_MMPRETRAIN = frozenset(('mmcv', 'mmengine', 'mmpretrain', 'torch', 'torchvision'))

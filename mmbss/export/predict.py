@@ -10,7 +10,6 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 
-from mmbss.distillers.classifiers import num_classes
 from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_of, naming
 from mmbss.engine.files.checkpoint_reading import trained_classes
@@ -27,6 +26,7 @@ from mmbss.export.student import (
     meta_of,
 )
 from mmbss.registry import TRANSFORMS
+from mmbss.teachers.classifiers import num_classes
 
 #: Test images of a config that are read, to find out how it sees files.
 LOOKED_AT = 32

@@ -8,7 +8,6 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
-from mmbss.distillers.classifiers import normalisation
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.finite import non_finite
@@ -17,6 +16,7 @@ from mmbss.export.formats import Ask, as_ask
 from mmbss.export.plain_config import without_pretrained
 from mmbss.export.real_images import RealImages, channels_of, swaps_channels, transforms_of
 from mmbss.report.classifiers import load_classifier
+from mmbss.teachers.normalisation import normalisation
 
 
 def load_student(cfg: Config, checkpoint: str | Path) -> ImageClassifier:

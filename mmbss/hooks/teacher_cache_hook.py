@@ -9,12 +9,12 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmbss.distillers import Distiller
-from mmbss.distillers.logit_cache import LogitCache, fingerprints, sample_rows
 from mmbss.distillers.of_runner import distiller_of
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.hooks.clean_batches import clean_batches
 from mmbss.registry import HOOKS
+from mmbss.teachers.logit_cache import LogitCache, fingerprints, sample_rows
 
 
 @HOOKS.register_module()

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from mmbss.distillers.classifiers import pixel_bounds
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.corruptions import CONSTANTS, corrupt, round_to_pixels
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.registry import METRICS
+from mmbss.teachers.normalisation import pixel_bounds
 
 #: Each uniform number is one of so many, and so is the seed of an image's noise.
 NUM_SEEDS = 2**24

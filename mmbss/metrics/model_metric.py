@@ -15,13 +15,13 @@ from mmengine.runner import Runner, TestLoop, ValLoop
 from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 
-from mmbss.distillers.classifiers import check_single_label_logits
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode, unwrap
 from mmbss.engine.randomness import own_randomness
 from mmbss.engine.ranges import check_at_least
 from mmbss.registry import HOOKS
+from mmbss.teachers.classifiers import check_single_label_logits
 
 
 class ModelMetric(BaseMetric):

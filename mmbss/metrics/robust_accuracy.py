@@ -7,11 +7,11 @@ from torch import Tensor
 
 from mmbss.attacks import Attack
 from mmbss.boundary.sampling import target_probabilities
-from mmbss.distillers.classifiers import pixel_bounds
 from mmbss.engine.build import accepted_keys, build_checked, lookup
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.registry import ATTACKS, METRICS
+from mmbss.teachers.normalisation import pixel_bounds
 
 
 @METRICS.register_module()

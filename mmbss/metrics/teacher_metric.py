@@ -8,8 +8,7 @@ from mmbss.attacks import Attack
 from mmbss.attacks.functional import Bounds
 from mmbss.boundary.sampling import correct, has_target, target_probabilities
 from mmbss.boundary.search_checks import check_gradient
-from mmbss.distillers import Distiller, Teacher
-from mmbss.distillers.classifiers import check_same_classes, num_classes
+from mmbss.distillers import Distiller
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
@@ -17,6 +16,8 @@ from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial.sides import Side, as_names, compare_sides
 from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
+from mmbss.teachers import Teacher
+from mmbss.teachers.classifiers import check_same_classes, num_classes
 
 
 class Moved(NamedTuple):
@@ -35,7 +36,7 @@ class TeacherMetric(ModelMetric):
     students.
 
     Args:
-        teacher: Arguments of a :class:`~mmbss.distillers.Teacher` (``config``, ``checkpoint``),
+        teacher: Arguments of a :class:`~mmbss.teachers.Teacher` (``config``, ``checkpoint``),
             or one that is built. Default None: that of the distiller that is evaluated.
         **kwargs: Arguments of :class:`ModelMetric`.
 

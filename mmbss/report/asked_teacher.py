@@ -6,7 +6,7 @@ from mmpretrain.models import BaseClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmbss.distillers import Teacher
+from mmbss.teachers import Teacher
 
 
 class AskedTeacher(BaseClassifier):

@@ -7,11 +7,11 @@ import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier
 
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import MODELS
+from mmbss.teachers.classifiers import load_model_config
 
 #: What tables call the teacher.
 TEACHER = 'teacher'
@@ -23,7 +23,7 @@ def build_classifier(config: str | dict[str, Any]) -> BaseClassifier:
     """Build the plain classifier of a config, of a distiller the student, with fresh weights.
 
     Args:
-        config: See :func:`~mmbss.distillers.classifiers.load_model_config`.
+        config: See :func:`~mmbss.teachers.classifiers.load_model_config`.
 
     Raises:
         MissingFileError: If there is no such config.

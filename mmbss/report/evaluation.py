@@ -12,7 +12,6 @@ from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import BaseClassifier
 from torch.utils.data import DataLoader, Subset
 
-from mmbss.distillers import Teacher
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode
@@ -27,6 +26,7 @@ from mmbss.metrics.robust_accuracy import RobustAccuracy
 from mmbss.metrics.transition_error import TransitionError
 from mmbss.report.asked_teacher import AskedTeacher
 from mmbss.report.classifiers import TEACHER, Network, load_classifier, on_device
+from mmbss.teachers import Teacher
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.
 BOUNDARY_ATTACK = dict(type='mmbss.BSSAttack', num_steps=10, step_size=0.3)
@@ -59,7 +59,7 @@ def evaluate_networks(
 
     Args:
         teacher: ``config``, ``checkpoint`` and further arguments of a
-            :class:`~mmbss.distillers.Teacher`.
+            :class:`~mmbss.teachers.Teacher`.
         students: ``config`` (path, ``'package::...'`` or model dict) and ``checkpoint`` of each
             student, by name; at least one, and none is called ``teacher``. Those that have the
             same ``experiment`` are runs of one config, which tables average.

@@ -11,13 +11,13 @@ from torch.utils.data import Subset
 
 from mmbss.attacks.functional import Bounds, ToLogits
 from mmbss.datasets.subsets import spread_rows
-from mmbss.distillers import Teacher
-from mmbss.distillers.classifiers import check_same_classes, num_classes
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
 from mmbss.registry import DATASETS
 from mmbss.report.classifiers import Network, load_classifier
+from mmbss.teachers import Teacher
+from mmbss.teachers.classifiers import check_same_classes, num_classes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load_networks(
     """Load a teacher, its students and so many of the test samples of a config.
 
     Args:
-        teacher: Arguments of a :class:`~mmbss.distillers.Teacher`, of any kind.
+        teacher: Arguments of a :class:`~mmbss.teachers.Teacher`, of any kind.
         students: ``config`` and ``checkpoint`` of each student, by name; at least one.
         data_config: A whole config.
         num_samples: See :func:`loader_of_tests`.

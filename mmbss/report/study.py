@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmbss.distillers.sources.load import kind_of
 from mmbss.engine.build import accepted_keys, check_keys, check_known
 from mmbss.engine.cli.config import load_config
 from mmbss.engine.config_checks import check_config
@@ -15,6 +14,7 @@ from mmbss.report.runs import Run, check_place
 from mmbss.report.settings import by_dotted_key, digest_of, settled_keys
 from mmbss.report.study_metrics import check_evaluators, check_metric
 from mmbss.report.teacher_files import digest_of_teachers
+from mmbss.teachers.sources.load import kind_of
 
 #: Attributes of a study that its file does not say.
 OF_PLACE = ('name', 'folder', 'results')

@@ -10,14 +10,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
-from mmbss.distillers.classifiers import load_model_config
-from mmbss.distillers.sources.load import kind_of
 from mmbss.engine.build import build_checked
 from mmbss.engine.config_checks.rules import setting, wrong_values
 from mmbss.engine.errors import ConfigError, naming, problems_of, refuse
 from mmbss.engine.trial.evaluation import asks_model
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
+from mmbss.teachers.classifiers import load_model_config
+from mmbss.teachers.sources.load import kind_of
 
 
 def build_metric(config: Any, where: str) -> BaseMetric:

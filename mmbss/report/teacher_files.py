@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import MissingFileError
 from mmbss.report.settings import digest_of
+from mmbss.teachers.classifiers import load_model_config
 
 
 def weights_of(teacher: Mapping[str, Any]) -> list[Path]:

@@ -10,8 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmbss.acceleration import accelerate, is_altered
 from mmbss.acceleration.winograd import WinogradConv2d
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError
+from mmbss.teachers.classifiers import load_model_config
 
 compiler = pytest.mark.skipif(shutil.which('c++') is None, reason='there is no C++ compiler')
 #: Of a frozen network.

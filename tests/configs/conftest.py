@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.registry import MODELS
+from mmbss.teachers.classifiers import load_model_config
 
 #: In place of a large teacher of timm or torchvision.
 STAND_IN = dict(

@@ -10,8 +10,8 @@ from mmengine.registry import DefaultScope
 
 import mmbss
 from mmbss.attacks import BSSAttack, ClosestAttack, NewtonAttack
-from mmbss.distillers.classifiers import plain_classifier
 from mmbss.registry import HOOKS
+from mmbss.teachers.classifiers import plain_classifier
 
 CONFIGS = Path(mmbss.__file__).resolve().parents[1] / 'configs'
 FILES = sorted(

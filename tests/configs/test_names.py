@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 import mmbss
-from mmbss.distillers.classifiers import load_model_config
+from mmbss.teachers.classifiers import load_model_config
 
 CONFIGS = Path(mmbss.__file__).resolve().parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.glob('**/*.py') if '_base_' not in path.parts)

@@ -13,8 +13,8 @@ from mmbss.distil.job import Request
 from mmbss.distil.methods import METHODS
 from mmbss.distil.plan import TEACHER, Costs
 from mmbss.distil.timing import Cost
-from mmbss.distillers.sources import Source
 from mmbss.engine.errors import ConfigError
+from mmbss.teachers.sources import Source
 
 COSTS = Costs({**dict.fromkeys(METHODS, Cost(5.0, 0.5, 0.1)), TEACHER: Cost(5.0, 1.0, 0.1)})
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, network_of
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.report.classifiers import build_classifier
+from mmbss.teachers.classifiers import load_model_config
 
 
 def built(network, tmp_path):

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from mmbss.distil.teachers import choose_teacher, why_not
-from mmbss.distillers.sources import Source
 from mmbss.engine.errors import ConfigError
+from mmbss.teachers.sources import Source
 
 CLASSES = ['a', 'b', 'c']
 

@@ -3,7 +3,7 @@ import torch
 from boundary_checks import all_attacked, check_training_step
 from small_classifiers import CLASSIFIERS
 
-from mmbss.distillers.classifiers import load_model_config
+from mmbss.teachers.classifiers import load_model_config
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS)

@@ -10,9 +10,9 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 
 from mmbss.distillers import BSSDistiller
-from mmbss.distillers.classifiers import plain_classifier
-from mmbss.distillers.features import deployed_outputs
 from mmbss.losses import AttentionLoss, attention_loss, attention_map, hint_loss
+from mmbss.teachers.classifiers import plain_classifier
+from mmbss.teachers.features import deployed_outputs
 
 PAIRS = [('backbone.layer2:input', 'backbone.layer2'), ('backbone.layer3', 'neck.gap')]
 KD = dict(type='mmbss.KDLoss', temperature=3.0, loss_weight=4.0)

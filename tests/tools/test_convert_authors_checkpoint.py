@@ -8,8 +8,8 @@ from mmengine.config import Config
 from safetensors.torch import save_file
 
 import mmbss
-from mmbss.distillers.classifiers import load_model_config
 from mmbss.registry import MODELS
+from mmbss.teachers.classifiers import load_model_config
 
 DATA = Path(mmbss.__file__).resolve().parents[2] / 'shared' / 'data'
 TEACHER = DATA / 'bss_resnet26_cifar10_teacher.safetensors'

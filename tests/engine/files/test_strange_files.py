@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import save_file
 
 from mmbss.datasets import ArrayDataset
-from mmbss.distillers.logit_cache import LogitCache
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.files import arrays, download
 from mmbss.engine.files.arrays import read_arrays
@@ -26,6 +25,7 @@ from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.files.checkpoints import AtomicLocalBackend
 from mmbss.engine.files.regular import opened
 from mmbss.engine.resume import find_newest
+from mmbss.teachers.logit_cache import LogitCache
 
 
 def write_socket(path):

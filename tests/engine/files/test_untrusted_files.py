@@ -21,14 +21,14 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from mmbss.datasets import ArrayDataset
-from mmbss.distillers.logit_cache import LogitCache
-from mmbss.distillers.sources.weights import load_weights
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.files.arrays import read_arrays
 from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.repairs import checkpoint_loading
 from mmbss.report import bias_shift
 from mmbss.report.classifiers import load_classifier
+from mmbss.teachers.logit_cache import LogitCache
+from mmbss.teachers.sources.weights import load_weights
 
 ROOT = Path(__file__).parents[3]
 

@@ -82,7 +82,7 @@ def test_a_function_as_the_teacher_of_a_training(make_runner, build_model, resne
         losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmbss.distillers.sources.python_objects.find', lambda name: teacher)
+        patch.setattr('mmbss.teachers.sources.python_objects.find', lambda name: teacher)
         runner = make_runner(model, epochs=1)
     if kind == 'eval':
         try_training(runner)
