@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -53,15 +54,8 @@ def rehearsed(attack: Attack, where: str) -> Iterator[None]:
             raise ConfigError(f'{where}: {type(attack).__name__} {problem}')
         return result
 
-    own = vars(attack)
-    before = own.get('run')
-    own['run'] = checked  # hides that of its class
-    try:
+    with mock.patch.object(attack, 'run', checked):
         yield
-    finally:
-        del own['run']
-        if before is not None:
-            own['run'] = before
 
 
 def broken_promise(

@@ -65,8 +65,9 @@ def find_arguments(function: Callable[..., Any]) -> Arguments:
         if parameters is None:
             break
         is_ours = _is_ours(layer)
-        for each in parameters:
-            if each.kind in NAMED and each.name not in {*found.known, 'self'}:
+        # what a class calls itself is nothing that is given
+        for each in parameters[layer is not function :]:
+            if each.kind in NAMED and each.name not in found.known:
                 found.known[each.name], found.owners[each.name] = each, layer
                 if each.default is each.empty and (is_ours or layer is layers[0]):
                     found.required.append(each.name)

@@ -97,3 +97,13 @@ def test_an_object_without_a_hash_may_be_called():
     check_keys(dict(weight=2.0), Loss(), 'loss')
     with pytest.raises(ConfigError, match="no key 'wait'"):
         check_keys(dict(wait=2.0), Loss(), 'loss')
+
+
+def test_a_class_may_call_itself_as_it_likes():
+    class Odd:
+        def __init__(this, size):  # noqa: N805
+            this.size = size
+
+    check_keys(dict(size=2), Odd, 'odd')
+    with pytest.raises(ConfigError, match="odd has no key 'this'"):
+        check_keys(dict(size=2, this=1), Odd, 'odd')

@@ -12,28 +12,6 @@ from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 
 
-def check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
-    """Refuse a circle of ``_base_``, which mmengine follows until Python gives up.
-
-    Args:
-        path: A config file.
-        above: The files that lead to it.
-
-    Raises:
-        ConfigError: Naming the files.
-    """
-    if path in above:
-        circle = ' -> '.join(map(str, (*above[above.index(path) :], path)))
-        raise ConfigError(f'_base_ goes round in a circle: {circle}: remove one of them')
-    try:
-        bases = Config._get_base_files(str(path))
-    except SyntaxError:  # perhaps only until mmengine has filled in the variables
-        return
-    for base in bases:
-        if '::' not in base and '{{' not in base:
-            check_bases((path.parent / base).resolve(), (*above, path))
-
-
 def find_config(path: str) -> str:
     """Path of a config that may be named as ``package::folder/name.py``.
 
@@ -58,10 +36,7 @@ def load_config(path: str) -> Config:
     """
     file = find_config(path)
     try:
-        check_bases(Path(file).expanduser().resolve())
         cfg = Config.fromfile(file)
-    except ConfigError as error:
-        raise ConfigError(f'config {path}: {error}') from None
     except Exception as error:  # a config file is code, which may raise anything
         lines = [
             f' (line {line} of {frame.f_code.co_filename})'
@@ -69,6 +44,8 @@ def load_config(path: str) -> Config:
             if frame.f_code.co_filename.endswith('.py') and frame.f_code.co_name == '<module>'
         ]
         to_do = 'correct the file or its path'
+        if isinstance(error, RecursionError):
+            to_do = '_base_ may go round in a circle'
         if isinstance(error, FileNotFoundError) and 'model-index.yml' in str(error):
             to_do = 'install the package that a base names, mmbss itself by `pip install -e .`'
         raise ConfigError(

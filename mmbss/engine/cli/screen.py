@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 from mmengine.logging import MMLogger
 
@@ -17,8 +18,6 @@ FOR_THE_FILE = (
 @contextmanager
 def short_screen() -> Iterator[None]:
     """Leave environment, config, hooks and repeated names to the log file."""
-    original = MMLogger.callHandlers
-
     def call_handlers(logger: MMLogger, record: logging.LogRecord) -> None:
         is_for_the_file = str(record.msg).startswith(FOR_THE_FILE)
         for handler in logger.handlers:
@@ -26,8 +25,5 @@ def short_screen() -> Iterator[None]:
             if is_shown and record.levelno >= handler.level:
                 handler.handle(record)
 
-    MMLogger.callHandlers = call_handlers
-    try:
+    with mock.patch.object(MMLogger, 'callHandlers', call_handlers):
         yield
-    finally:
-        MMLogger.callHandlers = original

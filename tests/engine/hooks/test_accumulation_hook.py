@@ -40,15 +40,18 @@ def same(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_gradients_that_wait_for_the_next_epoch_survive_a_resume(train, tmp_path):
+def test_gradients_that_wait_for_the_next_epoch_survive_a_resume(train, tmp_path, capsys):
     alone = train(4)
     checkpoint = torch.load(tmp_path / 'epoch_1.pth')
     assert 'accumulated_gradients' in checkpoint
     assert not set(checkpoint['accumulated_gradients']) - set(checkpoint['state_dict'])
     resumed = dict(resume=True, load_from=str(tmp_path / 'epoch_1.pth'))
+    lost = 'the gradient of some iterations is lost'
     assert same(train(4, **resumed), alone)
+    assert lost not in capsys.readouterr().out
     without = dict(checkpoint=HOOKS['checkpoint'])
     assert not same(train(4, hooks=without, **resumed), alone)
+    assert lost in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('counts', [1, 3])
