@@ -1,5 +1,6 @@
 """Values as the lines of a config that a person would write."""
 
+import keyword
 import math
 import textwrap
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ def as_code(value: Any, room: float = WIDTH, indent: int = 0) -> str:
     """
     items: list[tuple[str, Any]]
     if isinstance(value, Mapping):
-        has_names = all(isinstance(key, str) and key.isidentifier() for key in value)
+        has_names = all(isinstance(key, str) and is_argument(key) for key in value)
         begin, end = ('dict(', ')') if has_names else ('{', '}')
         items = [
             (f'{key}=' if has_names else f'{as_code(key)}: ', item) for key, item in value.items()
@@ -47,6 +48,16 @@ def as_code(value: Any, room: float = WIDTH, indent: int = 0) -> str:
         for name, item in items
     )
     return f'{begin}\n{"".join(lines)}{" " * indent}{end}'
+
+
+def is_argument(name: str) -> bool:
+    """Whether an argument of a call may have that name.
+
+    Examples:
+        >>> is_argument('lr'), is_argument('lambda'), is_argument('two words')
+        (True, False, False)
+    """
+    return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def assignment(name: str, value: Any) -> str:

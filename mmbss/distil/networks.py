@@ -164,7 +164,7 @@ def _timm_network(name: str, weights: str, num_classes: int, size: int) -> Netwo
     if weights == OWN_WEIGHTS:
         start = dict(pretrained=True)
     elif weights != NO_WEIGHTS:
-        start = dict(checkpoint_path=weights)
+        start = dict(init_cfg=dict(type='mmbss.TimmPretrained', checkpoint=weights))
     words = {NO_WEIGHTS: 'random weights', OWN_WEIGHTS: "timm's own weights"}.get(weights, weights)
     model = dict(
         type='ImageClassifier',

@@ -66,6 +66,21 @@ def test_timm(tmp_path):
     assert model(torch.zeros(2, 3, 32, 32), mode='tensor').shape == (2, 3)
 
 
+def test_weights_of_a_file_of_timm_with_a_classifier_of_its_own(tmp_path):
+    timm = pytest.importorskip('timm')
+    trained = timm.create_model('test_resnet', num_classes=5)
+    path = tmp_path / 'weights.pth'
+    torch.save(trained.state_dict(), path)
+    network = network_of('timm:test_resnet', str(path), 3, 32)
+    assert network.is_pretrained
+    model = built(network, tmp_path)
+    model.init_weights()
+    backbone = model.backbone.timm_model.state_dict()
+    expected = trained.state_dict()
+    assert backbone
+    assert all(torch.equal(value, expected[name]) for name, value in backbone.items())
+
+
 def test_weights_of_a_file(tmp_path):
     path = tmp_path / 'weights.pth'
     path.touch()

@@ -17,6 +17,7 @@ from mmbss.teachers.classifiers import (
 )
 from mmbss.teachers.normalisation import normalisation
 from mmbss.teachers.sources.source import Source, call
+from mmbss.teachers.sources.timm_models import normalisation_of
 from mmbss.teachers.sources.weights import build_filled, load_weights
 
 
@@ -93,12 +94,7 @@ def _wants(network: nn.Module) -> dict[str, Any]:
         return {}
     from timm.data import resolve_model_data_config
 
-    wants = resolve_model_data_config(wrapped)
-    return dict(
-        mean=[255 * value for value in wants['mean']],
-        std=[255 * value for value in wants['std']],
-        channels='rgb' if len(wants['mean']) == 3 else None,
-    )
+    return normalisation_of(resolve_model_data_config(wrapped))
 
 
 def ask(network: Any, images: Tensor) -> Tensor:

@@ -66,20 +66,25 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         state, where = _published_weights(name, published)
     fill(model, _renamed(state, model), where)
     wants = resolve_model_data_config(model)
-    height, width = _pair(arguments.get('img_size') or wants['input_size'][1:])
-    # of other images than those of three colours timm says nothing
-    colours = arguments.get('in_chans', 3) == len(wants['mean'])
     if checkpoint is None:
         classes = _class_names(published)
     return Source(
         model,
         num_classes=model.num_classes,
-        mean=[255 * value for value in wants['mean']] if colours else None,
-        std=[255 * value for value in wants['std']] if colours else None,
-        channels='rgb' if colours else None,
-        input_size=(height, width),
+        # of other images than those of three colours timm says nothing
+        **(normalisation_of(wants) if arguments.get('in_chans', 3) == len(wants['mean']) else {}),
+        input_size=_pair(arguments.get('img_size') or wants['input_size'][1:]),
         interpolation=wants['interpolation'],
         classes=classes,
+    )
+
+
+def normalisation_of(wants: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean, deviation and order of the channels in what timm says of a model's images."""
+    return dict(
+        mean=[255 * value for value in wants['mean']],
+        std=[255 * value for value in wants['std']],
+        channels='rgb' if len(wants['mean']) == 3 else None,
     )
 
 
