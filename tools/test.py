@@ -124,12 +124,13 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     """Load a checkpoint; mmengine alone would leave weights that do not fit as they were drawn.
 
     Raises:
-        ConfigError: If keys or shapes differ, which it names, or the classes are not those of the
-            test data.
+        ConfigError: If keys or shapes differ, which it names, the classes are not those of the
+            test data, or the normalisation is not that of the training.
     """
     from mmbss.engine.config_checks.rules import setting
     from mmbss.engine.files.checkpoint_reading import trained_classes
     from mmbss.engine.trial.sides import Side, compare_sides, side_of
+    from mmbss.export.trained_normalisation import check_trained_normalisation
 
     try:
         content = runner.load_checkpoint(checkpoint, strict=True)
@@ -139,6 +140,7 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     trained = Side(checkpoint, trained_classes(content.get('meta')))
     tested = side_of(runner.test_dataloader.dataset, 'test_dataloader.dataset')
     compare_sides([trained, tested], setting(runner.cfg, 'model.head.num_classes'))
+    check_trained_normalisation(runner.cfg, runner.model, content.get('meta'), checkpoint)
 
 
 def test(args: argparse.Namespace) -> None:

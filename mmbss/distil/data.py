@@ -9,6 +9,7 @@ from typing import Any
 
 from mmbss.distil.images import ImageFile, read_images
 from mmbss.distil.layout import Layout, read_layout
+from mmbss.distil.lost import Lost
 from mmbss.distil.splits import (
     HELD_OUT,
     ORDER,
@@ -103,10 +104,12 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
     left_out = {each for group in leaks for each in group if each.split != group[0].split}
     kept = [each for each in believed if each not in left_out]
     missing = [name for name in ('val', 'test') if name not in layout.splits]
-    refuse(_mistakes(root, kept, missing))
+    lost = Lost(found, conflicts, leaks)
+    refuse(_mistakes(root, kept, missing, lost))
     splits = divide(kept, missing, seed)
     refuse(
-        f'{root}: {split} holds no image that can be used: add some, or remove the folder'
+        f'{root}: {split} holds no image that can be used: '
+        f'{"; ".join(lost.reasons(split=split)) or "add some, or remove the folder"}'
         for split in ORDER
         if not splits[split]
     )
@@ -154,24 +157,41 @@ def size_of(images: Sequence[ImageFile]) -> int:
     return min(side - side % 32, LARGEST)
 
 
-def _mistakes(root: Path, images: Sequence[ImageFile], missing: Sequence[str]) -> Iterator[str]:
-    """What must be put right before anything is trained."""
+def _mistakes(
+    root: Path, images: Sequence[ImageFile], missing: Sequence[str], lost: Lost
+) -> Iterator[str]:
+    """What must be put right before anything is trained, and why there is so little left.
+
+    Args:
+        root: Folder of the images.
+        images: Those that are left.
+        missing: Splits to hold out.
+        lost: The others.
+    """
     labels = {each.label for each in images}
     if len(labels) < 2:
+        to_do = (
+            'put the images into a folder for each class, root/CLASS/... or root/train/CLASS/...'
+        )
+        if len({each.label for each in lost.found}) > 1:  # so they are
+            to_do = '; '.join(lost.reasons()) or to_do
         yield (
-            f'{root}: classes with usable images: {len(labels)}, and a classifier needs two: put '
-            'the images into a folder for each class, root/CLASS/... or root/train/CLASS/...'
+            f'{root}: classes with usable images: {len(labels)}, and a classifier needs two: '
+            f'{to_do}'
         )
         return
     for split, strange in strange_classes(images).items():
+        why = '; '.join(lost.reasons(strange, 'train'))
         yield (
-            f'{root}: {split} has classes that train has not ({first_of(strange)}): rename or move '
-            'their folders'
+            f'{root}: {split} has classes that train has not ({first_of(strange)}): '
+            f'{why or "rename or move their folders"}'
         )
     for label, count in too_few(images, missing).items():
+        why = '; '.join(lost.reasons([label]))
         yield (
             f'{root}: class {label} has {count} different images to train on and to hold out '
             f'{" and ".join(missing) or "nothing"}: it needs at least {len(missing) + 1}'
+            f'{why and f"; {why}"}'
         )
 
 

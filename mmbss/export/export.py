@@ -31,6 +31,7 @@ from mmbss.export.model_card import model_card
 from mmbss.export.plain_config import needed_packages, plain_config
 from mmbss.export.real_images import RealImages, read_real_images, transforms_of
 from mmbss.export.student import class_names, interface_of, load_student, meta_of, student_of
+from mmbss.export.trained_normalisation import check_trained_normalisation
 from mmbss.report.provenance import versions
 from mmbss.report.run_logs import is_run, read_run
 from mmbss.teachers.classifiers import num_classes
@@ -74,9 +75,9 @@ def export_student(
 
     Raises:
         MissingFileError: If the config, the checkpoint or the test images do not exist.
-        ConfigError: If the checkpoint does not fit, the classes are unknown or contradict each
-            other, a format is unknown or its package not installed, the folder is not empty, or
-            the test images have several sizes.
+        ConfigError: If the checkpoint does not fit or was trained with another normalisation, the
+            classes are unknown or contradict each other, a format is unknown or its package not
+            installed, the folder is not empty, or the test images have several sizes.
     """
     formats, folder = tuple(dict.fromkeys(formats)), Path(folder)
     check_formats(formats, opset, normalise)
@@ -84,8 +85,9 @@ def export_student(
     check_empty(folder)
     cfg = config if isinstance(config, Config) else load_config(str(config))
     model = load_student(cfg, checkpoint)
-    images = read_real_images(cfg, model.data_preprocessor, check_images)
     meta = meta_of(checkpoint)
+    check_trained_normalisation(cfg, model, meta, checkpoint)
+    images = read_real_images(cfg, model.data_preprocessor, check_images)
     names = class_names(classes, meta, images, num_classes(model))
     interface, assumed = interface_of(cfg, model, images, names, channels, normalise)
     deployed = Deployed(model, normalise).eval()

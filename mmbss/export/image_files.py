@@ -1,10 +1,15 @@
-"""Image files in folders, by their endings."""
+"""Image files in folders, by their endings, and what is wrong with one."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import mmcv
+from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from mmbss.engine.errors import one_line
 
 
 def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -31,3 +36,18 @@ def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 def is_image(name: str) -> bool:
     """Whether a file is called like an image, and is not hidden."""
     return name[0] != '.' and name.lower().endswith(IMG_EXTENSIONS)
+
+
+def why_unreadable(path: Path) -> str:
+    """Why a file is no image that can be read, in words; '' where it is one.
+
+    Pillow says it, since OpenCV, which mmcv's ``LoadImageFromFile`` reads with, has no words.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+        pixels = mmcv.imfrombytes(path.read_bytes(), flag=cv2.IMREAD_UNCHANGED)
+    except Exception as error:  # a damaged file makes the libraries fail in any way
+        said = one_line(error)
+        return said if path.name in said else f'{path}: {said}'
+    return f'OpenCV, which pipelines read with, does not take {path}' if pixels is None else ''

@@ -15,7 +15,7 @@ from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_o
 from mmbss.engine.files.checkpoint_reading import trained_classes
 from mmbss.engine.files.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
-from mmbss.export.image_files import walk_images
+from mmbss.export.image_files import walk_images, why_unreadable
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
 from mmbss.export.student import (
@@ -25,6 +25,7 @@ from mmbss.export.student import (
     load_student,
     meta_of,
 )
+from mmbss.export.trained_normalisation import check_trained_normalisation
 from mmbss.registry import TRANSFORMS
 from mmbss.teachers.classifiers import num_classes
 
@@ -90,7 +91,7 @@ class Predictor:
         try:
             return self.pipeline(dict(img_path=str(path)))
         except Exception as error:  # whatever a decoder makes of a damaged file
-            return lines_of(error)[0].partition(': restore the file')[0]
+            return why_unreadable(path) or lines_of(error)[0].partition(': restore the file')[0]
 
     @torch.no_grad()
     def _ask(
@@ -121,8 +122,8 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
 
     Raises:
         MissingFileError: If there is no such folder, config or checkpoint.
-        ConfigError: If a checkpoint is missing or one too many, does not fit, or names no classes,
-            or others than the config beside it.
+        ConfigError: If a checkpoint is missing or one too many, does not fit, names no classes, or
+            others than the config beside it, or was trained with another normalisation.
     """
     is_of_zoo = str(model).startswith(SCHEME)
     folder = weights_of(str(model)).parent if is_of_zoo else Path(model)
@@ -140,7 +141,9 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
         weights = weights_in(folder)
         network = load_student(cfg, weights)
         check_names(classes, num_classes(network))
-        trained = trained_classes(meta_of(weights))
+        meta = meta_of(weights)
+        check_trained_normalisation(cfg, network, meta, weights)
+        trained = trained_classes(meta)
         if trained and trained != classes:
             raise ConfigError(
                 f'{weights} was trained on the classes {first_of(trained, 6)}, {cfg.filename} '
@@ -151,8 +154,10 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
         raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')
     cfg = load_config(str(model))
     network = load_student(cfg, checkpoint)
+    meta = meta_of(checkpoint)
+    check_trained_normalisation(cfg, network, meta, checkpoint)
     images = read_real_images(cfg, network.data_preprocessor, LOOKED_AT, one_size=False)
-    classes = class_names(None, meta_of(checkpoint), images, num_classes(network))
+    classes = class_names(None, meta, images, num_classes(network))
     interface, _ = interface_of(cfg, network, images, classes)
     plain = plain_config(cfg, network, interface, images.stored)
     # it reads files as BGR, as its pipeline does

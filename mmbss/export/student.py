@@ -64,18 +64,37 @@ def class_names(
             f'{first_of(images.classes, 6)}: test with the data of the training'
         )
     known = trained or images.classes
-    if given and known and {*given} == {*known} and tuple(given) != known:
-        raise ConfigError(
-            f'--classes has the names in another order than checkpoint and data, '
-            f'{first_of(known, 6)}: leave it out'
-        )
     names = tuple(given) if given is not None else known
     if names is None:
         raise ConfigError(
             'neither the checkpoint nor the test data names the classes: give them with --classes'
         )
     check_names(names, count)
+    if moved := moved_name(names, known or ()):
+        name, known_as, given_as = moved
+        raise ConfigError(
+            f'--classes has the names in another order than checkpoint and data, '
+            f'{first_of(known or (), 6)}: {name} is class {known_as} there and {given_as} here, '
+            'counted from 0: leave it out, or give names in that order'
+        )
     return names
+
+
+def moved_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, int, int] | None:
+    """The first name that stands for another class than it is known for, None where none does.
+
+    Returns:
+        The name, the number that it is known by, and the one that it has here, from 0.
+
+    Examples:
+        >>> moved_name(['a', 'b', 'bird'], ['plane', 'bird', 'car'])
+        ('bird', 1, 2)
+        >>> moved_name(['avion', 'bird', 'voiture'], ['plane', 'bird', 'car'])
+    """
+    for number, name in enumerate(names):
+        if name in known and [*known[number : number + 1]] != [name]:
+            return name, [*known].index(name), number
+    return None
 
 
 def check_names(names: Sequence[str], count: int | None) -> None:

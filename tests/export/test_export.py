@@ -215,6 +215,20 @@ def test_classes_must_be_known_and_the_same(digits_teacher, tmp_path):
     assert class_names(['x', 'y'], dict(dataset_meta=dict(classes=['a', 'b'])), images, 2)
 
 
+@pytest.mark.parametrize('of_data', [False, True])
+def test_a_name_that_stands_for_another_class_is_refused(of_data):
+    known = ('air plane', 'bird', 'voiture')
+    meta = {} if of_data else dict(dataset_meta=dict(classes=known))
+    images = RealImages(torch.zeros(1, 3, 8, 8), known if of_data else None)
+    for given in (['a', 'b', 'bird'], ['bird', 'air', 'car'], ['bird', 'air plane', 'voiture']):
+        with pytest.raises(ConfigError, match=r'another order .*air plane, bird, voiture: .*bird'):
+            class_names(given, meta, images, 3)
+    for given in (['a', 'bird', 'c'], ['a', 'b', 'c'], [*known]):
+        assert class_names(given, meta, images, 3) == tuple(given)
+    twice = ('crane', 'maillot', 'crane')  # as ImageNet names its classes
+    assert class_names(twice, dict(dataset_meta=dict(classes=twice)), images, 3) == twice
+
+
 def test_what_a_checkpoint_should_not_hold(digits_teacher, tmp_path):
     content, path = torch.load(digits_teacher['checkpoint']), tmp_path / 'odd.pth'
     content['meta'] = dict(dataset_meta=dict(classes=5), epoch=torch.tensor(3), seed=1)

@@ -4,6 +4,7 @@ from PIL import Image
 
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.export import Predictor, find_images, load_predictor
+from mmbss.export.image_files import why_unreadable
 from mmbss.export.student import student_of
 
 
@@ -43,8 +44,28 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(predictor, digit_file
         assert each.ranked == ()
         assert each.path.name in each.problem
         assert '--resume' not in each.problem
+        assert 'cannot identify image file' in each.problem
     assert [each.problem is None for each in predictor(paths[:1])] == [False]
     assert list(predictor([])) == []
+
+
+def test_what_is_wrong_with_a_file_is_said_in_words(tmp_path, monkeypatch):
+    cut, whole = tmp_path / 'cut.jpg', tmp_path / 'whole.jpg'
+    Image.effect_noise((64, 64), 50).save(whole)
+    cut.write_bytes(whole.read_bytes()[:900])
+    assert why_unreadable(whole) == ''
+    assert why_unreadable(cut).startswith(f'{cut}: image file is truncated')
+    assert 'No such file' in why_unreadable(tmp_path / 'none.png')
+    monkeypatch.setattr('mmcv.imfrombytes', lambda *args, **kwargs: None)
+    assert why_unreadable(whole) == f'OpenCV, which pipelines read with, does not take {whole}'
+
+
+def test_a_pipeline_that_fails_on_a_whole_image_says_its_own_reason(predictor, digit_files):
+    transforms = [dict(type='CenterCrop', crop_size=9)]  # of an image that nothing has loaded
+    bare = Predictor(predictor.model, transforms, predictor.classes)
+    (only,) = bare(digit_files.files[:1])
+    assert 'img' in only.problem
+    assert 'OpenCV' not in only.problem
 
 
 def test_images_of_several_sizes_do_not_change_each_other(predictor, digit_files, tmp_path):

@@ -139,6 +139,20 @@ def test_data_of_other_classes_than_the_weights_are_refused(
         call_tool('test', path, checkpoint, '--work-dir', tmp_path)
 
 
+@pytest.mark.parametrize('flags', [[], ['--tta']])
+def test_another_normalisation_than_that_of_the_training_is_refused(
+    flags, call_tool, orphan, bss_run, tmp_path
+):
+    checkpoint = bss_run.folder / 'epoch_4.pth'
+    with pytest.raises(
+        SystemExit, match=rf'mean=\[0\], but {checkpoint} was trained with mean=\[77.9\]'
+    ):
+        call_tool(
+            *('test', orphan, checkpoint, '--work-dir', tmp_path, *flags),
+            *('--cfg-options', 'data_preprocessor.mean=[0.0]'),
+        )
+
+
 def test_a_missing_checkpoint_ends_with_one_clear_message(call_tool, orphan, tmp_path):
     with pytest.raises(SystemExit, match=r'^error: .*none\.pth'):
         call_tool('test', orphan, 'none.pth', '--work-dir', tmp_path)
