@@ -40,7 +40,7 @@ from mmbss.report.settings import (
     what_counts,
     without_later_hooks,
 )
-from mmbss.report.teacher_files import digest_of_teachers
+from mmbss.report.teacher_files import digest_of_model
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,11 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """Fingerprint of the teacher's weights and config, None where there are no weights."""
-        return digest_of_teachers([self.merged.get('model', {}).get('teacher', {})])
+        """Fingerprint of the teacher's files, and of the weights that the student starts from.
+
+        None where there are none.
+        """
+        return digest_of_model(self.merged.get('model', {}))
 
     @property
     def log(self) -> Path:
@@ -151,7 +154,10 @@ class Run:
                 for path, there, here in differences(found, asked)
             ]
         if differ(self.info.get('teacher'), self.teacher):
-            others.append("the teacher's checkpoint or config")
+            others.append(
+                "the teacher's checkpoint or config, another of its files, or the weights that "
+                'the student starts from'
+            )
         if others:
             raise ConfigError(
                 f'{self}: {self.folder} belongs to another version of {self.config} or to other '

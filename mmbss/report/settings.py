@@ -113,12 +113,15 @@ def digest_of(settings: Any) -> str:
 def differ(one: str | None, other: str | None) -> bool:
     """Whether two fingerprints, of which either may be unknown, speak of different things.
 
-    Parts are divided by a hyphen; what the shorter one lacks is unknown.
+    Parts are divided by a hyphen; what is empty, or the shorter one lacks, is unknown.
 
     Examples:
         >>> differ('a1-b2', 'a1'), differ('a1-b2', 'a1-c3'), differ(None, 'a1')
         (False, True, False)
+        >>> differ('a1-b2', '-b2-d4'), differ('a1--d4', '-b2-e5')
+        (False, True)
     """
     if one is None or other is None:
         return False
-    return any(a != b for a, b in zip(one.split('-'), other.split('-'), strict=False))
+    parts = zip(one.split('-'), other.split('-'), strict=False)
+    return any(a != b for a, b in parts if a and b)

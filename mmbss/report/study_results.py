@@ -33,7 +33,8 @@ class Result:
         config: Path of its config file.
         options: Overrides, ``KEY=VALUE``.
         digest: Fingerprint of its complete config; see :attr:`~mmbss.report.runs.Run.digest`.
-        teacher: Fingerprint of the teacher's checkpoint, None where it is not known.
+        teacher: Fingerprint of the teacher's files and of the weights that the student started
+            from, None where they are not known; see :mod:`mmbss.report.teacher_files`.
         commit: Commits it was trained at.
         device: Devices it was trained on, '' where that is not known.
         evaluators: Fingerprint of the study's evaluators when they were asked, else ''.

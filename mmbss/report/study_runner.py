@@ -126,7 +126,8 @@ class StudyRunner:
             elif result and not (strange or self.rerun):
                 problems.append(
                     f'{run}: its result in {self.study.results}.json belongs to another version '
-                    f'of {run.config}, of its options or of its teacher: --rerun trains it anew'
+                    f'of {run.config}, of its options, of its teacher or of the weights that it '
+                    'starts from: --rerun trains it anew'
                 )
             elif not self.rerun:
                 problems += strange

@@ -1,14 +1,28 @@
-"""What the files of a teacher hold, as a fingerprint that is read without building it."""
+"""What the files hold that a run starts from, as a fingerprint that is read without building it.
+
+Its parts are divided by hyphens: the content of the teacher's weights, the models of its config
+files, further files of the teacher, and the weights that the student starts from. A part is empty
+where it is not known, and those at the end are left out, so that older and shorter fingerprints
+hold; see :func:`~mmbss.report.settings.differ`.
+"""
 
 import hashlib
+import os.path
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmbss.engine.errors import MissingFileError
+from mmbss.engine.config_checks.rules import settings_in
+from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.fingerprint import file_digest
 from mmbss.report.settings import digest_of
 from mmbss.teachers.classifiers import load_model_config
+from mmbss.teachers.sources.load import kind_of
+from mmbss.teachers.sources.onnx_file import files_beside
+
+#: Keys by which a model names files of weights: an ``init_cfg``, a classifier, a TIMMBackbone.
+WEIGHTS = ('checkpoint', 'pretrained', 'checkpoint_path')
 
 
 def weights_of(teacher: Mapping[str, Any]) -> list[Path]:
@@ -22,10 +36,10 @@ def weights_of(teacher: Mapping[str, Any]) -> list[Path]:
     config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
     if isinstance(config, (list, tuple)):
         return [path for each in config if isinstance(each, Mapping) for path in weights_of(each)]
-    named = [] if checkpoint is None else [Path(str(checkpoint))]
+    named = [] if checkpoint is None else [_path(checkpoint)]
     # an ONNX file is network and weights in one, and so are folders of timm and Hugging Face
     if isinstance(config, str) and not config.endswith('.py'):
-        named.append(Path(config.split(':', 1)[-1]))
+        named.append(_path(config.split(':', 1)[-1]))
     if isinstance(config, str) and config.startswith(('hf:', 'timm:')) and named[-1].is_dir():
         named[-1:] = sorted(named[-1].iterdir())
     return named
@@ -39,23 +53,97 @@ def configs_of(teacher: Mapping[str, Any]) -> list[str]:
     return [config] if isinstance(config, str) and config.endswith('.py') else []
 
 
-def digest_of_teachers(teachers: Iterable[Mapping[str, Any]]) -> str | None:
-    """Fingerprint of the files of the weights of teachers, and of the models of their config files.
+def further_files_of(teacher: Mapping[str, Any]) -> list[Path]:
+    """Files that a teacher's model, its arguments or its ONNX file name, of several those of each.
 
-    None where there are no weights.
+    A checkpoint takes the place of the weights that a model names.
     """
+    config, arguments = teacher.get('config'), teacher.get('arguments') or {}
+    if isinstance(config, (list, tuple)):
+        members = [each for each in config if isinstance(each, Mapping)]
+        return [path for each in members for path in further_files_of(each)]
+    named = _existing(value for _, value in settings_in(arguments))
+    if isinstance(config, str) and kind_of(config)[0] == 'onnx_file':
+        named += _beside(_path(kind_of(config)[1]))
+    if teacher.get('checkpoint') is None:
+        if isinstance(config, dict):
+            models = [load_model_config(config)]
+        else:
+            models = _models_of([teacher])
+        named += [path for model in models for path in weights_in(model)]
+    return named
+
+
+def weights_in(model: Mapping[str, Any]) -> list[Path]:
+    """Files of weights that a model's config names, as far as they are there."""
+    found = settings_in(model)
+    return _existing(value for path, value in found if path.rpartition('.')[2] in WEIGHTS)
+
+
+def digest_of_teachers(teachers: Iterable[Mapping[str, Any]]) -> str | None:
+    """Fingerprint of the files of teachers, and of the models of their config files.
+
+    None where there are neither.
+    """
+    return _joined(_parts(teachers))
+
+
+def digest_of_model(model: Mapping[str, Any]) -> str | None:
+    """Fingerprint of the files that a distiller's teacher and student start from.
+
+    None where there are none.
+    """
+    student = {key: value for key, value in model.items() if key != 'teacher'}
+    teachers = _parts([model.get('teacher') or {}])
+    return _joined([*teachers, _digest_of_each(weights_in(student))])
+
+
+def _parts(teachers: Iterable[Mapping[str, Any]]) -> list[str]:
     teachers = list(teachers)
-    paths = [path for teacher in teachers for path in weights_of(teacher)]
-    contents = [path.read_bytes() for path in paths if path.is_file()]
-    if not contents:
-        return None
-    weights = hashlib.sha256(b''.join(contents)).hexdigest()[:16]
-    configs = [name for teacher in teachers for name in configs_of(teacher)]
+    weights = [path for teacher in teachers for path in weights_of(teacher) if path.is_file()]
+    content = hashlib.sha256()
+    for path in weights:
+        content.update(path.read_bytes())
+    models = {str(number): model for number, model in enumerate(_models_of(teachers))}
+    return [
+        content.hexdigest()[:16] if weights else '',
+        digest_of(models) if models else '',
+        _digest_of_each([path for teacher in teachers for path in further_files_of(teacher)]),
+    ]
+
+
+def _joined(parts: Iterable[str]) -> str | None:
+    return '-'.join(parts).rstrip('-') or None
+
+
+def _digest_of_each(paths: list[Path]) -> str:
+    return digest_of([file_digest(path) for path in paths]) if paths else ''
+
+
+def _path(name: Any) -> Path:
+    return Path(os.path.expanduser(str(name)))  # noqa: PTH111 (Path's own fails without a home)
+
+
+def _existing(values: Iterable[Any]) -> list[Path]:
+    """Those texts that name a file."""
+    paths = [_path(value) for value in values if isinstance(value, str)]
+    # a text may be longer than a name, which is an error for Path.is_file
+    return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113
+
+
+def _beside(path: Path) -> list[Path]:
+    """The files in which an ONNX file keeps weights; none where it cannot be read."""
     try:
-        models = {str(number): _model_of(name) for number, name in enumerate(configs)}
+        return files_beside(path.resolve()) if path.is_file() else []
+    except ConfigError:  # whoever asks the teacher is told
+        return []
+
+
+def _models_of(teachers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    try:
+        return [_model_of(name) for teacher in teachers for name in configs_of(teacher)]
     except MissingFileError:  # nobody can say what it was
-        return weights
-    return f'{weights}-{digest_of(models)}' if models else weights
+        return []
 
 
 @cache

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmbss.engine.config_checks.building import complete
 from mmbss.engine.default_hooks import add_safety_hooks
 from mmbss.engine.errors import ConfigError
+from mmbss.report import teacher_files
 from mmbss.report.runs import Run, wait_for
 from mmbss.report.settings import what_counts
 
@@ -168,6 +169,67 @@ def test_several_teachers_are_known_by_the_files_of_all(make, tmp_path):
     before = run.teacher
     files[1].write_bytes(b'b')
     assert None is not run.teacher != before
+
+
+START = dict(init_cfg=dict(type='Pretrained', checkpoint='w.pth'))
+STARTS = [dict(type='Normal'), dict(type='Pretrained', checkpoint='w.pth')]
+
+
+@pytest.mark.parametrize(
+    'model',
+    [
+        dict(teacher=dict(config='t.py')),
+        dict(teacher=dict(config='neck.py')),
+        dict(teacher=dict(config=dict(type='A', pretrained='w.pth'))),
+        dict(teacher=dict(config=dict(type='A', backbone=START))),
+        dict(teacher=dict(config=[dict(config='t.py'), dict(config=dict(type='A'))])),
+        dict(teacher=dict(config='python:a:B', arguments=dict(files=['w.pth', 3, 'C' * 300]))),
+        START,
+        dict(backbone=dict(init_cfg=STARTS), teacher=dict(config=dict(), checkpoint='of_it.pth')),
+        dict(pretrained='w.pth'),
+    ],
+)
+def test_a_run_is_known_by_all_files_that_it_starts_from(
+    model, make, finished, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    weights = tmp_path / 'w.pth'
+    weights.write_bytes(b'a')
+    (tmp_path / 'of_it.pth').write_bytes(b'a')
+    (tmp_path / 't.py').write_text("model = dict(type='A', pretrained='w.pth')")
+    (tmp_path / 'neck.py').write_text(f"model = dict(type='A', neck=dict({START}))")
+    run = make(model=model)
+    teacher_files._model_of.cache_clear()
+    finished(run, seconds=1.0, teacher=run.teacher)
+    assert run.is_done()
+    weights.write_bytes(b'b')
+    with pytest.raises(ConfigError, match='the weights that the student starts from'):
+        run.is_done()
+    weights.unlink()
+    assert run.is_done(), 'it may be gone by now'
+    weights.write_bytes(b'b')
+    (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, teacher=None)))
+    assert run.is_done(), 'an older one knew nothing of it'
+
+
+@pytest.mark.parametrize('checkpoint', [None, 'https://example.org/t.pth', 'gone.pth'])
+def test_a_teacher_without_a_file_of_weights_is_known_by_its_config(
+    checkpoint, make, finished, tmp_path
+):
+    config = tmp_path / 't.py'
+    config.write_text("model = dict(type='A')\n")
+    teacher = dict(config=str(config), checkpoint=checkpoint)
+    run = make(**{f'model.teacher.{key}': value for key, value in teacher.items()})
+    finished(run, seconds=1.0, teacher=run.teacher)
+    for stored in (run.teacher, 'a1', f'a1{run.teacher}', None):
+        (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, teacher=stored)))
+        assert run.is_done()
+    (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, teacher=run.teacher)))
+    with config.open('a') as file:
+        file.write('data_preprocessor = dict(mean=[0.0])\n')
+    teacher_files._model_of.cache_clear()  # of another call
+    with pytest.raises(ConfigError, match="the teacher's checkpoint or config"):
+        run.is_done()
 
 
 def test_a_run_that_names_no_teacher_is_judged_by_its_config(make, finished, tmp_path):

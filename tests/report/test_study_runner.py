@@ -246,6 +246,21 @@ def test_results_and_folders_of_other_settings_are_refused_unless_run_again(stud
     assert read(study)['arms'][1]['values'] == ACCURACY['b']
 
 
+def test_results_of_other_weights_to_start_from_are_refused(study, play, tmp_path):
+    weights = tmp_path / 'start.pth'
+    weights.write_text('first')
+    start = {'model.init_cfg': dict(type='Pretrained', checkpoint=str(weights))}
+    study = replace(study, common=start, evaluators=[])
+    table = run_all(study)
+    shutil.rmtree(study.folder)
+    assert run_all(study) == table
+    weights.write_text('second')
+    with pytest.raises(ConfigError, match=r'a, seed 0: its result in .*starts from: --rerun'):
+        run_all(study)
+    weights.unlink()
+    assert run_all(study) == table
+
+
 def test_results_of_other_settings_stand_beside_no_new_ones(study, play):
     run_all(study)
     study, old = changed(study), read_results(study)

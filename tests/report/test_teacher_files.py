@@ -1,6 +1,9 @@
+import hashlib
+
+import numpy as np
 import pytest
 
-from mmbss.report.teacher_files import digest_of_teachers
+from mmbss.report.teacher_files import digest_of_model, digest_of_teachers
 
 
 @pytest.mark.parametrize('scheme', ['hf', 'timm'])
@@ -30,3 +33,47 @@ def test_weights_are_known_wherever_they_lie(tmp_path):
     }
     assert len(digests) == 1
     assert None not in digests
+
+
+@pytest.mark.parametrize('scheme', ['', 'onnx:'])
+def test_an_onnx_file_is_known_by_the_weights_beside_it(scheme, tmp_path):
+    onnx = pytest.importorskip('onnx')
+    weight = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), 'weight')
+    graph = onnx.helper.make_graph([], 'network', [], [], [weight])
+    path, beside = tmp_path / 'teacher.onnx', tmp_path / 'teacher.onnx.data'
+    teacher = dict(config=f'{scheme}{path}')
+    model = onnx.helper.make_model(graph)
+    onnx.save(model, path, save_as_external_data=True, location=beside.name, size_threshold=0)
+    file, config, first = digest_of_teachers([teacher]).split('-')
+    assert file == hashlib.sha256(path.read_bytes()).hexdigest()[:16], 'as older results have it'
+    assert config == ''
+    with beside.open('ab') as content:
+        content.write(b'x')
+    assert digest_of_teachers([teacher]).startswith(f'{file}--')
+    assert digest_of_teachers([teacher]) != f'{file}--{first}'
+    beside.unlink()
+    assert digest_of_teachers([teacher]) == file
+
+
+def test_a_checkpoint_takes_the_place_of_what_the_config_names(tmp_path):
+    one, other = tmp_path / 'one.pth', tmp_path / 'other.pth'
+    one.write_text('1')
+    other.write_text('2')
+    model = dict(type='ImageClassifier', pretrained=str(other))
+    alone = hashlib.sha256(b'1').hexdigest()[:16]
+    assert digest_of_teachers([dict(config=model, checkpoint=str(one))]) == alone
+    assert digest_of_model(dict(teacher=dict(config=model, checkpoint=str(one)))) == alone
+    assert digest_of_teachers([dict(config=model)]).startswith('--')
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'a.pth').write_text('1')
+    alone = hashlib.sha256(b'1').hexdigest()[:16]
+    assert digest_of_teachers([dict(config=dict(), checkpoint='~/a.pth')]) == alone
+    assert digest_of_teachers([dict(config=dict(), checkpoint='~nobody-at-all/a.pth')]) is None
+
+
+def test_where_nothing_is_named_there_is_no_fingerprint():
+    assert digest_of_model({}) is None
+    assert digest_of_model(dict(teacher=None, init_cfg=dict(type='Normal'))) is None

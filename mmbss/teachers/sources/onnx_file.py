@@ -246,10 +246,29 @@ def _pixels(channels: int) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    """Of a file, and of those beside it in which large files keep their weights."""
+    """Of a file, and of those beside it."""
+    digest = hashlib.sha256()
+    for file in (path, *files_beside(path)):
+        with file.open('rb') as content:
+            digest.update(hashlib.file_digest(content, 'sha256').digest())
+    return digest.hexdigest()[:16]
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files in which a large one keeps its weights.
+
+    Args:
+        path: Of the ONNX file, without symbolic links.
+
+    Raises:
+        ConfigError: If it is no ONNX file, or names one that is not beside it.
+    """
     with named_extra():
         import onnx
-    tensors = onnx.load(path, load_external_data=False).graph.initializer
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except Exception as error:  # protobuf's own, of which onnx says nothing
+        raise ConfigError(f'teacher.config: cannot read {path}: {one_line(error)}') from error
     beside = {
         entry.value
         for tensor in tensors
@@ -257,11 +276,9 @@ def _digest(path: Path) -> str:
         for entry in tensor.external_data
         if entry.key == 'location'
     }
-    digest = hashlib.sha256()
-    for file in (path, *(path.parent / name for name in sorted(beside))):
+    files = [path.parent / name for name in sorted(beside)]
+    for file in files:
         # onnxruntime has read them, but for weights that its graph does not use
         if not file.is_file() or path.parent not in file.resolve().parents:
             raise ConfigError(f'teacher.config: {path} has weights in {file}, no file beside it')
-        with file.open('rb') as content:
-            digest.update(hashlib.file_digest(content, 'sha256').digest())
-    return digest.hexdigest()[:16]
+    return files
