@@ -180,8 +180,9 @@ def make_teacher(tmp_path):
     return make
 
 
-def boundary(**changes):
+def boundary_term(**changes):
     settings = dict(
+        type='mmbss.BoundaryLoss',
         attack=dict(type='mmbss.BSSAttack', num_steps=4, step_size=0.5),
         num_base_samples=8,
         loss=dict(type='mmbss.KDLoss', temperature=3.0),
@@ -191,24 +192,30 @@ def boundary(**changes):
 
 @pytest.fixture(scope='session')
 def boundary_config():
-    """Make the ``boundary`` argument of a BSSDistiller."""
-    return boundary
+    """Make the config of a ``BoundaryLoss``."""
+    return boundary_term
 
 
 @pytest.fixture
 def make_distiller(make_teacher):
-    """Build a distiller; a BSSDistiller of two tiny ResNets where nothing else is said."""
+    """Build a distiller of two tiny ResNets.
 
-    def make(student=None, teacher=None, type='mmbss.BSSDistiller', favoured=None, **changes):
+    Its boundary is the term ``loss_bss``; where a type is given, there is none by default.
+    """
+
+    def make(student=None, teacher=None, type=None, favoured=None, boundary=None, **changes):
         config = dict(
             student or small_resnet(),
-            type=type,
+            type=type or 'mmbss.Distiller',
             teacher=teacher or make_teacher(favoured=favoured),
             losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0, loss_weight=4.0)),
         )
-        if type == 'mmbss.BSSDistiller':
-            config['boundary'] = boundary(loss_weight=2.0)
         config.update(changes)
+        if boundary is None and type is None:
+            boundary = boundary_term(loss_weight=2.0)
+        if boundary is not None:
+            term = dict(type='mmbss.BoundaryLoss') | boundary
+            config['losses'] = dict(config['losses'] or {}, loss_bss=term)
         model = build(config)
         if favoured is not None:
             favour(model, favoured)
@@ -368,10 +375,11 @@ def bss_settings(digits_teacher):
     def make(folder, epochs=4, **changes):
         model = small_resnet(
             teacher=digits_teacher,
-            losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
-            boundary=boundary(),
+            losses=dict(
+                loss_kd=dict(type='mmbss.KDLoss', temperature=3.0), loss_bss=boundary_term()
+            ),
         )
-        model['type'] = 'mmbss.BSSDistiller'
+        model['type'] = 'mmbss.Distiller'
         schedules = dict(
             loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.5)
         )
@@ -543,7 +551,7 @@ def student_of():
     """The plain classifier's config of a distiller's config."""
 
     def student(config):
-        plain = {k: v for k, v in config.items() if k not in ('teacher', 'losses', 'boundary')}
+        plain = {k: v for k, v in config.items() if k not in ('teacher', 'losses')}
         return dict(plain, type='ImageClassifier')
 
     return student

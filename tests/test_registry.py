@@ -11,7 +11,6 @@ from mmbss.losses import DistillationLoss
 
 OWN = [
     ('MODELS', 'Distiller', 'mmbss.distillers'),
-    ('MODELS', 'BSSDistiller', 'mmbss.distillers'),
     ('MODELS', 'KDLoss', 'mmbss.losses'),
     ('MODELS', 'BoundaryLoss', 'mmbss.boundary'),
     ('MODELS', 'CIFARResNet', 'mmbss.backbones'),

@@ -22,8 +22,8 @@ from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
-    from mmbss.report.runs import Run
-    from mmbss.report.study import Study
+    from mmbss.studies.runs import Run
+    from mmbss.studies.study import Study
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,7 +84,7 @@ def choose_study(args: argparse.Namespace) -> 'Study':
     Raises:
         ConfigError: If it cannot be read, or flags do not fit.
     """
-    from mmbss.report.study import is_study, read_study, study_of_configs
+    from mmbss.studies.study import is_study, read_study, study_of_configs
 
     studies = [path for path in args.files if Path(path).is_file() and is_study(path)]
     if studies and len(args.files) > 1:
@@ -132,7 +132,7 @@ def compare(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: If the study has a mistake; or if runs have failed, after all others.
     """
-    from mmbss.report.study_runner import StudyRunner
+    from mmbss.studies.runner import StudyRunner
 
     if args.jobs < 1:
         raise ConfigError(f'--jobs {args.jobs} must be at least 1')

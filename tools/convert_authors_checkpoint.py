@@ -46,7 +46,7 @@ def convert(args: argparse.Namespace) -> str:
 
     from mmbss.engine.files.checkpoint_reading import read_checkpoint
     from mmbss.engine.models import count_parameters, load_strictly
-    from mmbss.report.classifiers import build_classifier
+    from mmbss.studies.classifiers import build_classifier
 
     content = read_checkpoint(args.source)
     state = rename(content.get('net', content))

@@ -114,7 +114,7 @@ def choose_networks(
     """
     from mmengine.config import Config
 
-    from mmbss.report.comparison import read_comparison
+    from mmbss.studies.comparison import read_comparison
     from mmbss.teachers.sources.load import kind_of
 
     if args.runs:
@@ -144,8 +144,8 @@ def main() -> None:
     with readable_errors():
         from mmbss.engine.cli.config import load_config
         from mmbss.report.evaluation import evaluate_networks
-        from mmbss.report.metric_tables import markdown_table
         from mmbss.report.networks import loader_of_tests
+        from mmbss.studies.metric_tables import markdown_table
 
         teacher, students, config = choose_networks(args)
         data = load_config(args.data_config or config)

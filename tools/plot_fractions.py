@@ -30,7 +30,7 @@ def main() -> None:
     args = parse_args()
     with readable_errors(), named_extra():
         from mmbss.report.fractions import accuracies_by_fraction
-        from mmbss.report.metric_tables import with_unit
+        from mmbss.studies.metric_tables import with_unit
         from mmbss.visualization.draw_curves import draw_accuracy_over_fraction
         from mmbss.visualization.style import save_figure
 

@@ -65,7 +65,7 @@ def main() -> None:
     args = parse_args()
     with readable_errors(), named_extra():
         from mmbss.report.report import build_report
-        from mmbss.report.run_logs import read_json
+        from mmbss.studies.run_logs import read_json
         from mmbss.visualization.style import save_figure
 
         metrics = read_json(args.metrics) if args.metrics else None

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from mmbss.distil.choose import Answers
 from mmbss.distillers.data_samples import class_labels
-from mmbss.report.classifiers import Network, load_classifier
+from mmbss.studies.classifiers import Network, load_classifier
 from mmbss.teachers import Teacher
 
 

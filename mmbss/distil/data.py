@@ -24,7 +24,7 @@ from mmbss.engine.errors import ConfigError, first_of, refuse
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.words import counted
 from mmbss.export.student import check_names
-from mmbss.report.settings import digest_of
+from mmbss.studies.settings import digest_of
 
 #: Images whose shorter side has at most so many pixels are shifted and not cropped and scaled.
 SMALL = 64

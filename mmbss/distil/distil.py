@@ -32,11 +32,11 @@ from mmbss.engine.words import counted
 from mmbss.engine.work_dir import claimed, put_aside
 from mmbss.export.formats import cpu_count
 from mmbss.export.measures import file_in_words
-from mmbss.report.runs import Run
-from mmbss.report.study import Arm, Study
-from mmbss.report.study_files import keep
-from mmbss.report.study_progress import in_words
-from mmbss.report.study_runner import StudyRunner
+from mmbss.studies.files import keep
+from mmbss.studies.progress import in_words
+from mmbss.studies.runner import StudyRunner
+from mmbss.studies.runs import Run
+from mmbss.studies.study import Arm, Study
 
 
 def distil(

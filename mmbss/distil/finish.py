@@ -17,12 +17,12 @@ from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.work_dir import put_aside
 from mmbss.export import export_student
 from mmbss.export.formats import FORMATS, STUDENT
-from mmbss.report.classifiers import Network
-from mmbss.report.comparison import as_network
 from mmbss.report.options import ReportOptions
 from mmbss.report.report import build_report
-from mmbss.report.run_logs import read_json, read_run
-from mmbss.report.runs import Run
+from mmbss.studies.classifiers import Network
+from mmbss.studies.comparison import as_network
+from mmbss.studies.run_logs import read_json, read_run
+from mmbss.studies.runs import Run
 
 #: Of a whole report: test images that are attacked and drawn, those that are asked about, and
 #: points on a side of a decision plane.

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mmbss.engine.errors import ConfigError, lines_of
-from mmbss.report.run_logs import logged_seconds
-from mmbss.report.runs import Run
-from mmbss.report.study_progress import in_words, read_place
-from mmbss.report.study_runner import StudyRunner
+from mmbss.studies.progress import in_words, read_place
+from mmbss.studies.run_logs import logged_seconds
+from mmbss.studies.runner import StudyRunner
+from mmbss.studies.runs import Run
 
 #: Seconds between two lines about a run that goes on.
 PATIENCE = 30.0

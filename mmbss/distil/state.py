@@ -7,7 +7,7 @@ from typing import Any
 
 from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.files.atomic import whole_file
-from mmbss.report.run_logs import read_json
+from mmbss.studies.run_logs import read_json
 
 FILE = 'distil.json'
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmbss.distil.choose import LABELS, RULE, Choice
 from mmbss.distil.running import Outcome
-from mmbss.report.text import markdown
+from mmbss.studies.text import markdown
 
 
 def summary(

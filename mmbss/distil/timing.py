@@ -21,7 +21,7 @@ from mmbss.engine.errors import ConfigError, naming, one_line
 from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.models import load_strictly
 from mmbss.registry import DATASETS, MODELS
-from mmbss.report.classifiers import build_classifier
+from mmbss.studies.classifiers import build_classifier
 
 #: Steps that are measured, after one that warms up.
 STEPS = 2

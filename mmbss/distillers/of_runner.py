@@ -20,7 +20,7 @@ def distiller_of(runner: Runner, who: str) -> Distiller:
     model = unwrap(runner.model)
     if not isinstance(model, Distiller):
         raise ConfigError(
-            f'{who} needs a distiller, but the model is a {type(model).__name__}: use '
-            'mmbss.Distiller or mmbss.BSSDistiller'
+            f'{who} needs a distiller, but the model is a {type(model).__name__}: '
+            'use mmbss.Distiller'
         )
     return model

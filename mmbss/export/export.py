@@ -32,8 +32,8 @@ from mmbss.export.plain_config import needed_packages, plain_config
 from mmbss.export.real_images import RealImages, read_real_images, transforms_of
 from mmbss.export.student import class_names, interface_of, load_student, meta_of, student_of
 from mmbss.export.trained_normalisation import check_trained_normalisation
-from mmbss.report.provenance import versions
-from mmbss.report.run_logs import is_run, read_run
+from mmbss.studies.provenance import versions
+from mmbss.studies.run_logs import is_run, read_run
 from mmbss.teachers.classifiers import num_classes
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.export.deployed import Interface
-from mmbss.report.experiments import Experiment
-from mmbss.report.provenance import repeat_commands
-from mmbss.report.run_logs import LoggedRun
-from mmbss.report.text import markdown
+from mmbss.studies.experiments import Experiment
+from mmbss.studies.provenance import repeat_commands
+from mmbss.studies.run_logs import LoggedRun
+from mmbss.studies.text import markdown
 
 UNKNOWN = 'unknown'
 #: Arguments of a data set that say nothing of what is in it.
@@ -183,10 +183,7 @@ def lines_of_training(
             named = said if isinstance(said, str) else 'a model given in the config itself'
             yield f'teacher: {named}, weights {each.get("checkpoint") or "of its source"}'
             yield f'licence of its weights: {licence_of(said) or UNKNOWN}'
-    losses = {**config.model.get('losses', {})}
-    if config.model.get('boundary'):
-        losses['loss_bss'] = config.model.boundary
-    for name, loss in losses.items():
+    for name, loss in config.model.get('losses', {}).items():
         yield f'{name}: {said_of(loss)}'
     schedules = (config.get('default_hooks') or {}).get('bss', {}).get('schedules', {})
     for name, schedule in schedules.items():

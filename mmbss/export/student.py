@@ -15,7 +15,7 @@ from mmbss.export.deployed import Interface
 from mmbss.export.formats import Ask, as_ask
 from mmbss.export.plain_config import without_pretrained
 from mmbss.export.real_images import RealImages, channels_of, swaps_channels, transforms_of
-from mmbss.report.classifiers import load_classifier
+from mmbss.studies.classifiers import load_classifier
 from mmbss.teachers.normalisation import normalisation
 
 

@@ -19,8 +19,8 @@ from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.files.checkpoint_reading import read_checkpoint
-from mmbss.report.classifiers import load_classifier
-from mmbss.report.text import markdown, spread
+from mmbss.studies.classifiers import load_classifier
+from mmbss.studies.text import markdown, spread
 
 BIAS = 'head.fc.bias'
 #: What the shift that is written was chosen on.

@@ -25,7 +25,7 @@ from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
 from mmbss.metrics.transition_error import TransitionError
 from mmbss.report.asked_teacher import AskedTeacher
-from mmbss.report.classifiers import TEACHER, Network, load_classifier, on_device
+from mmbss.studies.classifiers import TEACHER, Network, load_classifier, on_device
 from mmbss.teachers import Teacher
 
 #: Finds the boundary samples that are compared, unless another attack is asked for.

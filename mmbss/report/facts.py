@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmbss.engine.words import data_in_words, teacher_in_words
-from mmbss.report.comparison import Comparison, is_of
-from mmbss.report.text import tallied
+from mmbss.studies.comparison import Comparison, is_of
+from mmbss.studies.text import tallied
 
 
 def facts(

@@ -8,8 +8,8 @@ from mmengine.logging import print_log
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.words import selection, training_fraction
-from mmbss.report.comparison import short_names
-from mmbss.report.experiments import read_experiments
+from mmbss.studies.comparison import short_names
+from mmbss.studies.experiments import read_experiments
 
 #: Last values of a metric by experiment and fraction of the training set.
 Accuracies = dict[str, dict[float, list[float]]]

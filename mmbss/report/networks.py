@@ -15,7 +15,7 @@ from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
 from mmbss.registry import DATASETS
-from mmbss.report.classifiers import Network, load_classifier
+from mmbss.studies.classifiers import Network, load_classifier
 from mmbss.teachers import Teacher
 from mmbss.teachers.classifiers import check_same_classes, num_classes
 

@@ -11,18 +11,18 @@ import jinja2
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least
-from mmbss.report.classifiers import TEACHER
-from mmbss.report.comparison import Comparison, as_network, read_comparison
 from mmbss.report.evaluation import evaluate_networks
 from mmbss.report.facts import facts
-from mmbss.report.metric_tables import class_tables, metric_table, notes
 from mmbss.report.networks import load_networks, loader_of_tests
 from mmbss.report.options import ReportOptions
 from mmbss.report.picture import Picture
 from mmbss.report.pictures import Styles, accuracy_picture, curve_pictures, network_pictures
-from mmbss.report.provenance import repeat_commands, versions
-from mmbss.report.run_logs import is_run
-from mmbss.report.tables import accuracy_rows, accuracy_table
+from mmbss.studies.classifiers import TEACHER
+from mmbss.studies.comparison import Comparison, as_network, read_comparison
+from mmbss.studies.metric_tables import class_tables, metric_table, notes
+from mmbss.studies.provenance import repeat_commands, versions
+from mmbss.studies.run_logs import is_run
+from mmbss.studies.tables import accuracy_rows, accuracy_table
 from mmbss.visualization.boundary_pairs import NoBoundaryPairsError
 from mmbss.visualization.style import GREY, line_style, to_svg
 

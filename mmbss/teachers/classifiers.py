@@ -12,7 +12,7 @@ from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.registry import MODELS
 
 #: Arguments that a distiller has beyond those of the classifier it is.
-DISTILLER_KEYS = ('teacher', 'losses', 'boundary', 'acceleration')
+DISTILLER_KEYS = ('teacher', 'losses', 'acceleration')
 
 
 def plain_classifier(model: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_a_run_with_another_attack(name, bss_settings, tmp_path):
         pytest.importorskip('foolbox', reason='foolbox is not installed')
     config = bss_settings(tmp_path, epochs=2, experiment_name=f'{tmp_path.name}_{name}')
     attack = dict(ATTACKS[name])
-    config['model']['boundary'].update(attack=attack, train_on='all')
+    config['model']['losses']['loss_bss'].update(attack=attack, train_on='all')
     config.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     runner = Runner.from_cfg(Config(config))
     runner.train()

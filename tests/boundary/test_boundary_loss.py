@@ -137,7 +137,7 @@ def test_no_gradient_goes_through_the_search(make_distiller, make_batch, monkeyp
 )
 def test_each_choice_trains(bss_settings, tmp_path, boundary_config, make_runner, changes):
     model = bss_settings(tmp_path)['model']
-    model['boundary'] = boundary_config(**changes)
+    model['losses']['loss_bss'] = boundary_config(**changes)
     schedules = dict(loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.5))
     hooks = [dict(type='mmbss.BSSHook', schedules=schedules)]
     runner = make_runner(model, custom_hooks=hooks, epochs=2)

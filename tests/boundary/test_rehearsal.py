@@ -14,9 +14,9 @@ def runner(make_runner, make_teacher, resnet_config, boundary_config):
 
     def make(batch_size=32, loss=None, **boundary):
         model = resnet_config() | dict(
-            type='mmbss.BSSDistiller',
+            type='mmbss.Distiller',
             teacher=make_teacher(favoured=3),
-            boundary=boundary_config(**boundary),
+            losses=dict(loss_bss=boundary_config(**boundary)),
         )
         runner = make_runner(model, epochs=1)
         runner._train_dataloader['batch_size'] = batch_size

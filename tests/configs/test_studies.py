@@ -6,7 +6,7 @@ import pytest
 
 import mmbss
 from mmbss.registry import DATASETS
-from mmbss.report.study import read_study
+from mmbss.studies.study import read_study
 
 ROOT = Path(mmbss.__file__).resolve().parents[1]
 FILES = sorted((ROOT / 'studies').glob('*.py'))

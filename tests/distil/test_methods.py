@@ -3,7 +3,7 @@ import pytest
 from mmbss.distil.methods import METHODS, check_methods, settings_of
 from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
-from mmbss.report.study import is_name
+from mmbss.studies.study import is_name
 
 
 def test_first_settings_of_all_come_first():

@@ -3,7 +3,7 @@ import torch
 
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, network_of
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.report.classifiers import build_classifier
+from mmbss.studies.classifiers import build_classifier
 from mmbss.teachers.classifiers import load_model_config
 
 

@@ -42,7 +42,7 @@ def test_any_teacher_takes_a_batch_without_base_samples(
 def test_a_distilled_student_can_teach(make_distiller, make_teacher, resnet_config, tmp_path):
     first = make_distiller()
     torch.save(first.state_dict(), tmp_path / 'student.pth')
-    config = dict(resnet_config(), type='mmbss.BSSDistiller', teacher={}, losses={}, boundary={})
+    config = dict(resnet_config(), type='mmbss.Distiller', teacher={}, losses={})
     second = make_distiller(teacher=dict(config=config, checkpoint=str(tmp_path / 'student.pth')))
     assert 'teacher' not in load_model_config(config)
     inputs = torch.randn(2, 1, 8, 8)

@@ -351,8 +351,3 @@ def test_features_of_what_a_term_brings_are_those_of_the_backbone_and_of_the_hea
     distiller = make_kd()
     distiller.terms['loss_brings'] = Brings()
     distiller.loss(*make_batch(range(6)))
-
-
-def test_a_boundary_may_name_its_class(make_distiller, boundary_config):
-    distiller = make_distiller(boundary=boundary_config(type='mmbss.BoundaryLoss'))
-    assert type(distiller.terms['loss_bss']).__name__ == 'BoundaryLoss'

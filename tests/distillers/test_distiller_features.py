@@ -9,7 +9,6 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 
-from mmbss.distillers import BSSDistiller
 from mmbss.losses import AttentionLoss, attention_loss, attention_map, hint_loss
 from mmbss.teachers.classifiers import plain_classifier
 from mmbss.teachers.features import deployed_outputs
@@ -35,13 +34,10 @@ FSP = dict(type='mmbss.FSPLoss', student=PAIRS, teacher=PAIRS)
 def make(make_distiller, make_teacher, resnet_config):
     """A ResNet8 that learns from a ResNet14 of twice its width."""
 
-    def make(type='mmbss.Distiller', teacher=None, favoured=None, boundary=None, **losses):
+    def make(teacher=None, favoured=None, boundary=None, **losses):
         teacher = teacher or make_teacher(resnet_config(depth=14, width=4), favoured=favoured)
         losses = losses or dict(loss_kd=KD, loss_hint=HINT, loss_at=ATTENTION)
-        changes = dict(boundary=boundary) if boundary else {}
-        return make_distiller(
-            teacher=teacher, type=type, losses=losses, favoured=favoured, **changes
-        )
+        return make_distiller(None, teacher, 'mmbss.Distiller', favoured, boundary, losses=losses)
 
     return make
 
@@ -158,7 +154,7 @@ def test_with_bss_the_features_are_those_of_the_clean_batch(
     losses = dict(loss_hint=HINT, loss_at=ATTENTION)
     plain = make(favoured=0, **losses)
     boundary = boundary_config(candidates=candidates, train_on='all')
-    bss = make(type='mmbss.BSSDistiller', favoured=0, boundary=boundary, **losses)
+    bss = make(favoured=0, boundary=boundary, **losses)
     bss.__dict__['teacher'] = plain.teacher
     bss.load_state_dict(plain.state_dict())
     bss.terms.load_weights(plain.terms.weights())
@@ -178,7 +174,6 @@ def test_with_bss_the_features_are_those_of_the_clean_batch(
 
 def test_fsp_trains_with_bss(make_distiller, step):
     distiller = make_distiller(losses=dict(loss_kd=KD, loss_fsp=FSP))
-    assert isinstance(distiller, BSSDistiller)
     assert {'loss_cls', 'loss_kd', 'loss_fsp', 'loss_bss'} <= set(step(distiller))
 
 

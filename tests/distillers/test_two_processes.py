@@ -87,11 +87,13 @@ def test_fifty_steps_end_in_the_same_weights(
     teacher = config.model.teacher
     config.model = dict(
         STUDENT,
-        type='mmbss.BSSDistiller',
+        type='mmbss.Distiller',
         teacher=teacher,
-        losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
-        boundary=boundary_config(
-            base_samples='all', target_class='second_most_probable', train_on='all'
+        losses=dict(
+            loss_kd=dict(type='mmbss.KDLoss', temperature=3.0),
+            loss_bss=boundary_config(
+                base_samples='all', target_class='second_most_probable', train_on='all'
+            ),
         ),
     )
     config.update(val_dataloader=None, val_evaluator=None, val_cfg=None)

@@ -76,9 +76,8 @@ def test_terms_that_need_labels_are_refused(
         dict(losses=dict(loss_dkd=dict(type='mmbss.DKDLoss', loss_weight=weight)), name='loss_dkd'),
         dict(boundary=boundary_config(loss_weight=weight), name='loss_bss'),
     ):
-        kind = 'mmbss.BSSDistiller' if 'boundary' in settings else 'mmbss.Distiller'
         name = settings.pop('name')
-        distiller = make_distiller(student, type=kind, **settings)
+        distiller = make_distiller(student, type='mmbss.Distiller', **settings)
         with pytest.raises(ConfigError, match=f'losses: {name} needs labels'):
             distiller.try_terms(*unlabelled)
 
@@ -103,10 +102,12 @@ def test_a_training_without_labels(make_runner, student, digits_teacher, boundar
     np.savez(tmp_path / 'digits.npz', images=np.stack([info['img'] for info in digits.data_list]))
     student = dict(
         student,
-        type='mmbss.BSSDistiller',
+        type='mmbss.Distiller',
         teacher=digits_teacher,
-        losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=4.0)),
-        boundary=boundary_config(**TEACHER_ALONE, share=0.2),
+        losses=dict(
+            loss_kd=dict(type='mmbss.KDLoss', temperature=4.0),
+            loss_bss=boundary_config(**TEACHER_ALONE, share=0.2),
+        ),
         train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),
     )
     runner = make_runner(

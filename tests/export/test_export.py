@@ -19,7 +19,7 @@ from mmbss.export import export_student, formats, load_predictor
 from mmbss.export.real_images import RealImages
 from mmbss.export.student import class_names
 from mmbss.registry import MODELS
-from mmbss.report.classifiers import load_classifier
+from mmbss.studies.classifiers import load_classifier
 
 MEAN, STD = 77.9, 95.9  # of the digits
 

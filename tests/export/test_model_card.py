@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from mmbss.export.model_card import accuracy_of, data_of, items, licence_of, lines_of_training
-from mmbss.report.run_logs import LoggedRun
+from mmbss.studies.run_logs import LoggedRun
 
 
 def test_what_is_not_known_is_said_to_be_so():
@@ -16,8 +16,10 @@ def test_teachers_terms_and_schedules_are_named():
     teachers = [dict(config='timm:nothing', checkpoint='a.pth'), dict(config=dict(type='X'))]
     model = dict(
         teacher=dict(config=teachers),
-        losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=4.0)),
-        boundary=dict(type='mmbss.BoundaryLoss', num_base_samples=8),
+        losses=dict(
+            loss_kd=dict(type='mmbss.KDLoss', temperature=4.0),
+            loss_bss=dict(type='mmbss.BoundaryLoss', num_base_samples=8),
+        ),
     )
     hooks = dict(bss=dict(schedules=dict(loss_kd=dict(start=4.0, end=1.0))))
     config = Config(dict(model=model, default_hooks=hooks, train_cfg=dict(max_iters=7)))

@@ -111,10 +111,9 @@ class Weights(Hook):
 def distiller_config(digits_teacher, resnet_config, boundary_config):
     return dict(
         resnet_config(),
-        type='mmbss.BSSDistiller',
+        type='mmbss.Distiller',
         teacher=digits_teacher,
-        losses=dict(loss_kd=dict(type='mmbss.KDLoss', loss_weight=9.0)),
-        boundary=boundary_config(),
+        losses=dict(loss_kd=dict(type='mmbss.KDLoss', loss_weight=9.0), loss_bss=boundary_config()),
     )
 
 

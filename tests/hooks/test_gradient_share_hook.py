@@ -13,15 +13,15 @@ def model(digits_teacher, resnet_config, boundary_config):
     def model(**boundary):
         return dict(
             resnet_config(),
-            type='mmbss.BSSDistiller',
+            type='mmbss.Distiller',
             teacher=digits_teacher,
             losses=dict(
                 loss_kd=dict(type='mmbss.KDLoss', temperature=4.0),
                 loss_at=dict(
                     type='mmbss.AttentionLoss', student='backbone.layer1', teacher='backbone.layer1'
                 ),
+                loss_bss=boundary_config(**boundary),
             ),
-            boundary=boundary_config(**boundary),
         )
 
     return model

@@ -116,7 +116,7 @@ def test_a_run_with_augmentation_ends_before_it_starts(make_run, run_settings, f
 
 
 def test_an_attack_still_asks_the_teacher(start, rows, boundary_config, count_calls):
-    model = start(type='mmbss.BSSDistiller', boundary=boundary_config())
+    model = start(losses=dict(loss_kd=dict(type='mmbss.KDLoss'), loss_bss=boundary_config()))
     model.head.load_state_dict(model.teacher.network.head.state_dict())
     model.backbone.load_state_dict(model.teacher.network.backbone.state_dict())
     batch = model.data_preprocessor(dict(inputs=[r['inputs'] for r in rows], data_samples=None))

@@ -86,6 +86,7 @@ def steps(draw, tmp_path):
     # all targets of all samples of a thousand classes take long
     target_classes = TARGET_CLASSES if student.num_classes <= 10 else TARGET_CLASSES[:-1]
     boundary = dict(
+        type='mmbss.BoundaryLoss',
         attack=draw(ATTACKS),
         loss=draw(LOSSES),
         base_class=draw(st.sampled_from(BASE_CLASSES)),
@@ -111,12 +112,11 @@ def steps(draw, tmp_path):
             acceleration=dict(precision=precision, channels_last=draw(st.booleans())),
             reverse_channels=draw(st.booleans()),
         ),
-        losses=dict(loss_kd=draw(LOSSES)),
-        boundary=boundary,
+        losses=dict(loss_kd=draw(LOSSES), loss_bss=boundary),
         acceleration=dict(channels_last=draw(st.booleans())),
     )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        distiller = MODELS.build(dict(model, type='mmbss.BSSDistiller')).train()
+        distiller = MODELS.build(dict(model, type='mmbss.Distiller')).train()
     distiller.stores_term_weights = True  # as BSSHook says it
     student.set_weights(distiller)
     inputs = distiller.data_preprocessor(dict(inputs=pixels))['inputs']

@@ -1,6 +1,8 @@
-from mmbss.report.experiments import by_experiment
+from written_runs import write_run
+
 from mmbss.report.pictures import choose_curves, curve_pictures
-from mmbss.report.run_logs import read_run
+from mmbss.studies.experiments import by_experiment
+from mmbss.studies.run_logs import read_run
 
 
 def test_curves_are_those_that_are_logged():
@@ -16,9 +18,9 @@ def test_each_of_two_boundaries_has_its_curves():
     assert ['loss_far' in curves[0].title, 'loss_near' in curves[1].title] == [True, True]
 
 
-def test_runs_that_count_in_epochs_and_in_iterations_share_an_axis(make_run, tmp_path):
+def test_runs_that_count_in_epochs_and_in_iterations_share_an_axis(tmp_path):
     names = dict(a=True, b=False)
-    runs = [read_run(make_run(tmp_path / name, by_epoch=own)) for name, own in names.items()]
+    runs = [read_run(write_run(tmp_path / name, by_epoch=own)) for name, own in names.items()]
     styles = dict.fromkeys(names, ('red', '-'))
     pictures = curve_pictures(by_experiment(runs), 'accuracy/top1', styles)
     (axis,) = next(each for each in pictures if each.name == 'curve-loss').figure.axes
@@ -34,7 +36,7 @@ def test_an_ordinate_has_its_own_unit():
     assert labels == ['accuracy/top1 (%)', 'agreement/kl (nats)']
 
 
-def test_the_attack_is_drawn_where_it_has_samples(make_run, tmp_path):
-    run = read_run(make_run(tmp_path / 'bss'))
+def test_the_attack_is_drawn_where_it_has_samples(tmp_path):
+    run = read_run(write_run(tmp_path / 'bss'))
     (curve,) = choose_curves(['bss_samples', 'bss_accepted'], 'accuracy/top1')[1:]
     assert list(curve.read(run)) == [1, 2]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmbss.distillers import BSSDistiller
+from mmbss.distillers import Distiller
 from mmbss.registry import MODELS
 from mmbss.teachers.classifiers import (
     check_single_label_logits,
@@ -16,20 +16,20 @@ CPU = torch.device('cpu')
 
 def test_plain_classifier_strips_what_a_distiller_adds(resnet_config):
     student = resnet_config(train_cfg=dict(augments=[]))
-    distiller = dict(student, type='mmbss.BSSDistiller', teacher={}, losses={}, boundary={})
+    distiller = dict(student, type='mmbss.Distiller', teacher={}, losses={})
     assert plain_classifier(distiller) == dict(student, type='mmpretrain.ImageClassifier')
     assert 'teacher' in distiller
 
 
 def test_plain_classifier_strips_what_a_distiller_of_ones_own_adds(resnet_config, monkeypatch):
-    class TauDistiller(BSSDistiller):
+    class TauDistiller(Distiller):
         def __init__(self, tau=1.0, head=None, **kwargs):
             super().__init__(head=head, **kwargs)
 
     monkeypatch.setitem(MODELS.module_dict, 'TauDistiller', TauDistiller)
     student = resnet_config()
     for kind in ('mmbss.TauDistiller', TauDistiller):
-        distiller = dict(student, type=kind, teacher={}, boundary={}, tau=2.0)
+        distiller = dict(student, type=kind, teacher={}, losses={}, tau=2.0)
         assert plain_classifier(distiller) == dict(student, type='mmpretrain.ImageClassifier')
 
 

@@ -134,10 +134,9 @@ def test_distillers_config_stands_for_its_student(
 ):
     distiller = dict(
         resnet_config(),
-        type='mmbss.BSSDistiller',
+        type='mmbss.Distiller',
         teacher=dict(config='no/such.py', checkpoint='no/such.pth'),
         losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
-        boundary=dict(attack=dict(type='mmbss.BSSAttack'), loss=dict(type='mmbss.KDLoss')),
     )
     path = write_config(tmp_path / 'distiller.py', dict(model=distiller))
     checkpoint = make_teacher()['checkpoint']

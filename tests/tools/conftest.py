@@ -43,7 +43,7 @@ def configs(tmp_path_factory, bss_settings, write_config):
     folder = tmp_path_factory.mktemp('configs')
     bss = bss_settings('unused')
     bss.pop('work_dir')
-    added = ('teacher', 'losses', 'boundary')
+    added = ('teacher', 'losses')
     student = {key: value for key, value in bss['model'].items() if key not in added}
     plain = dict(bss, model=dict(student, type='ImageClassifier'), custom_hooks=[])
     return SimpleNamespace(

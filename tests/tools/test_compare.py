@@ -14,7 +14,7 @@ def tiny(tmp_path_factory, bss_settings, write_config):
     """Configs of one epoch: the student alone, BSS, and one whose teacher is missing."""
     folder = tmp_path_factory.mktemp('tiny')
     bss = bss_settings('unused', epochs=1)
-    added = ('teacher', 'losses', 'boundary')
+    added = ('teacher', 'losses')
     student = {key: value for key, value in bss['model'].items() if key not in added}
     plain = dict(bss, model=dict(student, type='ImageClassifier'), custom_hooks=[])
     lost = dict(bss, model=dict(bss['model'], teacher=dict(config={}, checkpoint='gone.pth')))

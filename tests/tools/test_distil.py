@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 import mmbss.distil.finish
 from mmbss.engine.errors import ConfigError
-from mmbss.report.runs import Run
+from mmbss.studies.runs import Run
 
 FLAGS = ['--epochs=12', '--settings=1', '--methods=kd', '--teacher=resnet8', '--batch-size=16']
 

@@ -18,6 +18,7 @@ FOR_THE_FILE = (
 @contextmanager
 def short_screen() -> Iterator[None]:
     """Leave environment, config, hooks and repeated names to the log file."""
+
     def call_handlers(logger: MMLogger, record: logging.LogRecord) -> None:
         is_for_the_file = str(record.msg).startswith(FOR_THE_FILE)
         for handler in logger.handlers:

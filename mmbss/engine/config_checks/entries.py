@@ -43,7 +43,7 @@ TOP = _by_key(
 )
 #: The same anywhere below these and below the data loaders.
 NESTED = _by_key(
-    MODELS='data_preprocessor backbone neck head loss losses boundary',
+    MODELS='data_preprocessor backbone neck head loss losses',
     ATTACKS='attack',
     BATCH_AUGMENTS='augments',
     DATASETS='dataset datasets',
@@ -59,7 +59,6 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 GROUPS = ('default_hooks', 'losses', 'param_scheduler', 'val_evaluator', 'test_evaluator')
 #: Types of entries that need not name one; None where the model decides.
 DEFAULTS = dict(
-    boundary='mmbss.BoundaryLoss',
     data_preprocessor=None,
     log_processor='LogProcessor',
     model_wrapper_cfg='MMDistributedDataParallel',
@@ -82,7 +81,6 @@ SUPPLIED = dict(
 )
 #: Keys of an entry that others take out of it: mmengine, and a distiller out of its terms.
 TAKEN_OUT = dict(
-    boundary=('share',),
     custom_hooks=('priority',),
     default_hooks=('priority',),
     init_cfg=('override',),

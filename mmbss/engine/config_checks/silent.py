@@ -56,7 +56,7 @@ def in_weights(cfg: Config) -> Iterator[str]:
     losses = model.get('losses') or {}
     if not isinstance(losses, dict):  # refused where its class is known
         return
-    if 'teacher' in model and not losses and 'boundary' not in model:
+    if 'teacher' in model and not losses:
         yield (
             'model.losses is empty, so the student would learn nothing from its teacher: add a '
             "loss such as loss_kd=dict(type='mmbss.KDLoss')"
@@ -66,13 +66,12 @@ def in_weights(cfg: Config) -> Iterator[str]:
         for name, term in losses.items()
         if term is None or isinstance(term, (list, tuple))
     )
-    terms = losses if 'boundary' not in model else losses | dict(loss_bss=model['boundary'])
     for path, hook in _entries_at(cfg, 'default_hooks', 'custom_hooks'):
         schedules = hook.get('schedules')
         if not str(hook['type']).endswith('BSSHook') or not isinstance(schedules, dict):
             continue
         for name in schedules:
-            term = terms.get(name)
+            term = losses.get(name)
             weight = term.get('loss_weight') if isinstance(term, dict) else None
             if isinstance(weight, (int, float)) and weight >= 0:
                 yield (

@@ -41,7 +41,7 @@ CHECKPOINT = 'default_hooks.checkpoint'
 DATA = 'train_dataloader.dataset'
 OPTIMIZER = 'optim_wrapper.optimizer'
 SCHEDULE = 'param_scheduler'
-BOUNDARY = 'model.boundary'
+BOUNDARY = 'model.losses.loss_bss'
 
 MISSPELT_KEYS = [
     Bad('optim_wraper', dict(optimizer=SGD), "did you mean 'optim_wrapper'", shown="'optimizer'"),
@@ -84,7 +84,7 @@ MISSPELT_KEYS = [
 ]
 
 UNKNOWN_TYPES = [
-    Bad('model.type', 'mmbss.BSSDistler', "did you mean 'mmbss.BSSDistiller'"),
+    Bad('model.type', 'mmbss.Distler', "did you mean 'mmbss.Distiller'"),
     Bad('model.backbone.type', 'ResNett', "did you mean 'ResNet'"),
     Bad('model.head.type', 'LinearHead', "did you mean 'LinearClsHead'"),
     Bad('model.losses.loss_kd.type', 'mmbss.KDLos', "did you mean 'mmbss.KDLoss'"),
@@ -485,10 +485,11 @@ def base(tmp_path_factory, run_settings, resnet_config, boundary_config, build_m
     def make(folder):
         model = resnet_config(
             teacher=dict(config=resnet_config(), checkpoint=str(checkpoint)),
-            losses=dict(loss_kd=dict(type='mmbss.KDLoss', temperature=3.0)),
-            boundary=boundary_config(),
+            losses=dict(
+                loss_kd=dict(type='mmbss.KDLoss', temperature=3.0), loss_bss=boundary_config()
+            ),
         )
-        model['type'] = 'mmbss.BSSDistiller'
+        model['type'] = 'mmbss.Distiller'
         hook = dict(type='mmbss.BSSHook', schedules=dict(loss_kd=dict(start=4.0, end=1.0)))
         config = Config(run_settings(folder, model, epochs=1, custom_hooks=[])).to_dict()
         accuracy = dict(type='mmbss.TeacherAccuracyHook', min_accuracy=0)
@@ -720,7 +721,7 @@ FILES = [
     ('model = dict(', 'SyntaxError', 'correct the file'),
     ('model = dict(type=Resnet)', "NameError: name 'Resnet' is not defined (line 1", 'correct'),
     ("_base_ = ['none.py']", 'none.py', 'correct the file or its path'),
-    ("_base_ = ['config.py']", 'config.py -> ', 'remove one of them'),
+    ("_base_ = ['config.py']", 'RecursionError', '_base_ may go round in a circle'),
     ("_base_ = 'mmpretrain::resnet/none.py'", 'none.py', 'correct'),
     ("custom_imports = dict(imports=['no_such_module'])", 'no_such_module', 'correct'),
     ("custom_imports = dict(imprts=['mmbss'])", 'imprts', 'correct'),
@@ -765,9 +766,7 @@ def test_a_teacher_that_says_infinity_is_refused(base, run, tmp_path):
 
 def test_a_distiller_without_any_loss_is_refused(base, run, tmp_path):
     config = base(tmp_path)
-    edit(config, 'model.type', 'mmbss.Distiller')
     edit(config, 'model.losses', {})
-    edit(config, 'model.boundary', GONE)
     edit(config, 'default_hooks.bss', GONE)
     check_line(run(config), ['model.losses', 'add a loss'])
 

@@ -59,10 +59,9 @@ def test_a_test_builds_nothing_of_the_training(config):
 def test_no_part_of_a_right_config_is_accused(config, resnet_config, make_teacher, boundary_config):
     config.model = resnet_config(
         teacher=make_teacher(),
-        losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
-        boundary=boundary_config(),
+        losses=dict(loss_kd=dict(type='mmbss.KDLoss'), loss_bss=boundary_config()),
     )
-    config.model.type = 'mmbss.BSSDistiller'
+    config.model.type = 'mmbss.Distiller'
     config.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4),
         dict(type='CosineAnnealingMomentum', eta_min=0.5),

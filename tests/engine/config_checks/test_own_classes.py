@@ -74,7 +74,7 @@ GOOD = [
             dict(interval=0, constructor=3, epoch_length='short', override=True, share=2),
             dict(checkpoint='best', monitor='train/loss', topk=0, gamma=-1, end=0.5),
             dict(pipeline='fast', datasets=['a'], init_cfg='zeros', collate_fn='stack'),
-            dict(loss=float('nan'), boundary='near', schedules=dict(loss_kd=3)),
+            dict(loss=float('nan'), schedules=dict(loss_kd=3)),
         )
     ),
     ('custom_hooks', [TYPED | dict(loss=dict(weight=1.0), attack='fgsm')]),

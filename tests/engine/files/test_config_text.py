@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmbss.distil.code import assignment, comment
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files.config_text import read_written
-from mmbss.report.runs import Run
+from mmbss.studies.runs import Run
 
 #: With it the reader of mmengine, left to itself, runs what follows the quotation mark.
 HOSTILE = r'{{$A:|\',__import__("os").system(":>pwned"),#}}'

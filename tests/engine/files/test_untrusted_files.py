@@ -26,7 +26,7 @@ from mmbss.engine.files.arrays import read_arrays
 from mmbss.engine.files.checkpoint_reading import read_checkpoint
 from mmbss.engine.repairs import checkpoint_loading
 from mmbss.report import bias_shift
-from mmbss.report.classifiers import load_classifier
+from mmbss.studies.classifiers import load_classifier
 from mmbss.teachers.logit_cache import LogitCache
 from mmbss.teachers.sources.weights import load_weights
 

@@ -26,9 +26,7 @@ def runner(make_runner, make_teacher, resnet_config, boundary_config, tmp_path):
             losses=dict(loss_kd=dict(type='mmbss.KDLoss')),
         )
         if changes:
-            model['losses']['loss_bss'] = dict(
-                boundary_config(), type='mmbss.BoundaryLoss', **changes
-            )
+            model['losses']['loss_bss'] = boundary_config(**changes)
         runner = make_runner(model, epochs=1, data_preprocessor=normalisation)
         if images is not None:
             file = tmp_path / 'images.npz'

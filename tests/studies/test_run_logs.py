@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from mmbss.engine.errors import ConfigError
-from mmbss.report.run_logs import logged_seconds, read_run
+from mmbss.studies.run_logs import logged_seconds, read_run
 
 
 def test_a_resumed_run_is_read_as_one(make_run, tmp_path):

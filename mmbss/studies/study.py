@@ -10,10 +10,10 @@ from mmbss.engine.cli.config import load_config
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
-from mmbss.report.runs import Run, check_place
-from mmbss.report.settings import by_dotted_key, digest_of, settled_keys
-from mmbss.report.study_metrics import check_evaluators, check_metric
-from mmbss.report.teacher_files import digest_of_teachers
+from mmbss.studies.metrics import check_evaluators, check_metric
+from mmbss.studies.runs import Run, check_place
+from mmbss.studies.settings import by_dotted_key, digest_of, settled_keys
+from mmbss.studies.teacher_files import digest_of_teachers
 from mmbss.teachers.sources.load import kind_of
 
 #: Attributes of a study that its file does not say.

@@ -8,12 +8,12 @@ from typing import Any
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import refuse
 from mmbss.engine.models import count_parameters
-from mmbss.report.classifiers import build_classifier
-from mmbss.report.run_logs import LoggedRun, read_run
-from mmbss.report.runs import Run
-from mmbss.report.settings import differ, in_words
-from mmbss.report.statistics import PairedTest, holm, paired_differences, paired_test
-from mmbss.report.study import Study
+from mmbss.studies.classifiers import build_classifier
+from mmbss.studies.run_logs import LoggedRun, read_run
+from mmbss.studies.runs import Run
+from mmbss.studies.settings import differ, in_words
+from mmbss.studies.statistics import PairedTest, holm, paired_differences, paired_test
+from mmbss.studies.study import Study
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Result:
         folder: Its work dir, which may be gone.
         config: Path of its config file.
         options: Overrides, ``KEY=VALUE``.
-        digest: Fingerprint of its complete config; see :attr:`~mmbss.report.runs.Run.digest`.
+        digest: Fingerprint of its complete config; see :attr:`~mmbss.studies.runs.Run.digest`.
         teacher: Fingerprint of the teacher's files and of the weights that the student started
-            from, None where they are not known; see :mod:`mmbss.report.teacher_files`.
+            from, None where they are not known; see :mod:`mmbss.studies.teacher_files`.
         commit: Commits it was trained at.
         device: Devices it was trained on, '' where that is not known.
         evaluators: Fingerprint of the study's evaluators when they were asked, else ''.
@@ -161,7 +161,7 @@ class Difference:
         first: Name of an arm.
         second: Name of the one that is subtracted.
         is_contrast: Whether it is the comparison that was written down first.
-        test: See :class:`~mmbss.report.statistics.PairedTest`.
+        test: See :class:`~mmbss.studies.statistics.PairedTest`.
         p: Of the t test: the contrast's own, that of others adjusted for how many are planned.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.report.run_logs import (
+from mmbss.studies.run_logs import (
     STUDY_FILE,
     LoggedRun,
     Series,

@@ -3,7 +3,7 @@
 Its parts are divided by hyphens: the content of the teacher's weights, the models of its config
 files, further files of the teacher, and the weights that the student starts from. A part is empty
 where it is not known, and those at the end are left out, so that older and shorter fingerprints
-hold; see :func:`~mmbss.report.settings.differ`.
+hold; see :func:`~mmbss.studies.settings.differ`.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 from mmbss.engine.config_checks.rules import settings_in
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.fingerprint import file_digest
-from mmbss.report.settings import digest_of
+from mmbss.studies.settings import digest_of
 from mmbss.teachers.classifiers import load_model_config
 from mmbss.teachers.sources.load import kind_of
 from mmbss.teachers.sources.onnx_file import files_beside
@@ -66,10 +66,7 @@ def further_files_of(teacher: Mapping[str, Any]) -> list[Path]:
     if isinstance(config, str) and kind_of(config)[0] == 'onnx_file':
         named += _beside(_path(kind_of(config)[1]))
     if teacher.get('checkpoint') is None:
-        if isinstance(config, dict):
-            models = [load_model_config(config)]
-        else:
-            models = _models_of([teacher])
+        models = [load_model_config(config)] if isinstance(config, dict) else _models_of([teacher])
         named += [path for model in models for path in weights_in(model)]
     return named
 

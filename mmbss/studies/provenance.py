@@ -12,7 +12,7 @@ import mmpretrain
 import torch
 
 from mmbss.engine.commands import as_called
-from mmbss.report.experiments import Experiment
+from mmbss.studies.experiments import Experiment
 from mmbss.version import __version__
 
 #: Where there is no commit to name.

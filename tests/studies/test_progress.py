@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from mmbss.report.runs import Run
-from mmbss.report.study_progress import Progress, in_words, read_place
-from mmbss.report.study_results import Result
+from mmbss.studies.progress import Progress, in_words, read_place
+from mmbss.studies.results import Result
+from mmbss.studies.runs import Run
 
 EPOCH = 'Epoch(train) [12][20/20]  lr: 1.0e-01  eta: 0:10:00  time: 0.02  loss: 1.5\n'
 ITERATION = 'Iter(train) [ 400/1000]  lr: 1.0e-01  eta: 2 days, 1:00:05  loss: 1.5\n'

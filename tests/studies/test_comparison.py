@@ -3,10 +3,10 @@ import json
 import pytest
 
 from mmbss.engine.default_hooks import SAFETY_HOOKS
-from mmbss.report.comparison import read_comparison, short_names
 from mmbss.report.facts import facts
-from mmbss.report.provenance import repeat_commands
 from mmbss.report.report import measured_elsewhere
+from mmbss.studies.comparison import read_comparison, short_names
+from mmbss.studies.provenance import repeat_commands
 
 
 @pytest.fixture

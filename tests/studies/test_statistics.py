@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmbss.report.statistics import (
+from mmbss.studies.statistics import (
     MOST_SEEDS,
     equivalence_p,
     holm,
@@ -61,8 +61,8 @@ def test_forty_pairs_are_exact_too():
 def test_of_more_pairs_signs_are_drawn(monkeypatch):
     values = np.random.default_rng(0).normal(0.5, 1.0, 12)
     exact = sign_flip_p([*values])
-    monkeypatch.setattr('mmbss.report.statistics.COUNTED', 11)
-    monkeypatch.setattr('mmbss.report.statistics.DRAWN', 3000)
+    monkeypatch.setattr('mmbss.studies.statistics.COUNTED', 11)
+    monkeypatch.setattr('mmbss.studies.statistics.DRAWN', 3000)
     assert sign_flip_p([*values]) == sign_flip_p([*values]) != exact
     assert sign_flip_p([*values]) == pytest.approx(exact, abs=0.03)
     # a hundred pairs, which nobody can count

@@ -10,11 +10,11 @@ from mmengine.config import Config
 from torch import nn
 
 from mmbss.engine.errors import ConfigError
-from mmbss.report.experiments import read_contents
-from mmbss.report.runs import Run
-from mmbss.report.study import Arm, Study
-from mmbss.report.study_files import keep, read_results
-from mmbss.report.study_runner import StudyRunner
+from mmbss.studies.experiments import read_contents
+from mmbss.studies.files import keep, read_results
+from mmbss.studies.runner import StudyRunner
+from mmbss.studies.runs import Run
+from mmbss.studies.study import Arm, Study
 
 #: Accuracies of (arm, seed); b is better than a by 1, 2 and 3.
 ACCURACY = {'a': [50.0, 52.0, 51.0], 'b': [51.0, 54.0, 54.0], 'c': [50.5, 52.0, 50.8]}
@@ -44,12 +44,12 @@ def play(monkeypatch):
         (run.folder / 'epoch_2.pth').touch()
 
     monkeypatch.setattr(Run, 'call', call)
-    monkeypatch.setattr('mmbss.report.runs.git_commit', lambda folder: '1234abc')
-    monkeypatch.setattr('mmbss.report.runs.device_name', lambda: 'CPU')
+    monkeypatch.setattr('mmbss.studies.runs.git_commit', lambda folder: '1234abc')
+    monkeypatch.setattr('mmbss.studies.runs.device_name', lambda: 'CPU')
     # what takes longest, and is none of the matter here
-    monkeypatch.setattr('mmbss.report.study_files.draw_accuracies', lambda *values: None)
-    monkeypatch.setattr('mmbss.report.study_files.save_figure', lambda figure, path: None)
-    monkeypatch.setattr('mmbss.report.study_results.build_classifier', lambda path: nn.Linear(1, 1))
+    monkeypatch.setattr('mmbss.studies.files.draw_accuracies', lambda *values: None)
+    monkeypatch.setattr('mmbss.studies.files.save_figure', lambda figure, path: None)
+    monkeypatch.setattr('mmbss.studies.results.build_classifier', lambda path: nn.Linear(1, 1))
     call.played, call.failing = played, failing
     return call
 
@@ -333,8 +333,8 @@ def test_what_a_run_may_be_moved_to_does_not_make_it_another(study):
 def test_a_resumed_run_names_both_commits_and_devices(study, play, monkeypatch):
     run = study.run('a', 0)
     for commit in ('first', 'first', 'second', 'second'):
-        monkeypatch.setattr('mmbss.report.runs.git_commit', lambda folder, name=commit: name)
-        monkeypatch.setattr('mmbss.report.runs.device_name', lambda name=commit: f'{name} GPU')
+        monkeypatch.setattr('mmbss.studies.runs.git_commit', lambda folder, name=commit: name)
+        monkeypatch.setattr('mmbss.studies.runs.device_name', lambda name=commit: f'{name} GPU')
         run.train(Path('train.py'), threads=1)
         info = json.loads((run.folder / 'run.json').read_text())
         (run.folder / 'run.json').write_text(

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmbss.engine.config_checks.building import complete
 from mmbss.engine.default_hooks import add_safety_hooks
 from mmbss.engine.errors import ConfigError
-from mmbss.report import teacher_files
-from mmbss.report.runs import Run, wait_for
-from mmbss.report.settings import what_counts
+from mmbss.studies import teacher_files
+from mmbss.studies.runs import Run, wait_for
+from mmbss.studies.settings import what_counts
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmbss.metrics.corruptions import CONSTANTS
-from mmbss.report.text import Table, markdown, spread
+from mmbss.studies.text import Table, markdown, spread
 
 #: Lines of the table of metrics: name in the JSON, heading, format.
 METRICS = (

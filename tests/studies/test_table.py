@@ -1,9 +1,9 @@
 import pytest
 
-from mmbss.report.statistics import paired_test
-from mmbss.report.study import Study
-from mmbss.report.study_results import Difference, Result, compare_arms
-from mmbss.report.study_table import contrast_in_words, metrics_markdown
+from mmbss.studies.results import Difference, Result, compare_arms
+from mmbss.studies.statistics import paired_test
+from mmbss.studies.study import Study
+from mmbss.studies.table import contrast_in_words, metrics_markdown
 
 
 def contrast(differences):

@@ -28,9 +28,9 @@ from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.files.config_text import without_variables
 from mmbss.engine.trial.evaluation import HANDS_OVER
-from mmbss.report.provenance import device_name, git_commit
-from mmbss.report.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
-from mmbss.report.settings import (
+from mmbss.studies.provenance import device_name, git_commit
+from mmbss.studies.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
+from mmbss.studies.settings import (
     by_dotted_key,
     differ,
     differences,
@@ -40,7 +40,7 @@ from mmbss.report.settings import (
     what_counts,
     without_later_hooks,
 )
-from mmbss.report.teacher_files import digest_of_model
+from mmbss.studies.teacher_files import digest_of_model
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from filelock import FileLock
 
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.files.atomic import whole_file
-from mmbss.report.run_logs import STUDY_FILE, read_json
-from mmbss.report.study import Study
-from mmbss.report.study_results import Result, Results, check_result, compare_arms, results_of
-from mmbss.report.study_table import study_markdown
-from mmbss.report.tables import Row
+from mmbss.studies.results import Result, Results, check_result, compare_arms, results_of
+from mmbss.studies.run_logs import STUDY_FILE, read_json
+from mmbss.studies.study import Study
+from mmbss.studies.table import study_markdown
+from mmbss.studies.tables import Row
 from mmbss.visualization.draw_curves import draw_accuracies
 from mmbss.visualization.style import save_figure
 
@@ -96,7 +96,7 @@ def write_results(study: Study, results: Results, others: Sequence[Result] = ())
 
 
 def contents_of(study: Study) -> dict[str, Any]:
-    """See :func:`~mmbss.report.experiments.read_contents`."""
+    """See :func:`~mmbss.studies.experiments.read_contents`."""
     teacher = study.teacher_run()
     arms = {teacher.arm: teacher.folder} if teacher else {}
     arms |= {name: study.folder / name for name in study.arms}

@@ -1,5 +1,5 @@
 from mmbss.engine.models import count_parameters
-from mmbss.report.classifiers import build_classifier
+from mmbss.studies.classifiers import build_classifier
 
 
 def test_of_a_distiller_the_student_alone_is_built(resnet_config, write_config, tmp_path):

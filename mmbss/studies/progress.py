@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from mmbss.report.runs import Run
-from mmbss.report.study_results import Result
+from mmbss.studies.results import Result
+from mmbss.studies.runs import Run
 
 #: What mmengine logs of a training: epoch or iteration, and the time that is left.
 LOGGED = re.compile(r'(Epoch|Iter)\(train\) +\[ *(\d+).* eta: (?:(\d+) days?, )?(\d+):(\d+):(\d+)')

@@ -13,11 +13,11 @@ from rich.text import Text
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
 from mmbss.engine.work_dir import put_aside
-from mmbss.report.runs import Run
-from mmbss.report.study import Study
-from mmbss.report.study_files import keep, read_results
-from mmbss.report.study_progress import Progress
-from mmbss.report.study_results import Result, read_result
+from mmbss.studies.files import keep, read_results
+from mmbss.studies.progress import Progress
+from mmbss.studies.results import Result, read_result
+from mmbss.studies.runs import Run
+from mmbss.studies.study import Study
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mmbss.engine.errors import ConfigError
-from mmbss.report.experiments import find_run_folders, read_experiments
+from mmbss.studies.experiments import find_run_folders, read_experiments
 
 
 def test_a_comparison_keeps_the_order_of_its_table(make_run, tmp_path):

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from mmbss.report.metric_tables import METRICS
-from mmbss.report.statistics import paired_differences, seeds_needed
-from mmbss.report.study import Study
-from mmbss.report.study_results import Difference, Result
-from mmbss.report.tables import Row, accuracy_markdown
-from mmbss.report.text import markdown, spread, tallied
+from mmbss.studies.metric_tables import METRICS
+from mmbss.studies.results import Difference, Result
+from mmbss.studies.statistics import paired_differences, seeds_needed
+from mmbss.studies.study import Study
+from mmbss.studies.tables import Row, accuracy_markdown
+from mmbss.studies.text import markdown, spread, tallied
 
 #: Differences, in points, for which the size of the next study is given.
 EFFECTS = (0.5, 1.0)
@@ -83,7 +83,7 @@ def contrast_in_words(contrast: Difference, looks: Sequence[int]) -> str:
 
     Args:
         contrast: It.
-        looks: See :attr:`~mmbss.report.study.Study.planned`.
+        looks: See :attr:`~mmbss.studies.study.Study.planned`.
     """
     test = contrast.test
     name = f'{contrast.first} - {contrast.second}'

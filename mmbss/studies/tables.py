@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmbss.report.experiments import Experiment
-from mmbss.report.study_results import Result, logged_result
-from mmbss.report.text import Table, markdown, spread
+from mmbss.studies.experiments import Experiment
+from mmbss.studies.results import Result, logged_result
+from mmbss.studies.text import Table, markdown, spread
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from mmbss.engine.build import accepted_keys
 from mmbss.engine.errors import ConfigError, first_of
-from mmbss.report.classifiers import TEACHER, Network
-from mmbss.report.experiments import Experiment, read_contents, read_experiments
-from mmbss.report.run_logs import LoggedRun
-from mmbss.report.settings import differences, what_counts, without_later_hooks
+from mmbss.studies.classifiers import TEACHER, Network
+from mmbss.studies.experiments import Experiment, read_contents, read_experiments
+from mmbss.studies.run_logs import LoggedRun
+from mmbss.studies.settings import differences, what_counts, without_later_hooks
 from mmbss.teachers import Teacher
 
 #: What of a distiller's ``teacher`` says which network it is, and not how fast it runs.

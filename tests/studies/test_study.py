@@ -3,7 +3,7 @@ import re
 import pytest
 
 from mmbss.engine.errors import ConfigError
-from mmbss.report.study import read_study, study_of_configs
+from mmbss.studies.study import read_study, study_of_configs
 
 STUDY = """
 question = 'Does b help?'

@@ -1,0 +1,1 @@
+"""Comparisons of methods: their runs, started, read, tested against each other."""
