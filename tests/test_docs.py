@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 ROOMS = (
-    *('attacks', 'boundary', 'losses', 'distillers', 'hooks', 'metrics', 'datasets', 'backbones'),
-    *('export', 'acceleration', 'engine/hooks', 'engine/config_checks', 'distillers/sources'),
+    *('attacks', 'boundary', 'losses', 'teachers', 'distillers', 'hooks', 'metrics', 'datasets'),
+    *('backbones', 'export', 'acceleration', 'engine/hooks', 'engine/config_checks'),
+    'teachers/sources',
 )
 LINK = re.compile(r'(?<!\\)\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"')
 

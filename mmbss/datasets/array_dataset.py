@@ -9,6 +9,7 @@ import torch
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
+from mmbss.datasets.class_names import moved_name
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of
 from mmbss.engine.files.arrays import read_arrays
 from mmbss.registry import DATASETS
@@ -70,10 +71,12 @@ class ArrayDataset(BaseDataset):
         if 'classes' in arrays:
             own = _names(arrays['classes'], self.data_file)
             given = tuple(self._metainfo.setdefault('classes', own))
-            if given != own and {*given} == {*own}:
+            if moved := moved_name(given, own):
+                name, there, here = moved
                 raise ConfigError(
                     f'metainfo.classes has the names in another order than {self.data_file}, '
-                    f'{first_of(own, 6)}: leave it out'
+                    f'{first_of(own, 6)}: {name} is class {there} there and {here} here, counted '
+                    'from 0: leave it out'
                 )
         if labels is None:
             return [dict(img=image) for image in images]

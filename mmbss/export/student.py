@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
+from mmbss.datasets.class_names import moved_name
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.finite import non_finite
@@ -78,23 +79,6 @@ def class_names(
             'counted from 0: leave it out, or give names in that order'
         )
     return names
-
-
-def moved_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, int, int] | None:
-    """The first name that stands for another class than it is known for, None where none does.
-
-    Returns:
-        The name, the number that it is known by, and the one that it has here, from 0.
-
-    Examples:
-        >>> moved_name(['a', 'b', 'bird'], ['plane', 'bird', 'car'])
-        ('bird', 1, 2)
-        >>> moved_name(['avion', 'bird', 'voiture'], ['plane', 'bird', 'car'])
-    """
-    for number, name in enumerate(names):
-        if name in known and [*known[number : number + 1]] != [name]:
-            return name, [*known].index(name), number
-    return None
 
 
 def check_names(names: Sequence[str], count: int | None) -> None:

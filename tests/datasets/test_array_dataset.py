@@ -80,6 +80,8 @@ def test_class_names_of_the_config_win(write):
     assert dataset.CLASSES == ('a', 'b', 'c')
     with pytest.raises(ConfigError, match='another order'):
         len(ArrayDataset(path, metainfo=dict(classes=['dog', 'cat', 'newt'])))
+    with pytest.raises(ConfigError, match='newt is class 2 there and 1 here'):
+        len(ArrayDataset(path, metainfo=dict(classes=['cat', 'newt', 'toad'])))
 
 
 def test_a_part_can_be_taken(write):
