@@ -69,7 +69,7 @@ def test_the_screen_says_what_is_done_and_leaves_the_rest_to_the_log(bss_run):
     for word in (
         *('CIFARResNet(', 'teacher, ', 'epoch_4.pth', 'images in batches of', '4 epochs, SGD('),
         *('loss_kd: KDLoss(temperature=3.0), weight 4 to 1', str(log), 'the teacher knows'),
-        'BSSAttack, weight 2 to 0 at 50 % of the training',
+        'BoundaryLoss(num_base_samples=8) with BSSAttack, weight 2 to 0 at 50 %',
     ):
         assert word in first, word
     for noise in ('System environment', 'Config:', 'Hooks will be', 'Exp name'):
