@@ -40,7 +40,7 @@ from mmbss.studies.settings import (
     what_counts,
     without_later_hooks,
 )
-from mmbss.studies.teacher_files import digest_of_model
+from mmbss.studies.starting_files import digest_of_model
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mmbss.engine.fitting import PLAIN
 from mmbss.studies.metrics import check_evaluators, check_metric
 from mmbss.studies.runs import Run, check_place
 from mmbss.studies.settings import by_dotted_key, digest_of, settled_keys
-from mmbss.studies.teacher_files import digest_of_teachers
+from mmbss.studies.starting_files import digest_of_teachers
 from mmbss.teachers.sources.load import kind_of
 
 #: Attributes of a study that its file does not say.

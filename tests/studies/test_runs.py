@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmbss.engine.config_checks.building import complete
 from mmbss.engine.default_hooks import add_safety_hooks
 from mmbss.engine.errors import ConfigError
-from mmbss.studies import teacher_files
+from mmbss.studies import starting_files
 from mmbss.studies.runs import Run, wait_for
 from mmbss.studies.settings import what_counts
 
@@ -199,7 +199,7 @@ def test_a_run_is_known_by_all_files_that_it_starts_from(
     (tmp_path / 't.py').write_text("model = dict(type='A', pretrained='w.pth')")
     (tmp_path / 'neck.py').write_text(f"model = dict(type='A', neck=dict({START}))")
     run = make(model=model)
-    teacher_files._model_of.cache_clear()
+    starting_files._model_of.cache_clear()
     finished(run, seconds=1.0, teacher=run.teacher)
     assert run.is_done()
     weights.write_bytes(b'b')
@@ -227,7 +227,7 @@ def test_a_teacher_without_a_file_of_weights_is_known_by_its_config(
     (run.folder / 'run.json').write_text(json.dumps(dict(seconds=1.0, teacher=run.teacher)))
     with config.open('a') as file:
         file.write('data_preprocessor = dict(mean=[0.0])\n')
-    teacher_files._model_of.cache_clear()  # of another call
+    starting_files._model_of.cache_clear()  # of another call
     with pytest.raises(ConfigError, match="the teacher's checkpoint or config"):
         run.is_done()
 

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mmbss.studies.teacher_files import digest_of_model, digest_of_teachers
+from mmbss.studies.starting_files import digest_of_model, digest_of_teachers
 
 
 @pytest.mark.parametrize('scheme', ['hf', 'timm'])
