@@ -28,55 +28,72 @@ class Setting:
 
 #: Temperatures and weights of plain distillation.
 TUNED = ((4, 0.9), (2, 0.5), (8, 0.9))
+#: Temperatures and beta of decoupled distillation.
+DECOUPLED = ((4, 2), (2, 2), (4, 8))
 #: Boundary samples as a share of the batch.
 SHARE = 0.25
-#: The attack of the paper, and one that needs no gradient.
-BSS: dict[str, Any] = dict(attack=dict(type='mmbss.BSSAttack'))
+#: The boundary samples of the paper, and some that need no gradient.
+BSS: dict[str, Any] = dict(
+    type='mmbss.BoundaryLoss', attack=dict(type='mmbss.BSSAttack'), batch_share=SHARE
+)
 SEGMENT: dict[str, Any] = dict(
-    attack=dict(type='mmbss.SegmentAttack'), base_class='teacher', candidates='teacher_correct'
+    type='mmbss.BoundaryLoss',
+    attack=dict(type='mmbss.SegmentAttack'),
+    base_class='teacher',
+    candidates='teacher_correct',
+    batch_share=SHARE,
+    share=0.1,
+    loss=dict(type='mmbss.KDLoss', temperature=4.0, scale_by_t2=True),
 )
 
 
-def kd(
-    temperature: int, weight: float, method: str = 'kd', where: str = '', **boundary: Any
-) -> Setting:
+def kd(temperature: int, weight: float, with_bss: bool = False) -> Setting:
     """Plain distillation (Hinton et al. 2015), and perhaps the same loss at the boundary.
 
     Args:
         temperature: T.
         weight: Of it; 1 - w is left to the labels.
-        method: Name of the method.
-        where: Where else it is computed, in words.
-        boundary: Arguments of a :class:`~mmbss.boundary.BoundaryLoss`.
+        with_bss: Whether boundary supporting samples (Heo et al. 2019) are learnt from as well.
     """
     loss = dict(type='mmbss.KDLoss', scale_by_t2=True, temperature=float(temperature))
     losses: dict[str, Any] = dict(loss_kd=dict(loss, loss_weight=weight))
-    if boundary:
-        losses['loss_bss'] = dict(
-            type='mmbss.BoundaryLoss',
-            **boundary,
-            batch_share=SHARE,
-            loss=loss,
-            loss_weight=weight * SHARE,  # a boundary sample weighs as much as a clean one
-        )
+    method, also = 'kd', ''
+    if with_bss:
+        method, also = 'bss', ', and the same loss on boundary supporting samples (Heo et al. 2019)'
+        # a boundary sample weighs as much as a clean one
+        losses['loss_bss'] = dict(BSS, loss=loss, loss_weight=weight * SHARE)
     labels = round(1 - weight, 6)
     return Setting(
         method,
         f'{method}-t{temperature}-w{weight}',
-        f'plain distillation, {labels} L_labels + {weight} T^2 L_KD with T = {temperature}{where}',
+        f'plain distillation, {labels} L_labels + {weight} T^2 L_KD with T = {temperature}{also}',
         dict(head=dict(loss=dict(loss_weight=labels)), losses=losses),
     )
 
 
-def dkd(temperature: int, beta: int) -> Setting:
-    """Decoupled distillation (Zhao et al. 2022), with its warm-up in 1/12 of the training."""
+def dkd(temperature: int, beta: int, with_segment: bool = False) -> Setting:
+    """Decoupled distillation (Zhao et al. 2022), with its warm-up in 1/12 of the training.
+
+    Args:
+        temperature: T.
+        beta: Weight of what the teacher says of the other classes.
+        with_segment: Whether its boundary between two images is learnt from as well, with the share
+            of the gradient that it has in ``studies/few_images.py``.
+    """
     loss = dict(type='mmbss.DKDLoss', temperature=float(temperature), alpha=1.0, beta=float(beta))
+    losses, method, also = dict(loss_dkd=loss), 'dkd', ''
+    if with_segment:
+        losses['loss_bss'] = SEGMENT
+        method, also = 'segment', (
+            ", and plain distillation where the teacher's boundary lies between two images of the "
+            'batch, at a tenth of the gradient'
+        )
     return Setting(
-        'dkd',
-        f'dkd-t{temperature}-b{beta}',
+        method,
+        f'{method}-t{temperature}-b{beta}',
         f'decoupled distillation (Zhao et al. 2022): L_labels + L_DKD, T = {temperature}, '
-        f'alpha = 1, beta = {beta}',
-        dict(losses=dict(loss_dkd=loss)),
+        f'alpha = 1, beta = {beta}{also}',
+        dict(losses=losses),
         dict(loss_dkd=dict(start=0.0, end=1.0, until=round(1 / 12, 4))),
     )
 
@@ -97,27 +114,24 @@ def dist(temperature: int, weight: int) -> Setting:
 def published() -> Setting:
     """Boundary supporting samples with the weights of the paper (Heo et al. 2019)."""
     loss = dict(type='mmbss.KDLoss', temperature=3.0)
-    boundary = dict(type='mmbss.BoundaryLoss', **BSS, batch_share=SHARE, loss=loss)
     return Setting(
         'bss',
         'bss-published',
         'boundary supporting samples as published (Heo et al. 2019): T = 3, the weight of KD '
         'falls from 4 to 1, that of the boundary from 2 to 0 at 75 % of the training',
-        dict(losses=dict(loss_kd=loss, loss_bss=boundary)),
+        dict(losses=dict(loss_kd=loss, loss_bss=dict(BSS, loss=loss))),
         dict(loss_kd=dict(start=4.0, end=1.0), loss_bss=dict(start=2.0, end=0.0, until=0.75)),
     )
 
 
-BETWEEN = ", and the same loss where the teacher's boundary lies between two images of the batch"
-AT_SAMPLES = ', and the same loss on boundary supporting samples (Heo et al. 2019)'
 #: By name, in the order in which they are tried.
 METHODS: dict[str, list[Setting]] = dict(
     labels=[Setting('labels', 'labels', 'the labels alone, without a teacher')],
     kd=[kd(*each) for each in TUNED],
-    dkd=[dkd(*each) for each in ((4, 2), (2, 2), (4, 8))],
+    dkd=[dkd(*each) for each in DECOUPLED],
     dist=[dist(*each) for each in ((4, 2), (1, 1), (2, 2))],
-    segment=[kd(*each, 'segment', BETWEEN, **SEGMENT) for each in TUNED],
-    bss=[published(), *(kd(*each, 'bss', AT_SAMPLES, **BSS) for each in TUNED[:2])],
+    segment=[dkd(*each, with_segment=True) for each in DECOUPLED],
+    bss=[published(), *(kd(*each, with_bss=True) for each in TUNED[:2])],
 )
 #: Those that need the gradient of the teacher.
 NEED_GRADIENT = ('bss',)
