@@ -83,8 +83,8 @@ def dkd(temperature: int, beta: int, with_segment: bool = False) -> Setting:
     loss = dict(type='mmbss.DKDLoss', temperature=float(temperature), alpha=1.0, beta=float(beta))
     losses, method, also = dict(loss_dkd=loss), 'dkd', ''
     if with_segment:
-        losses['loss_bss'] = SEGMENT
-        method, also = 'segment', (
+        losses['loss_bss'], method = SEGMENT, 'segment'
+        also = (
             ", and plain distillation where the teacher's boundary lies between two images of the "
             'batch, at a tenth of the gradient'
         )
