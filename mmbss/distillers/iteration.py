@@ -21,7 +21,7 @@ from mmbss.distillers.split_batch import (
     split_batch,
     split_features,
 )
-from mmbss.distillers.term_checks import checked
+from mmbss.distillers.term_checks import checked, left_as_it_is
 from mmbss.distillers.term_dict import layers_of, logged
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode
@@ -66,7 +66,10 @@ def learn(
     needs_unmixed = any(term.needs_unmixed for term in terms.values())
     if needs_unmixed and not torch.equal(inputs, unmixed[0]):
         asked = replace(asked, unmixed=ask_teacher(distiller, *unmixed, {}))
-    brought = {name: term.bring(asked) for name, term in terms.items()}
+    brought = {}
+    for name, term in terms.items():
+        with left_as_it_is(name, term, asked):
+            brought[name] = term.bring(asked)
     further = [each.inputs for each in brought.values() if each is not None]
     sizes = [len(inputs), *map(len, further)]
 
@@ -100,7 +103,8 @@ def learn(
             outputs = _classify(distiller, rest, features_of_rest, terms) if has_samples else None
             own = replace(own, brought=brought[name], brought_outputs=outputs)
             seen[name] += [outputs.logits] if outputs else []
-        losses[name], statistics = checked(name, term, term.compute(own))
+        with left_as_it_is(name, term, own):
+            losses[name], statistics = checked(name, term, term.compute(own))
         losses |= logged(name, statistics)
     return losses | shares(distiller, losses, seen)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmbss.engine.build import accepted_keys, is_known
 from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.randomness import unchanged_randomness
-from mmbss.losses import Term
+from mmbss.losses import TeacherBatch, Term
 
 Losses = dict[str, Tensor]
 
@@ -38,6 +38,33 @@ def checked(name: str, term: Term, computed: Any) -> tuple[Tensor, dict[str, Ten
             'under a name without "loss", which mmengine would add to the loss'
         )
     return computed
+
+
+@contextmanager
+def left_as_it_is(name: str, term: Term, batch: TeacherBatch) -> Iterator[None]:
+    """Let a term look at a batch, of which others are still to learn.
+
+    Raises:
+        ConfigError: If it has changed a tensor of the batch in place.
+    """
+    before = [(key, value, value._version) for key, value in tensors_of(batch)]
+    yield
+    for key, value, version in before:
+        if value._version != version:
+            raise ConfigError(
+                f'losses.{name}: {type(term).__name__} changes {key} of the batch in place, from '
+                'which the other terms learn: change a copy of it, as in x = x / 2 instead of x /= 2'
+            )
+
+
+def tensors_of(batch: TeacherBatch) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a batch whose changes torch counts; of others it allows none."""
+    for key, value in vars(batch).items():
+        if isinstance(value, TeacherBatch):
+            yield from tensors_of(value)
+        for tensor in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(tensor, Tensor) and not tensor.is_inference():
+                yield key, tensor
 
 
 def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Losses:

@@ -63,6 +63,50 @@ def test_what_is_no_loss_with_a_log_is_refused(losses_of, does, message, tried):
         losses_of(Own(does), tried)
 
 
+@pytest.mark.parametrize(
+    ('moment', 'part'),
+    [
+        ('bring', 'inputs'),
+        ('bring', 'teacher_logits'),
+        ('compute', 'inputs'),
+        ('compute', 'labels'),
+        ('compute', 'teacher_logits'),
+        ('compute', 'student_logits'),
+    ],
+)
+def test_a_term_that_changes_the_batch_of_the_others_is_refused(losses_of, moment, part):
+    class InPlace(Own):
+        def bring(self, batch):
+            if moment == 'bring':
+                getattr(batch, part).mul_(2)
+
+        def compute(self, batch):
+            if moment == 'compute':
+                getattr(batch, part).mul_(2)
+            return super().compute(batch)
+
+    term = InPlace(lambda own, x: (own.loss_weight * x, {}))
+    with pytest.raises(ConfigError, match=f'loss_own: InPlace changes {part} .* in place'):
+        losses_of(term, tried=False)
+
+
+@pytest.mark.usefixtures('own_losses')
+def test_a_term_that_changes_features_of_the_others_is_refused(make_distiller, make_batch):
+    paths = dict(student='backbone.layer1', teacher='backbone.layer1')
+    distiller = make_distiller(
+        type='mmbss.Distiller', losses=dict(loss_far=dict(type='mmbss.FarApart', **paths))
+    )
+    loss = distiller.terms['loss_far']
+
+    def halves(student_features, teacher_features, labels):
+        teacher_features[0].div_(2)
+        return FarApart.compare(loss, student_features, teacher_features, labels)
+
+    loss.compare = halves
+    with pytest.raises(ConfigError, match='FarApart changes teacher_features .* in place'):
+        distiller.loss(*make_batch(range(4)))
+
+
 @pytest.mark.parametrize('weight', [0.0, 1.0, 5.0])
 def test_a_weight_that_does_nothing_is_refused(losses_of, weight):
     with pytest.raises(ConfigError, match=r'losses\.loss_own.*multiply .* self\.loss_weight'):
