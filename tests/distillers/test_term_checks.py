@@ -86,7 +86,7 @@ def test_a_term_that_changes_the_batch_of_the_others_is_refused(losses_of, momen
             return super().compute(batch)
 
     term = InPlace(lambda own, x: (own.loss_weight * x, {}))
-    with pytest.raises(ConfigError, match=f'loss_own: InPlace changes {part} .* in place'):
+    with pytest.raises(ConfigError, match=f'InPlace changes {part} of the batch in place'):
         losses_of(term, tried=False)
 
 
@@ -103,7 +103,7 @@ def test_a_term_that_changes_features_of_the_others_is_refused(make_distiller, m
         return FarApart.compare(loss, student_features, teacher_features, labels)
 
     loss.compare = halves
-    with pytest.raises(ConfigError, match='FarApart changes teacher_features .* in place'):
+    with pytest.raises(ConfigError, match='changes teacher_features of the batch in place'):
         distiller.loss(*make_batch(range(4)))
 
 
