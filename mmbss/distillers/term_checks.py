@@ -53,7 +53,7 @@ def left_as_it_is(name: str, term: Term, batch: TeacherBatch) -> Iterator[None]:
         if value._version != version:
             raise ConfigError(
                 f'losses.{name}: {type(term).__name__} changes {key} of the batch in place, from '
-                'which the other terms learn: change a copy of it, as in x = x / 2 instead of x /= 2'
+                'which other terms learn: change a copy of it, as in x = x / 2 instead of x /= 2'
             )
 
 
