@@ -1,22 +1,18 @@
 """Build all that a run needs before it begins; what fails is named by its path in the config."""
 
-import copy
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_distributed
 from mmengine.logging import print_log
-from mmengine.registry import DefaultScope, build_from_cfg
+from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
 
-from mmbss.engine.build import find_kind
-from mmbss.engine.config_checks.entries import INHERITED, SUPPLIED, Entry, find_entries, misfits
+from mmbss.engine.config_checks.entries import INHERITED, Entry, find_entries, misfits
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.config_checks.silent import counts_iterations, silent_mistakes
 from mmbss.engine.config_checks.untyped import idle_custom_keys, misfits_without_type
@@ -32,20 +28,6 @@ STARTS = dict(
     _init_model_weights='init_cfg',
     _maybe_compile='compile',
     turn_on_activation_checkpointing='activation_checkpointing',
-)
-
-
-def _optimizer() -> torch.optim.Optimizer:
-    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.5)
-
-
-#: What takes the place of an argument that mmengine adds where an entry is built on its own.
-STAND_INS: dict[str, Callable[[], Any]] = dict(
-    batch_size=lambda: 2,
-    dataset=lambda: range(64),
-    optimizer=_optimizer,
-    params=lambda: [torch.nn.Parameter(torch.zeros(1))],
-    sampler=lambda: range(64),
 )
 
 
@@ -65,21 +47,18 @@ def build_runner(cfg: Config, training: bool = True) -> Runner:
     """Build a runner with all that it needs for its training, or else for a test.
 
     Raises:
-        ConfigError: With a line for each part that is wrong.
+        ConfigError: With a line for each mistake that can be seen before anything is built, or else
+            with the first part that cannot be built.
     """
     complete(cfg)
-    if refused := [*problems_of(check_config, cfg), *missing_files(cfg)]:
-        raise ConfigError(*refused, *faults(cfg, refused))
+    refuse([*problems_of(check_config, cfg), *missing_files(cfg)])
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         build_parts(runner, training)
     except Exception as error:
         if not is_of_input(error):
             raise
-        others = faults(cfg)
-        where = '' if isinstance(error, ConfigError) else f'{part_of(error)}: '
-        here = [line for line in lines_of(error) if not any(line in other for other in others)]
-        raise ConfigError(*(f'{where}{line}' for line in here), *others) from error
+        raise ConfigError(*named_lines(error, cfg)) from error
     if idle := idle_custom_keys(cfg, runner.model):
         print_log(
             f'optim_wrapper.paramwise_cfg.custom_keys: no parameter is called {", ".join(idle)}',
@@ -163,6 +142,33 @@ def build_parts(runner: Any, training: bool) -> None:
         runner.val_loop  # noqa: B018
 
 
+def named_lines(error: Exception, cfg: Config) -> list[str]:
+    """What an error says, with the part of the config that was being built, and what to do."""
+    entry = entry_of(error, cfg)
+    if entry is not None:
+        where, cure = f'{entry.path}: ', cure_of(entry, error)
+    else:
+        where, cure = '' if isinstance(error, ConfigError) else f'{part_of(error)}: ', ''
+    return [f'{where}{line}{cure}' for line in lines_of(error)]
+
+
+def entry_of(error: BaseException, cfg: Config) -> Entry | None:
+    """The innermost entry of a config that a registry was building when it failed, if any."""
+    built = [
+        frame.f_locals['cfg']
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code is build_from_cfg.__code__ and isinstance(frame.f_locals['cfg'], dict)
+    ]
+    entries = [entry for entry in find_entries(cfg) if isinstance(entry.config, dict)]
+    for config in reversed(built):
+        for entry in entries:
+            # mmengine builds from a copy, without what others take out of it and with what it adds
+            needed = {'type': entry.config.get('type'), **entry.arguments}
+            if all(repr(config.get(key)) == repr(value) for key, value in needed.items()):
+                return entry
+    return None
+
+
 def part_of(error: BaseException) -> str:
     """The part of a config that mmengine's runner was building when it failed."""
     parts = [
@@ -176,46 +182,8 @@ def part_of(error: BaseException) -> str:
     return parts[0] if parts else 'the config'
 
 
-def faults(cfg: Config, refused: Iterable[str] = ()) -> list[str]:
-    """What goes wrong where each part of a config is built on its own, the deepest first.
-
-    Args:
-        cfg: A config that is wrong.
-        refused: What is known to be wrong with it; each line begins with a path.
-
-    Returns:
-        A line for each, and one where several parts say the same; none where there are several
-        processes, since what is built may wait for the others, and those may have found nothing
-        wrong.
-    """
-    if is_distributed():
-        return []
-    broken = [line.split()[0].split('=')[0].rstrip(':') for line in refused]
-    found: dict[str, list[str]] = {}
-    entries = sorted(
-        find_entries(cfg), key=lambda each: (-each.path.count('.'), each.key == 'model')
-    )
-    for entry in entries:
-        parts = [f'{entry.path}.', *(['data_preprocessor'] if entry.key == 'model' else [])]
-        is_broken = any(f'{path}.'.startswith(tuple(parts)) for path in broken)
-        can_be_built = STAND_INS.keys() >= {*SUPPLIED.get(entry.key, ())}
-        if is_broken or not can_be_built or not isinstance(entry.config, dict):
-            continue
-        try:
-            build_alone(entry, cfg)
-        except RuntimeError:
-            continue  # such as that of a hook which looks for the visualizer of its runner
-        except Exception as error:
-            if is_of_input(error):
-                broken.append(entry.path)
-                cure = cure_of(entry, error)
-                for line in lines_of(error):
-                    found.setdefault(f'{line}{cure}', []).append(entry.path)
-    return [f'{", ".join(paths)}: {line}' for line, paths in found.items()]
-
-
 def cure_of(entry: Entry, error: Exception) -> str:
-    """What to add to the message of an error at building a part; empty where it says enough."""
+    """What to do about an error at building an entry; empty where its message says enough."""
     if isinstance(error, TypeError) and 'unexpected keyword argument' in str(error):
         return f': remove or correct it; {INHERITED}'
     if entry.key not in ('dataset', 'datasets') or isinstance(error, ConfigError):
@@ -225,15 +193,3 @@ def cure_of(entry: Entry, error: Exception) -> str:
     if places and isinstance(error, OSError):
         return f': correct {", ".join(places)} or put the data there'
     return f': look at the lines of {places[-1]}' if 'ann_file' in given else ''
-
-
-def build_alone(entry: Entry, cfg: Config) -> None:
-    """Build an entry with stand-ins for what mmengine adds to it."""
-    arguments = copy.deepcopy(entry.arguments)
-    if entry.key == 'model' and 'data_preprocessor' in cfg:
-        arguments.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
-    for name in ('optimizer',) if entry.key == 'optim_wrapper' else SUPPLIED.get(entry.key, ()):
-        arguments[name] = STAND_INS[name]()
-    with DefaultScope.overwrite_default_scope('mmbss'):
-        kind = find_kind(entry.registry, entry.config, entry.path)
-        build_from_cfg({'type': kind, **arguments}, entry.registry)

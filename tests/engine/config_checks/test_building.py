@@ -11,7 +11,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmbss.engine.config_checks import build_runner, named_start
-from mmbss.engine.config_checks.building import faults
 from mmbss.engine.errors import ConfigError
 from mmbss.registry import DATASETS, HOOKS, MODELS
 
@@ -56,24 +55,6 @@ def test_a_test_builds_nothing_of_the_training(config):
     assert set(runner.test()) == {'accuracy/top1'}
 
 
-def test_no_part_of_a_right_config_is_accused(config, resnet_config, make_teacher, boundary_config):
-    config.model = resnet_config(
-        teacher=make_teacher(),
-        losses=dict(loss_kd=dict(type='mmbss.KDLoss'), loss_bss=boundary_config()),
-    )
-    config.model.type = 'mmbss.Distiller'
-    config.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4),
-        dict(type='CosineAnnealingMomentum', eta_min=0.5),
-    ]
-    config.train_dataloader.dataset = dict(
-        type='mmbss.StratifiedSubset', fraction=0.5, dataset=config.train_dataloader.dataset
-    )
-    config.default_hooks.bss = dict(type='mmbss.BSSHook')
-    config.custom_hooks = [dict(type='EMAHook', priority='HIGH')]
-    assert faults(config) == []
-
-
 # ---------------------------------------------------------------- a wrong one
 
 
@@ -91,15 +72,6 @@ def test_what_mmengine_raises_is_named_by_the_part_it_builds(config, part, chang
     config.merge_from_dict({part: change})
     with pytest.raises(ConfigError, match=line):
         build_runner(config)
-
-
-def test_what_several_parts_say_alike_is_said_once(config):
-    for name in ('train_dataloader', 'val_dataloader'):
-        config[name].dataset.split = 'no such split'
-    with pytest.raises(ConfigError) as error:
-        build_runner(config)
-    (line,) = error.value.args
-    assert 'train_dataloader.dataset, val_dataloader.dataset' in line
 
 
 @DATASETS.register_module(name='TestBroken')
