@@ -27,7 +27,7 @@ def test_the_config_has_the_last_word():
             default_hooks=dict(
                 checkpoint=dict(type='MyCheckpointHook', interval=5),
                 step_seed=None,
-                finite_loss=dict(action='skip'),
+                fingerprint=dict(accept_changes=True),
                 timer=dict(type='IterTimerHook'),
                 logger=None,
                 bss=None,
@@ -40,7 +40,7 @@ def test_the_config_has_the_last_word():
     assert 'step_seed' not in hooks
     assert 'bss' not in hooks, 'of which mmengine would only say that it is no hook'
     assert hooks.logger is None, 'which has mmengine leave it out'
-    assert hooks.finite_loss == dict(type='mmbss.FiniteLossHook', action='skip')
+    assert hooks.fingerprint == dict(type='mmbss.FingerprintHook', accept_changes=True)
     assert hooks.timer == dict(type='IterTimerHook')
 
 

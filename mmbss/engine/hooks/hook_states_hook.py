@@ -21,7 +21,7 @@ from mmbss.engine.models import device_of
 from mmbss.registry import HOOKS
 
 #: What changes in the hooks of the libraries while they train, and no checkpoint holds.
-OF_LIBRARIES = dict(EarlyStoppingHook=('wait_count', 'best_score'), FiniteLossHook=('skipped',))
+OF_LIBRARIES = dict(EarlyStoppingHook=('wait_count', 'best_score'))
 State = dict[str, Any]
 
 

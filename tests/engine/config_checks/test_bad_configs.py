@@ -454,9 +454,14 @@ TOO_MANY_OR_NONE = [
 
 MMBSS = [
     Bad('model.teacher.channels_last', True, 'It takes: acceleration'),
-    Bad('default_hooks.finite_loss', dict(action='ignore'), "'stop' or 'skip'", 'action', 'ignore'),
-    Bad('default_hooks.finite_loss', dict(patience=0), 'at least 1', 'patience', '0'),
-    Bad('default_hooks.finite_loss', dict(acton='skip'), "did you mean 'action'", 'acton', 'acton'),
+    Bad('default_hooks.finite_loss', dict(action='skip'), 'It takes: nothing', 'action', 'skip'),
+    Bad(
+        'default_hooks.fingerprint',
+        dict(acept_changes=True),
+        "did you mean 'accept_changes'",
+        'acept_changes',
+        'True',
+    ),
     Bad('default_hooks.teacher_accuracy', dict(min_accuracy=2), '[0, 1]', 'min_accuracy', '2'),
     Bad('default_hooks.teacher_accuracy', dict(), 'min_accuracy=0', 'teacher', '%'),
 ]
@@ -643,7 +648,7 @@ def test_several_mistakes_are_reported_at_once(base, run, tmp_path):
         (DATA, 'split', 'validation'),
         (f'{DATA}.pipeline.0', 'scale', None),
         (SCHEDULE, 'gama', 0.1),
-        ('default_hooks.finite_loss', 'patience', 0),
+        ('default_hooks.teacher_accuracy', 'min_accuracy', 2),
         ('model.teacher.config.backbone', 'depth', 9),
     ],
 )

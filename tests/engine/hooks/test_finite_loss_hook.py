@@ -5,7 +5,6 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 
-from mmbss.engine.hooks import FiniteLossHook
 from mmbss.engine.hooks.finite_loss_hook import NonFiniteError, gradients_are_finite
 from mmbss.registry import HOOKS
 
@@ -14,7 +13,7 @@ from mmbss.registry import HOOKS
 class SpoilHook(Hook):
     """Makes the loss of some iterations infinite, or spoils their gradients, or what comes of them.
 
-    Keeps weights and statistics before each.
+    Keeps the weights before each.
     """
 
     priority = 'VERY_HIGH'
@@ -23,7 +22,6 @@ class SpoilHook(Hook):
         self.iterations = iterations
         self.what = what
         self.value = value
-        self.buffers = {}
         self.weights = {}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
@@ -35,7 +33,6 @@ class SpoilHook(Hook):
             model.head.fc.bias.register_hook(
                 lambda grad: grad * self.value if runner.iter in self.iterations else grad
             )
-        self.buffers[runner.iter] = [buffer.clone() for buffer in model.buffers()]
         self.weights[runner.iter] = model.head.fc.weight.detach().clone()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -51,15 +48,14 @@ class SpoilHook(Hook):
 def spoil(make_runner, resnet_config, tmp_path):
     """A runner of two epochs of six iterations, something of which is spoilt."""
 
-    def spoil(what, iterations, value=math.nan, counts=1, finite_loss=None, **changes):
+    def spoil(what, iterations, value=math.nan, **changes):
         hooks = dict(
-            finite_loss=dict(type='mmbss.FiniteLossHook', **(finite_loss or {})),
+            finite_loss=dict(type='mmbss.FiniteLossHook'),
             checkpoint=dict(type='mmbss.AtomicCheckpointHook', interval=1),
         )
         settings = dict(
             optim_wrapper=dict(
                 type='OptimWrapper',
-                accumulative_counts=counts,
                 optimizer=dict(type='SGD', lr=0.05, momentum=0.9),
             ),
             default_hooks=hooks,
@@ -71,9 +67,6 @@ def spoil(make_runner, resnet_config, tmp_path):
         return make_runner(resnet_config(), **{**settings, **changes})
 
     return spoil
-
-
-SKIP = dict(action='skip')
 
 
 def spoiler(runner):
@@ -94,7 +87,6 @@ def test_the_run_stops_with_iteration_parts_and_last_checkpoint(spoil):
     message = str(error.value)
     assert 'not finite in iteration 9 (epoch 2): loss inf' in message
     assert f'the last checkpoint is {runner.work_dir}/epoch_1.pth' in message
-    assert "action='skip'" in message
     # the weights are those of the last good update
     assert torch.equal(spoiler(runner).weights[8], runner.model.head.fc.weight)
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
@@ -103,28 +95,6 @@ def test_the_run_stops_with_iteration_parts_and_last_checkpoint(spoil):
 def test_before_the_first_checkpoint_that_is_said(spoil):
     with pytest.raises(NonFiniteError, match='no checkpoint has been written yet'):
         spoil('loss', [0]).train()
-
-
-def test_too_many_in_a_row_stop_the_run(spoil):
-    with pytest.raises(NonFiniteError, match=r'in iteration 6 .*for the 3\. time in a row'):
-        spoil('loss', [1, 3, 4, 5], finite_loss=SKIP | dict(patience=3)).train()
-
-
-def test_what_was_accumulated_before_is_used(spoil):
-    # the last of two iterations is left out; the first one's gradient is not lost
-    runner = spoil('loss', [3], counts=2, finite_loss=SKIP)
-    runner.train()
-    of = spoiler(runner).weights
-    assert torch.equal(of[2], of[3])
-    assert not torch.equal(of[3], of[4])
-    assert torch.equal(of[4], of[5])
-    assert not torch.equal(of[5], of[6])
-
-
-@pytest.mark.parametrize('arguments', [dict(action='ignore'), dict(patience=0)])
-def test_arguments_out_of_range_are_refused(arguments):
-    with pytest.raises(ValueError, match='FiniteLossHook: '):
-        FiniteLossHook(**arguments)
 
 
 # ---------------------------------------------------------------- a loss that is finite
@@ -234,44 +204,6 @@ def test_what_other_hooks_store_need_not_be_finite(spoil, tmp_path):
     runner.register_hook(hook)
     runner.train()
     assert torch.load(tmp_path / 'run' / 'epoch_1.pth')['own'].isnan()
-
-
-def test_buffers_of_any_kind_are_looked_at_and_put_back(spoil, tmp_path):
-    runner = spoil('loss', [3], finite_loss=SKIP, train_cfg=dict(by_epoch=True, max_epochs=1))
-    runner.model.register_buffer('expanded', torch.ones(3).expand(3, 3))
-    runner.model.register_buffer('small', torch.ones(2).to(torch.float8_e4m3fn))
-    runner.train()
-    assert stored(tmp_path) == ['epoch_1.pth']
-
-
-def equal(one, other):
-    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
-
-
-@pytest.mark.parametrize('what', ['gradient', 'loss'])
-def test_a_batch_that_is_left_out_leaves_no_trace(spoil, what):
-    runner = spoil(what, [3, 4], finite_loss=SKIP)
-    runner.train()
-    assert runner.iter == 12
-    buffers, weights = spoiler(runner).buffers, spoiler(runner).weights
-    for index in range(11):
-        is_left_out = index in (3, 4)
-        assert equal(buffers[index], buffers[index + 1]) is is_left_out
-        assert torch.equal(weights[index], weights[index + 1]) is is_left_out
-
-
-def test_a_bad_gradient_takes_the_others_of_its_update_with_it(spoil):
-    runner = spoil('gradient', [3], counts=2, finite_loss=SKIP)
-    runner.train()
-    weights = spoiler(runner).weights
-    assert torch.equal(weights[2], weights[4])
-    assert not torch.equal(weights[4], weights[6])
-    assert weights[11].isfinite().all()
-
-
-def test_weights_that_are_lost_end_a_run_that_leaves_updates_out(spoil):
-    with pytest.raises(NonFiniteError, match='iteration 4'):
-        spoil('weight', [2], finite_loss=SKIP).train()
 
 
 def test_the_gradients_of_a_loss_scale_are_left_to_it(spoil):
