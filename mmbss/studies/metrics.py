@@ -13,7 +13,7 @@ from mmpretrain.structures import DataSample
 from mmbss.engine.build import build_checked
 from mmbss.engine.config_checks.rules import setting, wrong_values
 from mmbss.engine.errors import ConfigError, naming, problems_of, refuse
-from mmbss.engine.trial.evaluation import asks_model
+from mmbss.engine.trial.validation import asks_model
 from mmbss.metrics.teacher_metric import TeacherMetric
 from mmbss.registry import METRICS
 from mmbss.teachers.classifiers import load_model_config

@@ -27,7 +27,7 @@ from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.files.config_text import without_variables
-from mmbss.engine.trial.evaluation import HANDS_OVER
+from mmbss.engine.trial.validation import HANDS_OVER
 from mmbss.studies.provenance import device_name, git_commit
 from mmbss.studies.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 from mmbss.studies.settings import (

@@ -1,4 +1,4 @@
-"""Whether training, validation and test data, teacher and student speak of the same classes.
+"""Whether the data of training and validation, teacher and student speak of the same classes.
 
 Each of them is a side. What two sides say of the classes is compared wherever both say it.
 """

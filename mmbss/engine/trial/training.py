@@ -1,32 +1,24 @@
 """Try what a training does on a few images, so that what does not fit shows before it begins."""
 
-from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from math import inf
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import Runner, ValLoop
+from mmpretrain.engine.hooks import SwitchRecipeHook
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmbss.engine.errors import ConfigError, is_of_input, reason_of
+from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.schedules import doubts_of_lengths
 from mmbss.engine.trial.answers import check_steady
 from mmbss.engine.trial.batches import batch_sizes, edge_rows, read_batch
-from mmbss.engine.trial.evaluation import (
-    Evaluation,
-    check_wanted,
-    find_evaluations,
-    schedules_of,
-    try_evaluation,
-)
 from mmbss.engine.trial.optimizer import check_optimizer
 from mmbss.engine.trial.pixels import (
     CHANGES_INPUTS,
@@ -35,7 +27,6 @@ from mmbss.engine.trial.pixels import (
     check_untouched,
     doubts_of_units,
 )
-from mmbss.engine.trial.recipes import try_recipes
 from mmbss.engine.trial.sides import (
     Side,
     as_names,
@@ -45,6 +36,7 @@ from mmbss.engine.trial.sides import (
     side_of,
 )
 from mmbss.engine.trial.unchanged import unchanged
+from mmbss.engine.trial.validation import schedules_of, try_validation
 
 #: Settings on which it depends whether images pass.
 SETTINGS = dict(
@@ -60,8 +52,8 @@ OF_ONE = 'Expected more than 1 value per channel'
 def try_training(runner: Runner) -> None:
     """Refuse a training without data, or one that would fail later.
 
-    The first and last images of training, validation and test data pass their pipelines, those of
-    the training the model in training mode, forward and backward, in as few or as odd numbers as
+    The first and last images of training and validation data pass their pipelines, those of the
+    training the model in training mode, forward and backward, in as few or as odd numbers as
     its batches have, and those of the validation every metric. What the data, the student and the
     teacher say of classes and pixels is compared, and the optimizer with what is to be learnt.
 
@@ -87,21 +79,18 @@ def try_training(runner: Runner) -> None:
         )
     model = unwrap(runner.model)
     is_tried = isinstance(model, ImageClassifier) and bool(model.head)
+    # loops of other kinds do as they like
+    validation = runner.val_loop if isinstance(runner.val_loop, ValLoop) else None
     with unchanged_randomness(), unchanged(model):
-        evaluations = find_evaluations(runner)
         if is_tried:
-            compare_classes(runner, model, evaluations)
+            compare_classes(runner, model, validation)
             check_optimizer(runner, model)
-        if is_tried and loader.batch_size is not None:
-            check_batch_size(model, min(loader.batch_size, len(loader.dataset)))
-        seen = try_batches(runner, model, is_tried)
-        if is_tried:
-            try_recipes(runner, partial(try_batches, runner, model))
-        for each in evaluations if is_tried else ():
-            try_evaluation(runner, model.eval(), each)
-            if each.where == 'val':
-                check_wanted(runner, each)
-        validated = [batch for each in evaluations if each.where == 'val' for batch in each.inputs]
+            check_recipes(runner, model)
+            if loader.batch_size is not None:
+                check_batch_norm(model, min(loader.batch_size, len(loader.dataset)))
+        seen, validated = try_batches(runner, model, is_tried), []
+        if is_tried and validation is not None:
+            validated = try_validation(runner, model.eval(), validation)
         preprocessor = getattr(model, 'data_preprocessor', None)
         # a loop of another kind may say neither
         lengths = (getattr(runner.train_loop, f'max_{unit}', inf) for unit in ('epochs', 'iters'))
@@ -112,7 +101,7 @@ def try_training(runner: Runner) -> None:
             runner.logger.warning(doubt)
 
 
-def try_batches(runner: Runner, model: Any, is_tried: bool = True) -> list[Tensor]:
+def try_batches(runner: Runner, model: Any, is_tried: bool) -> list[Tensor]:
     """Refuse training images that cannot be read, or do not pass the model; returns them."""
     loader, seen = runner.train_dataloader, []
     for size in batch_sizes(loader):
@@ -125,22 +114,37 @@ def try_batches(runner: Runner, model: Any, is_tried: bool = True) -> list[Tenso
     return seen
 
 
-def compare_classes(runner: Runner, model: Any, evaluations: Sequence[Evaluation]) -> None:
+def compare_classes(runner: Runner, model: Any, validation: ValLoop | None) -> None:
     """Refuse data and networks that speak of different classes, and log what may be wrong."""
-    sides = [
-        side_of(runner.train_dataloader.dataset, 'train_dataloader.dataset'),
-        *(side_of(each.loader.dataset, f'{each.where}_dataloader.dataset') for each in evaluations),
-        Side('model.teacher.checkpoint', as_names(getattr(teacher_of(model), 'classes', None))),
-    ]
+    trained = runner.train_dataloader.dataset
+    sides, overlap = [side_of(trained, 'train_dataloader.dataset')], []
+    if validation is not None:
+        where, validated = 'val_dataloader.dataset', validation.dataloader.dataset
+        sides.append(side_of(validated, where))
+        overlap = [*doubts_of_overlap(trained, validated, where)]
+    of_teacher = as_names(getattr(teacher_of(model), 'classes', None))
+    sides.append(Side('model.teacher.checkpoint', of_teacher))
     counts = (getattr(part, 'num_classes', None) for part in (model.head, model.backbone))
     compare_sides(sides, next((count for count in counts if isinstance(count, int)), None))
-    found = [*doubts(sides)]
-    for each in evaluations:
-        if each.where == 'val':
-            where, trained = 'val_dataloader.dataset', runner.train_dataloader.dataset
-            found += doubts_of_overlap(trained, each.loader.dataset, where)
-    for doubt in found:
+    for doubt in (*doubts(sides), *overlap):
         runner.logger.warning(doubt)
+
+
+def check_recipes(runner: Runner, model: Any) -> None:
+    """Refuse recipes of ``SwitchRecipeHook`` that mix later what a term needs unmixed."""
+    mixing = [
+        epoch
+        for hook in runner.hooks
+        if isinstance(hook, SwitchRecipeHook)
+        for epoch, recipe in hook.schedule.items()
+        if recipe.get('batch_augments')
+    ]
+    refuse(
+        f'model.losses.{name} needs one hard label a sample, but SwitchRecipeHook mixes them from '
+        f'epoch {mixing[0]} on (batch_augments): leave out one of the two'
+        for name, term in getattr(model, 'loss_modules', {}).items()
+        if mixing and getattr(term, 'needs_hard_labels', False) and not term.needs_unmixed
+    )
 
 
 def check_images(model: Any, inputs: Tensor) -> None:
@@ -157,7 +161,7 @@ def check_images(model: Any, inputs: Tensor) -> None:
             check_bounds(term, teacher, inputs, f'model.losses.{name}')
 
 
-def check_batch_size(model: Any, size: int) -> None:
+def check_batch_norm(model: Any, size: int) -> None:
     """Refuse batches too small for BatchNorm of the student to be asked about a part of them."""
     # one may be frozen in training mode too
     if any(isinstance(each, _BatchNorm) and each.training for each in model.train().modules()):

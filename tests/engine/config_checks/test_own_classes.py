@@ -12,7 +12,7 @@ from mmpretrain.models import ImageClassifier
 from mmbss.engine.build import check_keys
 from mmbss.engine.config_checks import check_config
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.trial.evaluation import wanted
+from mmbss.engine.trial.validation import wanted
 from mmbss.losses import DistillationLoss
 from mmbss.registry import HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
 

@@ -292,3 +292,11 @@ def test_a_model_of_which_nothing_learns_is_refused(runner):
     runner.model.requires_grad_(False)
     with pytest.raises(ConfigError, match='no parameter of it learns'):
         try_training(runner)
+
+
+def test_mixing_that_begins_later_is_refused_where_labels_must_be_hard(make_runner, bss_settings):
+    recipe = dict(action_epoch=2, batch_augments=dict(augments=dict(type='Mixup', alpha=0.8)))
+    switch = dict(type='SwitchRecipeHook', schedule=[recipe])
+    runner = make_runner(bss_settings('unused')['model'], custom_hooks=[switch], epochs=1)
+    with pytest.raises(ConfigError, match=r'loss_bss needs one hard label .* from epoch 2 on'):
+        try_training(runner)

@@ -136,36 +136,3 @@ def test_the_validation_is_compared_with_the_training(runner):
     classes = [*'1234567890']
     with pytest.raises(ConfigError, match=r'^val_dataloader\.dataset: .* another order'):
         try_training(runner(data=dict(metainfo=dict(classes=classes))))
-
-
-@pytest.fixture
-def with_test(runner):
-    """A runner whose test has a dataset of its own."""
-
-    def make(**dataset):
-        started = runner()
-        loader = dict(started.cfg.test_dataloader, dataset=dataset)
-        started.cfg.test_dataloader = loader
-        return started
-
-    return make
-
-
-DIGITS = dict(type='mmbss.Digits', split='test')
-
-
-def test_a_test_of_its_own_is_compared_too(with_test):
-    try_training(with_test(**DIGITS))
-    with pytest.raises(ConfigError, match=r'^test_dataloader\.dataset: .* another order'):
-        try_training(with_test(**DIGITS, metainfo=dict(classes=[*'1234567890'])))
-    with pytest.raises(ConfigError, match=r'^test_dataloader\.dataset\.pipeline'):
-        try_training(with_test(**DIGITS, pipeline=[]))
-
-
-def test_data_of_a_test_that_are_not_there_stop_no_training(with_test, tmp_path):
-    started = with_test(type='CIFAR10', data_root=str(tmp_path / 'none'))
-    said = []
-    started.logger.addFilter(lambda record: said.append(record.getMessage()) or True)
-    try_training(started)
-    assert any('test_dataloader and test_evaluator are not tried' in line for line in said)
-    assert not (tmp_path / 'none').exists()
