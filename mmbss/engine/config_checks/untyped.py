@@ -1,15 +1,13 @@
 """Parts of a config that name no type, so that no registry knows what they take."""
 
-import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
-from mmengine.runner.priority import Priority
+from mmengine.runner.priority import Priority, get_priority
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -18,7 +16,6 @@ from mmbss.engine.build import (
     accepted_keys,
     are_alike,
     check_keys,
-    check_known,
     lookup,
     suggest,
 )
@@ -47,8 +44,6 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 CLIPPING: dict[str, Callable[..., Any]] = dict(norm=clip_grad_norm_, value=clip_grad_value_)
 #: What mmengine reads of the groups in ``paramwise_cfg.custom_keys``.
 OF_GROUPS = ('lr_mult', 'decay_mult')
-#: How many of the last values are looked at, beside a number of them.
-WINDOWS = ('epoch', 'global')
 
 
 def misfits_without_type(cfg: Config) -> Iterator[str]:
@@ -70,25 +65,18 @@ def misfits_without_type(cfg: Config) -> Iterator[str]:
         if entry.key == 'optim_wrapper':
             yield from problems_of(check_clipping, entry)
             yield from problems_of(check_paramwise, entry)
-        if entry.key == 'log_processor':
-            yield from problems_of(check_scalars, entry)
 
 
 def check_priority(entry: Entry) -> None:
     """Refuse a priority of a hook that there is not."""
     priority = entry.config.get('priority', 'NORMAL')
-    if isinstance(priority, str):
-        names = list(Priority.__members__)
-        if priority.upper() not in names:
-            raise ConfigError(
-                f'{entry.path}.priority={priority!r} is none of {", ".join(names)}'
-                f'{suggest(priority.upper(), names).rstrip(".")}'
-            )
-    elif isinstance(priority, bool) or not isinstance(priority, (int, Priority)):
+    try:
+        get_priority(priority)
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f'{entry.path}.priority={priority!r} must be a name such as "HIGH", or a whole number '
-            'from 0 to 100'
-        )
+            f'{entry.path}.priority={priority!r} must be one of {", ".join(Priority.__members__)}, '
+            'or a whole number from 0 to 100'
+        ) from error
 
 
 def check_recipes(entry: Entry) -> None:
@@ -152,31 +140,6 @@ def multiples(config: dict[Any, Any], where: str) -> Iterator[str]:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or not 0 <= value < float('inf'):
             yield f'{where}.{key}={value!r} must be a number of at least 0'
-
-
-def check_scalars(entry: Entry) -> None:
-    """Refuse smoothed scalars of the log that mmengine fails at when it first writes one."""
-    for index, scalar in enumerate(entry.config.get('custom_cfg') or ()):
-        where = f'{entry.path}.custom_cfg.{index}'
-        if not isinstance(scalar, dict) or not {'data_src', 'method_name'} <= {*scalar}:
-            raise ConfigError(
-                f'{where} must be a dict with data_src and method_name, got {reprlib.repr(scalar)}'
-            )
-        HistoryBuffer()  # registers the methods of mmengine
-        methods = HistoryBuffer._statistics_methods
-        name = scalar['method_name']
-        if name not in methods:
-            raise ConfigError(
-                f'{where}.method_name={name!r} is none of {", ".join(methods)}'
-                f'{suggest(name, methods).rstrip(".")}'
-            )
-        own = {'data_src', 'method_name', 'log_name'}
-        check_known(scalar, own | accepted_keys(methods[name]).keys() - {'self'}, where)
-        window = scalar.get('window_size', 1)
-        if window not in WINDOWS and (not isinstance(window, int) or isinstance(window, bool)):
-            raise ConfigError(
-                f"{where}.window_size={window!r} must be a whole number, 'epoch' or 'global'"
-            )
 
 
 def idle_custom_keys(cfg: Config, model: nn.Module) -> list[str]:

@@ -329,7 +329,6 @@ CONTRADICTING = [
 EMA = dict(type='EMAHook')
 WEIGHTS = dict(start=4.0, end=1.0)
 LOSS = 'default_hooks.bss.schedules.loss_kd'
-SMOOTHED = dict(data_src='loss', method_name='mean', window_size=3)
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
 INF, NAN = float('inf'), float('nan')
 
@@ -355,23 +354,8 @@ WITHOUT_TYPE = [
         'lr_mul',
     ),
     Bad(PARAMWISE, dict(custom_keys=dict(backbone=0.1)), 'must be a dict', shown='0.1'),
-    Bad('default_hooks.bss.priority', 'VERY_HIGHT', "did you mean 'VERY_HIGH'"),
-    Bad('default_hooks.bss.priority', True, 'whole number from 0 to 100'),
-    Bad('log_processor', dict(custom_cfg=[dict(data_src='loss')]), 'method_name', shown='loss'),
-    Bad(
-        'log_processor',
-        dict(custom_cfg=[SMOOTHED | dict(method_name='mea')]),
-        "did you mean 'mean'",
-        'custom_cfg.0.method_name',
-        "'mea'",
-    ),
-    Bad(
-        'log_processor',
-        dict(custom_cfg=[SMOOTHED | dict(window_size='3')]),
-        "'epoch' or 'global'",
-        'window_size',
-        "'3'",
-    ),
+    Bad('default_hooks.bss.priority', 'VERY_HIGHT', 'one of HIGHEST, VERY_HIGH'),
+    Bad('default_hooks.bss.priority', 101, 'whole number from 0 to 100'),
     Bad('env_cfg', dict(mp_cfg=dict(mp_start_methd='fork')), "mean 'mp_start_method'", shown='mp'),
     Bad('env_cfg', dict(dist_cfg=dict(bakend='gloo')), "did you mean 'backend'", shown='bakend'),
     Bad('compile', dict(bakend='eager'), "did you mean 'backend'", shown='bakend'),
