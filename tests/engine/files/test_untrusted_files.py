@@ -1,16 +1,13 @@
 """Files of anyone: nothing in them runs, what is wrong is said in one line, nothing changes."""
 
-import ast
 import hashlib
 import io
 import pickle
-import re
 import struct
 import tarfile
 import zipfile
 from argparse import Namespace
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,8 +26,6 @@ from mmbss.report import bias_shift
 from mmbss.studies.classifiers import load_classifier
 from mmbss.teachers.logit_cache import LogitCache
 from mmbss.teachers.sources.weights import load_weights
-
-ROOT = Path(__file__).parents[3]
 
 
 class RunsCode:
@@ -486,56 +481,6 @@ def test_a_second_guard_changes_nothing(tmp_path, marker):
     HOSTILE['zip'](marker, tmp_path / 'evil.pth')
     with refused(tmp_path):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'evil.pth'))
-
-
-# ---------------------------------------------------------------- the package's own code
-
-FORBIDDEN = re.compile(
-    r'(eval|exec|compile|__import__|os\.(system|popen|exec\w*|spawn\w*)|subprocess\.getoutput'
-    r'|(c?[pP]ickle|dill|joblib|cloudpickle|shelve)\.(loads?|open|Unpickler)|mmengine\.load'
-    r'|yaml\.(load|unsafe_load|full_load)|marshal\.loads?'
-    r'|torch\.hub\.load\w*|urllib\.request\.urlopen|urlopen|urlretrieve|requests\.\w+)$'
-)
-PATHS = [path for name in ('mmbss', 'tools', 'benchmarks') for path in (ROOT / name).rglob('*.py')]
-
-
-def problems(tree):
-    """What a module calls that could run code of a file or of a config value."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        name = ast.unparse(node.func)
-        arguments = {word.arg: ast.unparse(word.value) for word in node.keywords}
-        careless = (
-            FORBIDDEN.match(name)
-            or arguments.get('shell', 'False') != 'False'
-            or (name == 'torch.load' and arguments.get('weights_only') != 'True')
-            or (name == 'np.load' and arguments.get('allow_pickle', 'False') != 'False')
-        )
-        if careless:
-            yield f'line {node.lineno}: {ast.unparse(node)}'
-
-
-@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_code_runs_nothing_that_it_reads(path):
-    assert list(problems(ast.parse(path.read_text()))) == []
-
-
-@pytest.mark.parametrize(
-    'code',
-    [
-        'eval(x)',
-        'os.system(x)',
-        'subprocess.run(x, shell=True)',
-        'torch.load(x)',
-        'torch.load(x, weights_only=False)',
-        'np.load(x, allow_pickle=True)',
-        'pickle.load(x)',
-        'torch.hub.load_state_dict_from_url(x)',
-    ],
-)
-def test_such_code_is_found(code):
-    assert list(problems(ast.parse(code)))
 
 
 def test_a_meta_that_only_looks_like_a_dict_is_refused(tmp_path):
