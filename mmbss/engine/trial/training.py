@@ -85,7 +85,7 @@ def try_training(runner: Runner) -> None:
         if is_tried:
             compare_classes(runner, model, validation)
             check_optimizer(runner, model)
-            check_recipes(runner, model)
+            check_later_mixing(runner, model)
             if loader.batch_size is not None:
                 check_batch_norm(model, min(loader.batch_size, len(loader.dataset)))
         seen, validated = try_batches(runner, model, is_tried), []
@@ -130,7 +130,7 @@ def compare_classes(runner: Runner, model: Any, validation: ValLoop | None) -> N
         runner.logger.warning(doubt)
 
 
-def check_recipes(runner: Runner, model: Any) -> None:
+def check_later_mixing(runner: Runner, model: Any) -> None:
     """Refuse recipes of ``SwitchRecipeHook`` that mix later what a term needs unmixed."""
     mixing = [
         epoch
