@@ -9,10 +9,8 @@ from typing import Any
 
 from mmbss.distil.images import ImageFile, read_images
 from mmbss.distil.layout import Layout, read_layout
-from mmbss.distil.lost import Lost
 from mmbss.distil.splits import (
     HELD_OUT,
-    ORDER,
     Splits,
     conflicting,
     divide,
@@ -20,7 +18,7 @@ from mmbss.distil.splits import (
     strange_classes,
     too_few,
 )
-from mmbss.engine.errors import ConfigError, first_of, refuse
+from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.words import counted
 from mmbss.export.student import check_names
@@ -101,18 +99,14 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
     doubtful = {each for group in conflicts for each in group}
     believed = [each for each in images if each not in doubtful]
     leaks = leaking(believed)
-    left_out = {each for group in leaks for each in group if each.split != group[0].split}
-    kept = [each for each in believed if each not in left_out]
+    leaked = {each for group in leaks for each in group if each.split != group[0].split}
+    kept = [each for each in believed if each not in leaked]
     missing = [name for name in ('val', 'test') if name not in layout.splits]
-    lost = Lost(found, conflicts, leaks)
-    refuse(_mistakes(root, kept, missing, lost))
+    left_out = [*_left_out(layout, found, kept, conflicts, leaks)]
+    if mistakes := [*_mistakes(kept, layout, missing)]:
+        # which also says why there is so little left
+        raise ConfigError(*(f'{root}: {line}' for line in [*mistakes, *left_out]))
     splits = divide(kept, missing, seed)
-    refuse(
-        f'{root}: {split} holds no image that can be used: '
-        f'{"; ".join(lost.reasons(split=split)) or "add some, or remove the folder"}'
-        for split in ORDER
-        if not splits[split]
-    )
     classes = sorted({each.label for each in splits['train']})
     own_size = size or size_of(kept)
     return Data(
@@ -125,7 +119,7 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
         notes=[
             *_counts(splits, classes, missing),
             *_looks(kept, own_size),
-            *_left_out(layout, found, kept, conflicts, leaks),
+            *left_out,
         ],
         digest=digest_of(
             {name: [(each.path, each.digest) for each in own] for name, own in splits.items()}
@@ -157,42 +151,37 @@ def size_of(images: Sequence[ImageFile]) -> int:
     return min(side - side % 32, LARGEST)
 
 
-def _mistakes(
-    root: Path, images: Sequence[ImageFile], missing: Sequence[str], lost: Lost
-) -> Iterator[str]:
-    """What must be put right before anything is trained, and why there is so little left.
+def _mistakes(images: Sequence[ImageFile], layout: Layout, missing: Sequence[str]) -> Iterator[str]:
+    """What must be put right before anything is trained.
 
     Args:
-        root: Folder of the images.
-        images: Those that are left.
+        images: Those that can be used.
+        layout: Where all of them lie.
         missing: Splits to hold out.
-        lost: The others.
     """
     labels = {each.label for each in images}
     if len(labels) < 2:
-        to_do = (
-            'put the images into a folder for each class, root/CLASS/... or root/train/CLASS/...'
-        )
-        if len({each.label for each in lost.found}) > 1:  # so they are
-            to_do = '; '.join(lost.reasons()) or to_do
-        yield (
-            f'{root}: classes with usable images: {len(labels)}, and a classifier needs two: '
-            f'{to_do}'
-        )
+        to_do = 'put right what is left out'
+        if len({label for _, label, _ in layout.files}) < 2:
+            to_do = (
+                'put the images into a folder for each class, root/CLASS/... or '
+                'root/train/CLASS/...'
+            )
+        yield f'classes with usable images: {len(labels)}, and a classifier needs two: {to_do}'
         return
     for split, strange in strange_classes(images).items():
-        why = '; '.join(lost.reasons(strange, 'train'))
         yield (
-            f'{root}: {split} has classes that train has not ({first_of(strange)}): '
-            f'{why or "rename or move their folders"}'
+            f'{split} has classes that train has not ({first_of(strange)}): rename or move their '
+            'folders, or put right what is left out'
         )
     for label, count in too_few(images, missing).items():
-        why = '; '.join(lost.reasons([label]))
         yield (
-            f'{root}: class {label} has {count} different images to train on and to hold out '
+            f'class {label} has {count} different images to train on and to hold out '
             f'{" and ".join(missing) or "nothing"}: it needs at least {len(missing) + 1}'
-            f'{why and f"; {why}"}'
         )
+    for split in layout.splits:
+        if all(each.split != split for each in images):
+            yield f'{split} holds no image that can be used: add some, or remove the folder'
 
 
 def _counts(splits: Splits, classes: Sequence[str], missing: Sequence[str]) -> Iterator[str]:

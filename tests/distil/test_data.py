@@ -80,32 +80,31 @@ def test_a_copy_of_all_images_beside_their_classes(linked, write_images):
             shutil.copytree(root / folder, root / 'all' / folder)
     with pytest.raises(
         ConfigError,
-        match=r'usable images: 0.* 18 of 18 images are left out.* two classes, such as '
-        r'(all/bird/000.png = bird/000.png): remove the folder all',
-    ) as refused:
+        match=r'usable images: 0.*: put right what is left out\n'
+        r'.*lies in two classes \(9\): all/bird/000.png = bird/000.png',
+    ):
         look_at(root, 0, 1)
-    assert 'put the images' not in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_why_there_is_too_little_left_is_said(write_images):
-    root = write_images({'a': 6, 'b': 6})
-    shutil.copytree(root / 'b', root / 'c')
-    with pytest.raises(ConfigError, match=r'usable images: 1.*12 of 18 .*: remove one of the two'):
-        look_at(root, 0, 1)
-    root = write_images({'a': 6, 'b': 6, 'd': 6}, root=root.parent / 'other')
+    root = write_images({'a': 6, 'b': 6, 'd': 6})
     shutil.copy(root / 'a/000.png', root / 'b/000.png')
     for row in range(1, 5):
         (root / 'b' / f'{row:03}.png').write_bytes(b'')
-    with pytest.raises(ConfigError, match=r'class b has 1 .* at least 3; 4 images cannot be read'):
+    with pytest.raises(
+        ConfigError, match=r'class b has 1 .* at least 3\n.*cannot be read \(4\): b/001.png'
+    ):
         look_at(root, 0, 1)
     root = write_images({'train/a': 3, 'train/b': 3}, root=root.parent / 'leaking')
     shutil.copytree(root / 'train', root / 'val')
-    with pytest.raises(ConfigError, match=r'val has classes.*6 of 12 .*two splits.*val/a/000\.png'):
+    with pytest.raises(
+        ConfigError,
+        match=r'val has classes.*\n.*train holds no.*\n.*two splits \(6\): val/a/000\.png',
+    ):
         look_at(root, 0, 1)
     root = write_images({'train/a': 6, 'train/b': 6, 'val/a': 0}, root=root.parent / 'empty')
     (root / 'val/a/0.png').write_bytes(b'')
-    with pytest.raises(ConfigError, match=r'val holds no image .*1 image cannot be read'):
+    with pytest.raises(ConfigError, match=r'val holds no image .*\n.*cannot be read \(1\)'):
         look_at(root, 0, 1)
     root = write_images({'a': 6}, root=root.parent / 'one')
     (root / 'a/broken.png').write_bytes(b'')
