@@ -30,11 +30,6 @@ def parse_args() -> argparse.Namespace:
         '--formats', nargs='+', default=FORMATS, metavar='FORMAT', help=f'of {", ".join(FORMATS)}'
     )
     parser.add_argument(
-        '--without-normalisation',
-        action='store_true',
-        help='the graphs take images that are normalised already',
-    )
-    parser.add_argument(
         '--check-images', type=int, default=256, metavar='N', help='test images to compare with'
     )
     parser.add_argument('--opset', type=int, help="version of ONNX's operators (default: torch's)")
@@ -76,7 +71,6 @@ def main() -> None:
             args.checkpoint,
             args.out,
             formats=args.formats,
-            normalise=not args.without_normalisation,
             check_images=args.check_images,
             opset=args.opset,
             classes=named_classes(args.classes),

@@ -11,7 +11,7 @@ from mmbss.engine.errors import ConfigError
 from mmbss.teachers.normalisation import check_normalisation, normalisation
 
 #: Names of the input and the output of exported files.
-PIXELS, NORMALISED, LOGITS = 'pixels', 'normalised', 'logits'
+PIXELS, LOGITS = 'pixels', 'logits'
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class Interface:
         width: Columns of the input.
         mean: Of each channel in pixels of [0, 255]; 0 where nothing is subtracted.
         std: The same of the standard deviation.
-        normalises: Whether the exported files take pixels of [0, 255] and normalise them
-            themselves; otherwise their user does, with ``mean`` and ``std``.
     """
 
     classes: tuple[str, ...]
@@ -36,17 +34,14 @@ class Interface:
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    normalises: bool = True
-
-    @property
-    def input_name(self) -> str:
-        """Name of the input, which tells pixels from what is normalised."""
-        return PIXELS if self.normalises else NORMALISED
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, and the names of input and output, for JSON."""
+        """All of it, and the names of input and output, for JSON.
+
+        ``normalises`` tells what reads it that ``mean`` and ``std`` are not to be applied again.
+        """
         own = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return dict(own, input=self.input_name, output=LOGITS)
+        return dict(own, normalises=True, input=PIXELS, output=LOGITS)
 
 
 class Deployed(nn.Module):
@@ -54,8 +49,6 @@ class Deployed(nn.Module):
 
     Args:
         model: The classifier, in eval mode. It stays as it is.
-        normalises: Whether to subtract the mean and divide by the standard deviation of its data
-            preprocessor; else the input must be normalised already.
 
     Raises:
         ConfigError: If its data preprocessor does more than normalise.
@@ -64,36 +57,30 @@ class Deployed(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: ImageClassifier, normalises: bool = True) -> None:
+    def __init__(self, model: ImageClassifier) -> None:
         super().__init__()
         self.model = model
         preprocessor = model.data_preprocessor
-        # also where others normalise: the plain config and the card tell them how
         check_normalisation(preprocessor, keeps_places=True)
         mean, std = normalisation(preprocessor)
         self.register_buffer('mean', mean)
         self.register_buffer('std', std)
-        self.normalises = normalises
         self.divisor = int(getattr(preprocessor, 'pad_size_divisor', 1))
         self.pad_value = float(getattr(preprocessor, 'pad_value', 0))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, K) logits of (N, C, H, W) float32 images, channels in the network's own order.
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, K) logits of (N, C, H, W) float32 pixels, channels in the network's own order.
 
         Raises:
             ConfigError: If the head puts out anything else.
         """
         # the same operations in the same order as mmpretrain's, so the same bits
-        inputs = (images - self.mean) / self.std if self.normalises else images
+        inputs = (pixels - self.mean) / self.std
         if self.divisor > 1:
-            height, width = images.shape[-2:]
+            height, width = pixels.shape[-2:]
             padding = (0, -width % self.divisor, 0, -height % self.divisor)
             inputs = F.pad(inputs, padding, value=self.pad_value)
         logits = self.model(inputs, mode='tensor')
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ConfigError(f'the {type(self.model).__name__} puts out no (N, K) logits')
         return logits
-
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """What :meth:`forward` gets for pixels: they themselves, or normalised ones."""
-        return pixels if self.normalises else (pixels - self.mean) / self.std

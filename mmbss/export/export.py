@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 from mmbss.engine.cli.config import load_config
@@ -20,7 +19,6 @@ from mmbss.export.formats import (
     GRAPHS,
     STUDENT,
     TRACED,
-    Ask,
     check_formats,
     cpu_count,
     trace,
@@ -43,7 +41,6 @@ def export_student(
     folder: str | Path,
     *,
     formats: Sequence[str] = FORMATS,
-    normalise: bool = True,
     check_images: int = 256,
     opset: int | None = None,
     classes: Sequence[str] | None = None,
@@ -59,7 +56,6 @@ def export_student(
         checkpoint: Its weights; of a run with an EMA those are the averaged ones.
         folder: Where to write; it must be empty, or not there.
         formats: Some of ``FORMATS``.
-        normalise: Whether the graphs take pixels and normalise them themselves.
         check_images: Test images that each graph is checked with, evenly spread over them.
         opset: Version of ONNX's operators; None leaves it to torch.
         classes: Names of the classes, where neither checkpoint nor data says them.
@@ -80,7 +76,7 @@ def export_student(
             installed, the folder is not empty, or the test images have several sizes.
     """
     formats, folder = tuple(dict.fromkeys(formats)), Path(folder)
-    check_formats(formats, opset, normalise)
+    check_formats(formats, opset)
     check_at_least(None, 1, check_images=check_images)
     check_empty(folder)
     cfg = config if isinstance(config, Config) else load_config(str(config))
@@ -89,8 +85,8 @@ def export_student(
     check_trained_normalisation(cfg, model, meta, checkpoint)
     images = read_real_images(cfg, model.data_preprocessor, check_images)
     names = class_names(classes, meta, images, num_classes(model))
-    interface, assumed = interface_of(cfg, model, images, names, channels, normalise)
-    deployed = Deployed(model, normalise).eval()
+    interface, assumed = interface_of(cfg, model, images, names, channels)
+    deployed = Deployed(model).eval()
     beside = Path(checkpoint).parent
     run = read_run(beside) if is_run(beside) else None
 
@@ -147,7 +143,7 @@ def write_graphs(
     kinds = [kind for kind in GRAPHS if kind in formats]
     if not kinds:
         return {}, {}
-    image = deployed.prepare(images.pixels[:1])
+    image = images.pixels[:1]
     try:
         program = trace(deployed, image.repeat(TRACED, 1, 1, 1))
     except ConfigError as error:
@@ -157,8 +153,8 @@ def write_graphs(
         path, (write, open_file) = folder / f'{STUDENT}.{kind}', GRAPHS[kind]
         try:
             write(program, interface, opset, path)
-            asked = prepared(deployed, open_file(path, cpu_count()))
-            check = compare(asked, student_of(deployed.model), images.pixels.numpy())
+            asked, student = open_file(path, cpu_count()), student_of(deployed.model)
+            check = compare(asked, student, images.pixels.numpy())
             if not check['largest_difference'] <= check['tolerance']:  # NaN is not, either
                 raise ConfigError(
                     f"its logits differ by {check['largest_difference']:.3g} from the student's, "
@@ -171,8 +167,3 @@ def write_graphs(
         times = latency(partial(open_file, path), image.numpy())
         measured[kind] = dict(check=check, latency_ms=times)
     return measured, problems
-
-
-def prepared(deployed: Deployed, ask: Ask) -> Ask:
-    """Ask about pixels what may want them normalised."""
-    return lambda pixels: ask(deployed.prepare(torch.from_numpy(pixels)).numpy())

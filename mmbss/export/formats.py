@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmbss.engine.errors import ConfigError, one_line
 from mmbss.engine.extras import named_extra
-from mmbss.export.deployed import LOGITS, Deployed, Interface
+from mmbss.export.deployed import LOGITS, PIXELS, Deployed, Interface
 from mmbss.version import __version__
 
 #: Answers (N, C, H, W) float32 images with (N, K) logits.
@@ -29,7 +29,7 @@ FORMATS = ('safetensors', 'pth', 'onnx', 'pt2')
 TRACED = 2
 
 
-def check_formats(formats: tuple[str, ...], opset: int | None, normalise: bool) -> None:
+def check_formats(formats: tuple[str, ...], opset: int | None) -> None:
     """Refuse what :func:`~mmbss.export.export_student` cannot write, or nobody would read.
 
     Raises:
@@ -38,8 +38,6 @@ def check_formats(formats: tuple[str, ...], opset: int | None, normalise: bool) 
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f'--formats {" ".join(unknown)}: choose among {", ".join(FORMATS)}')
-    if not normalise and not {'onnx', 'pt2'} & {*formats}:
-        raise ConfigError('--without-normalisation is for graphs: add onnx or pt2 to --formats')
     if 'onnx' not in formats:
         if opset is not None:
             raise ConfigError(f'--opset {opset} is for onnx: add it to --formats')
@@ -119,7 +117,7 @@ def write_onnx(
         with quiet():
             exported: Any = torch.onnx.export(
                 program,
-                input_names=[interface.input_name],
+                input_names=[PIXELS],
                 output_names=[LOGITS],
                 opset_version=opset,
                 dynamo=True,
@@ -155,8 +153,7 @@ def open_onnx(path: Path, threads: int) -> Ask:
         session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     except Exception as error:  # its errors have no class in common
         raise ConfigError(f'onnxruntime: {one_line(error)}') from error
-    name = session.get_inputs()[0].name
-    return lambda images: session.run([LOGITS], {name: images})[0]
+    return lambda pixels: session.run([LOGITS], {PIXELS: pixels})[0]
 
 
 def open_pt2(path: Path, threads: int) -> Ask:

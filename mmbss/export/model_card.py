@@ -22,7 +22,7 @@ ORDERS = dict(rgb='RGB', bgr='BGR', gray='grey', data='in the order of the data 
 CODE = """```python
 import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession('student.onnx')
-logits = session.run(['logits'], {{'{input}': images}})[0]  # (N, {count}, {height}, {width})
+logits = session.run(['logits'], {{'pixels': pixels}})[0]  # (N, {count}, {height}, {width})
 ```"""
 
 
@@ -125,19 +125,10 @@ def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
         f'({", ".join(f"{value:.6g}" for value in values)})'
         for values in (interface.mean, interface.std)
     )
-    if interface.normalises:
-        taken = (
-            f'pixels of 0 to 255, {order}, {size}. The graphs (.onnx, .pt2) normalise them '
-            f'themselves (mean {mean} and standard deviation {std}).'
-        )
-    else:
-        taken = (
-            f'{order}, {size}, normalised before with mean {mean} and standard deviation {std} of '
-            'pixels of 0 to 255.'
-        )
     yield items(
         [
-            f'`{interface.input_name}`: float32 (N, C, H, W), {taken}',
+            f'`pixels`: float32 (N, C, H, W), pixels of 0 to 255, {order}, {size}. The graphs '
+            f'(.onnx, .pt2) normalise them themselves (mean {mean} and standard deviation {std}).',
             f'`logits`: float32 (N, {len(interface.classes)}); their softmax sums to 1, its '
             'calibration is unknown.',
             f'classes: {", ".join(interface.classes)}',
@@ -145,12 +136,7 @@ def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
     )
     if has_onnx:
         channels = dict(rgb=3, bgr=3, gray=1).get(interface.channels, 'C')
-        yield CODE.format(
-            input=interface.input_name,
-            count=channels,
-            height=interface.height,
-            width=interface.width,
-        )
+        yield CODE.format(count=channels, height=interface.height, width=interface.width)
 
 
 def accuracy_of(run: LoggedRun | None, trained: Mapping[str, Any]) -> str:

@@ -105,7 +105,6 @@ def interface_of(
     images: RealImages,
     classes: tuple[str, ...],
     channels: str | None = None,
-    normalises: bool = True,
 ) -> tuple[Interface, str | None]:
     """What a student takes and gives, and what had to be assumed.
 
@@ -115,7 +114,6 @@ def interface_of(
         images: Its test images.
         classes: Names of its classes.
         channels: What the user says of their order.
-        normalises: Whether its files are to normalise pixels themselves.
 
     Raises:
         ConfigError: If what the user says contradicts the config.
@@ -127,7 +125,7 @@ def interface_of(
         tuple(float(f'{value:.7g}') for value in part.flatten().tolist())
         for part in normalisation(model.data_preprocessor)
     )
-    return Interface(classes, order, height, width, mean, std, normalises), assumed
+    return Interface(classes, order, height, width, mean, std), assumed
 
 
 def student_of(model: ImageClassifier) -> Ask:

@@ -28,14 +28,11 @@ def test_it_does_what_mmpretrain_does_to_the_bit(mean, divisor):
     images = torch.rand(2, 3, 6, 5) * 255
     right = preprocessor(dict(inputs=images))['inputs'].flatten(1)
     assert torch.equal(Deployed(Network(preprocessor))(images), right)
-    without = Deployed(Network(preprocessor), normalises=False)
-    assert torch.equal(without(without.prepare(images)), right)
 
 
 def test_a_preprocessor_that_is_not_known_is_refused():
-    for normalises in (True, False):
-        with pytest.raises(ConfigError, match='data_preprocessor: Identity does something else'):
-            Deployed(Network(nn.Identity()), normalises)
+    with pytest.raises(ConfigError, match='data_preprocessor: Identity does something else'):
+        Deployed(Network(nn.Identity()))
 
 
 def test_logits_must_be_a_table():

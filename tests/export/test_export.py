@@ -108,20 +108,7 @@ def test_the_card_says_what_is_known(exported):
     assert 'Digits (split=train)' in card
     assert 'commit of the training: unknown' in card
     assert 'teacher:' not in card
-    assert "{'pixels': images})[0]  # (N, 1, 8, 8)" in card
-
-
-def test_without_normalisation(digits_teacher, digit_files, logits, tmp_path):
-    figures = export_student(
-        *digits_teacher.values(), tmp_path / 'out', formats=['pt2'], normalise=False, check_images=1
-    )
-    network = torch.export.load(tmp_path / 'out' / 'student.pt2').module()
-    answers = network((torch.from_numpy(digit_files.pixels) - MEAN) / STD)
-    np.testing.assert_allclose(answers.detach().numpy(), logits, atol=1e-5)
-    assert figures['interface']['input'] == 'normalised'
-    names = {path.name for path in (tmp_path / 'out').iterdir()}
-    assert names == {'README.md', 'export.json', 'student.pt2', 'student.py'}
-    assert [*figures['files']] == ['student.pt2', 'student.py']
+    assert "{'pixels': pixels})[0]  # (N, 1, 8, 8)" in card
 
 
 @pytest.mark.parametrize('wrong', ['answers', 'graph'])
@@ -165,7 +152,6 @@ def test_a_graph_that_is_not_the_student_is_taken_back(
         (dict(folder='.'), 'not empty'),
         (dict(formats=['onnx']), r'mmbss\[onnx\]'),
         (dict(opset=18), '--opset 18'),
-        (dict(normalise=False), '--without-normalisation'),
         (dict(classes=[*'abcdefghi', 'j\nk']), 'one line'),
         (dict(classes=[*'abcdefghi', ' ']), 'one line'),
     ],
@@ -184,10 +170,10 @@ def test_an_opset_that_onnx_does_not_know_is_refused():
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     newest = onnx.defs.onnx_opset_version()
-    formats.check_formats(('onnx',), newest, True)
+    formats.check_formats(('onnx',), newest)
     for opset in (0, newest + 1):
         with pytest.raises(ConfigError, match=f'1 to {newest}'):
-            formats.check_formats(('onnx',), opset, True)
+            formats.check_formats(('onnx',), opset)
 
 
 def test_a_graph_that_is_left_at_another_opset_is_not_kept(digits_teacher, tmp_path, capfd):
@@ -306,13 +292,8 @@ def test_a_preprocessor_that_does_more_than_normalise_leaves_nothing(
     monkeypatch.setitem(MODELS.module_dict, 'Unit', Unit)
     config = Config.fromfile(digits_teacher['config'])
     config.data_preprocessor = dict(type='mmbss.Unit')
-    for formats_, normalise in ((['pth'], True), (['pth', 'pt2'], False)):
-        with pytest.raises(ConfigError, match='data_preprocessor: Unit does something else'):
-            export_student(
-                *(config, digits_teacher['checkpoint'], tmp_path / 'out'),
-                formats=formats_,
-                normalise=normalise,
-            )
+    with pytest.raises(ConfigError, match='data_preprocessor: Unit does something else'):
+        export_student(config, digits_teacher['checkpoint'], tmp_path / 'out', formats=['pth'])
     assert not (tmp_path / 'out').exists()
 
 
