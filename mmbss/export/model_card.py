@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.export.deployed import Interface
+from mmbss.export.measures import file_in_words
 from mmbss.studies.experiments import Experiment
 from mmbss.studies.provenance import repeat_commands
 from mmbss.studies.run_logs import LoggedRun
@@ -84,22 +85,11 @@ def sentence_of(config: Config, interface: Interface) -> str:
 
 
 def parts_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
-    """A table of the files: size, answers beside the student's, time; and who reads them."""
-    rows, checks = [], []
-    for name, file in figures['files'].items():
-        difference = equal = ''
-        if check := file.get('check'):
-            checks.append(check)
-            difference = f'{check["largest_difference"]:.2g}'
-            equal = f'{100 * check["equal_decisions"]:.2f} %'
-        times = file.get('latency_ms', {}).items()
-        said = ', '.join(f'{threads}: {time:.3g}' for threads, time in times)
-        rows.append([name, f'{file["bytes"] / 1024:.0f}', difference, equal, said])
-    head = ['file', 'KiB', 'largest difference', 'equal decisions', 'ms an image, by threads']
-    yield markdown(head, rows, words=head[-1:])
-    if checks:
+    """The files: size, answers beside the student's, time; and who reads them."""
+    yield items(f'`{name}`: {file_in_words(file)}' for name, file in figures['files'].items())
+    if checks := [file['check'] for file in figures['files'].values() if file.get('check')]:
         yield (
-            f'Each file was read again and asked about {checks[0]["images"]} test images beside '
+            f'Each graph was read again and asked about {checks[0]["images"]} test images beside '
             f'the student in torch, whose largest logit is {checks[0]["largest_logit"]:.3g}. Times '
             f'are medians of a batch of one on {figures["machine"]}; other work on it slows them.'
         )
