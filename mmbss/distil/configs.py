@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmbss.distil.code import assignment, comment
 from mmbss.distil.data import Data
 from mmbss.distil.job import Job
 from mmbss.distil.methods import Setting
 from mmbss.distil.networks import Network
 from mmbss.engine.files.atomic import whole_file
+from mmbss.engine.files.config_text import assignment, comment
 from mmbss.engine.words import counted
 
 RUNTIME = 'mmbss::_base_/default_runtime.py'

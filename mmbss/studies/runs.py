@@ -4,7 +4,6 @@ import argparse
 import copy
 import json
 import os
-import pprint
 import reprlib
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from mmbss.engine.config_checks.rules import setting, settings_in
 from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.engine.files.atomic import whole_file
-from mmbss.engine.files.config_text import without_variables
+from mmbss.engine.files.config_text import assignment
 from mmbss.engine.trial.validation import HANDS_OVER
 from mmbss.studies.provenance import device_name, git_commit
 from mmbss.studies.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
@@ -104,12 +103,7 @@ class Run:
             if not isinstance(value, (dict, list, tuple)) and not is_literal(value)
         )
         # mmengine's own dump would sort the terms of a loss, and with them what they draw
-        return without_variables(
-            ''.join(
-                f'{key} = {pprint.pformat(value, sort_dicts=False)}\n'
-                for key, value in content.items()
-            )
-        )
+        return ''.join(assignment(key, value) for key, value in content.items())
 
     @property
     def digest(self) -> str:

@@ -260,8 +260,7 @@ def test_what_cannot_be_read_again_is_refused(make, tmp_path, value):
 
 def test_a_number_of_numpy_is_written_as_one(make, tmp_path):
     (tmp_path / 'base.py').write_text("model = dict(lr=[__import__('numpy').sqrt(0.25)])\n")
-    make().written()
-    assert "'lr': [0.5]" in make().written()
+    assert 'model = dict(lr=[0.5])' in make().written()
 
 
 def test_a_folder_in_use_is_waited_for(tmp_path, capsys):

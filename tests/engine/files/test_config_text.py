@@ -1,9 +1,8 @@
 import pytest
 from mmengine.config import Config
 
-from mmbss.distil.code import assignment, comment
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.files.config_text import read_written
+from mmbss.engine.files.config_text import WIDTH, as_code, assignment, comment, read_written
 from mmbss.studies.runs import Run
 
 #: With it the reader of mmengine, left to itself, runs what follows the quotation mark.
@@ -64,3 +63,25 @@ def test_anything_but_settings_is_refused_and_not_run(text, tmp_path, monkeypatc
     with pytest.raises(ConfigError, match=r'config\.py: .* no config that a training has written'):
         read_written(file)
     assert not (tmp_path / 'pwned').exists()
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        {},
+        dict(type='A', items=[dict(type='B', size=(3, 4)), (1,), None, True, 0.5]),
+        {'of two words': 1, 'a.b': dict(c=[])},
+        dict(long=['a' * 30] * 5, deep=dict(deeper=dict(deepest=['b' * 40] * 3))),
+        'a "quoted" text',
+    ],
+)
+def test_reads_back_as_it_was(value):
+    assert eval(as_code(value)) == value
+
+
+def test_a_config_of_short_lines(tmp_path):
+    value = dict(items=[dict(type='B' * 20, size=(300, 400))] * 5)
+    text = comment('why ' * 60) + assignment('model', value)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    (tmp_path / 'config.py').write_text(text)
+    assert Config.fromfile(tmp_path / 'config.py').model.to_dict() == value
