@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,6 @@ OUTPUTS = ('tensor(float)', 'tensor(float16)', 'tensor(double)')
 class OnnxNetwork:
     """A function from images to logits that a file holds.
 
-    It can be copied and pickled: its session is started where it is first asked, with as many
-    threads as torch has there, and anew in a forked process, into which threads do not come along.
-
     Args:
         path: Of the file.
         output: Name of its output with logits; None: the only one.
@@ -48,10 +44,9 @@ class OnnxNetwork:
     ) -> None:
         self.path = Path(path).expanduser().resolve()
         self.probabilities = probabilities
-        self._session: Any = None
-        self._process = 0
         if not self.path.is_file():
             raise MissingFileError(f'teacher.config: no file {str(path)!r}')
+        self.session = start_session(self.path)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         if len(inputs) != 1:
             raise ConfigError(
@@ -94,32 +89,6 @@ class OnnxNetwork:
         last = of_output[-1] if of_output else None
         self.num_classes = last if isinstance(last, int) and last > 0 else None
 
-    @property
-    def session(self) -> Any:
-        """The session of this process."""
-        if self._session is None or self._process != os.getpid():
-            with named_extra():
-                import onnxruntime
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
-            # between two calls the student has the cores
-            options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-            options.log_severity_level = 3  # errors alone
-            try:
-                self._session = onnxruntime.InferenceSession(
-                    self.path, options, providers=['CPUExecutionProvider']
-                )
-            except Exception as error:  # onnxruntime has a class for each, all of them bare
-                raise ConfigError(
-                    f'teacher.config: cannot read {self.path}: {one_line(error)}'
-                ) from error
-            self._process = os.getpid()
-        return self._session
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the session."""
-        return dict(self.__dict__, _session=None)
-
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """(N, K) float32 logits of (N, C, H, W) images, without a gradient.
@@ -145,8 +114,6 @@ class OnnxNetwork:
     def _run(self, values: np.ndarray) -> np.ndarray:
         try:
             (rows,) = self.session.run([self.output], {self.input: values})
-        except ConfigError:
-            raise
         except Exception as error:  # of another size, or with other channels
             raise ConfigError(
                 f'{self.path} does not take images of {values.shape}: {one_line(error)}'
@@ -178,6 +145,25 @@ class OnnxNetwork:
             )
         # what a softmax has rounded to 0 is as small as float32 allows
         return rows.clamp_min(torch.finfo(rows.dtype).tiny).log()
+
+
+def start_session(path: Path) -> Any:
+    """A session of onnxruntime on the CPU, with as many threads as torch has.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    with named_extra():
+        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # between two calls the student has the cores
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options.log_severity_level = 3  # errors alone
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # onnxruntime has a class for each, all of them bare
+        raise ConfigError(f'teacher.config: cannot read {path}: {one_line(error)}') from error
 
 
 def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source:

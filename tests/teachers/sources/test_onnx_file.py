@@ -1,9 +1,6 @@
 """Teachers in ONNX files: small graphs, made here, of every kind of input and output."""
 
-import copy
-import multiprocessing
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -224,16 +221,6 @@ def test_digest_is_of_the_weights(write, tmp_path):
     content[-1] ^= 1
     (tmp_path / 'weights.bin').write_bytes(content)
     assert load_source(str(beside), None, None).digest != first
-
-
-def test_copies_and_processes(write):
-    network = OnnxNetwork(write())
-    images = torch.randn(3, 3, 4, 4)
-    own = network(images)
-    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        torch.testing.assert_close(other(images), own)
-    with multiprocessing.get_context('fork').Pool(1) as pool:
-        torch.testing.assert_close(pool.apply(network, (images,)), own)
 
 
 @pytest.mark.parametrize('place', ['nowhere.bin', '../outside.bin', 'pipe.bin'])
