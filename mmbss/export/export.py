@@ -28,8 +28,7 @@ from mmbss.export.measures import compare, latency, machine
 from mmbss.export.model_card import model_card
 from mmbss.export.plain_config import needed_packages, plain_config
 from mmbss.export.real_images import RealImages, read_real_images, transforms_of
-from mmbss.export.student import class_names, interface_of, load_student, meta_of, student_of
-from mmbss.export.trained_normalisation import check_trained_normalisation
+from mmbss.export.student import class_names, interface_of, load_student, student_of
 from mmbss.studies.provenance import versions
 from mmbss.studies.run_logs import is_run, read_run
 from mmbss.teachers.classifiers import num_classes
@@ -80,9 +79,7 @@ def export_student(
     check_at_least(None, 1, check_images=check_images)
     check_empty(folder)
     cfg = config if isinstance(config, Config) else load_config(str(config))
-    model = load_student(cfg, checkpoint)
-    meta = meta_of(checkpoint)
-    check_trained_normalisation(cfg, model, meta, checkpoint)
+    model, meta = load_student(cfg, checkpoint)
     images = read_real_images(cfg, model.data_preprocessor, check_images)
     names = class_names(classes, meta, images, num_classes(model))
     interface, assumed = interface_of(cfg, model, images, names, channels)

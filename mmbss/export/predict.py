@@ -18,14 +18,7 @@ from mmbss.export.formats import STUDENT
 from mmbss.export.image_files import walk_images, why_unreadable
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
-from mmbss.export.student import (
-    check_names,
-    class_names,
-    interface_of,
-    load_student,
-    meta_of,
-)
-from mmbss.export.trained_normalisation import check_trained_normalisation
+from mmbss.export.student import check_names, class_names, interface_of, load_student
 from mmbss.registry import TRANSFORMS
 from mmbss.teachers.classifiers import num_classes
 
@@ -139,10 +132,8 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
                 'export again, or add them'
             )
         weights = weights_in(folder)
-        network = load_student(cfg, weights)
+        network, meta = load_student(cfg, weights)
         check_names(classes, num_classes(network))
-        meta = meta_of(weights)
-        check_trained_normalisation(cfg, network, meta, weights)
         trained = trained_classes(meta)
         if trained and trained != classes:
             raise ConfigError(
@@ -153,9 +144,7 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
     if checkpoint is None:
         raise ConfigError(f'{model} is no folder of tools/export.py: with a config, --checkpoint')
     cfg = load_config(str(model))
-    network = load_student(cfg, checkpoint)
-    meta = meta_of(checkpoint)
-    check_trained_normalisation(cfg, network, meta, checkpoint)
+    network, meta = load_student(cfg, checkpoint)
     images = read_real_images(cfg, network.data_preprocessor, LOOKED_AT, one_size=False)
     classes = class_names(None, meta, images, num_classes(network))
     interface, _ = interface_of(cfg, network, images, classes)

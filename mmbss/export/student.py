@@ -16,16 +16,22 @@ from mmbss.export.deployed import Interface
 from mmbss.export.formats import Ask, as_ask
 from mmbss.export.plain_config import without_pretrained
 from mmbss.export.real_images import RealImages, channels_of, swaps_channels, transforms_of
+from mmbss.export.trained_normalisation import check_trained_normalisation
 from mmbss.studies.classifiers import load_classifier
 from mmbss.teachers.normalisation import normalisation
 
 
-def load_student(cfg: Config, checkpoint: str | Path) -> ImageClassifier:
+def load_student(cfg: Config, checkpoint: str | Path) -> tuple[ImageClassifier, dict[str, Any]]:
     """The plain classifier of a config with its weights, in eval mode on the CPU.
+
+    Returns:
+        The classifier, and what the checkpoint says beside its weights; empty where it says
+        nothing.
 
     Raises:
         MissingFileError: If there is no such checkpoint.
-        ConfigError: If the config has no model, or the checkpoint does not fit or is not finite.
+        ConfigError: If the config has no model, or the checkpoint does not fit, is not finite or
+            was trained with another normalisation.
     """
     if 'model' not in cfg:
         raise ConfigError(f'config {cfg.filename} defines no model')
@@ -35,13 +41,10 @@ def load_student(cfg: Config, checkpoint: str | Path) -> ImageClassifier:
     model = load_classifier(dict(config=given, checkpoint=checkpoint), cfg.filename or 'export')
     if broken := non_finite(model.state_dict()):
         raise ConfigError(f'{checkpoint} holds NaN or infinity in {broken[0]}: take another')
-    return model.cpu()
-
-
-def meta_of(checkpoint: str | Path) -> dict[str, Any]:
-    """What a checkpoint says beside its weights; empty where it says nothing."""
     meta = read_checkpoint(checkpoint).get('meta')
-    return meta if isinstance(meta, dict) else {}
+    meta = meta if isinstance(meta, dict) else {}
+    check_trained_normalisation(cfg, model, meta, checkpoint)
+    return model.cpu(), meta
 
 
 def class_names(
@@ -51,7 +54,7 @@ def class_names(
 
     Args:
         given: By the user.
-        meta: Of the checkpoint, see :func:`meta_of`; may name those that it was trained on.
+        meta: Of the checkpoint, see :func:`load_student`; may name those that it was trained on.
         images: May name them, too.
         count: How many the network knows, None where it does not say it.
 

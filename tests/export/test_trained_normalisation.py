@@ -1,8 +1,11 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmpretrain.models.tta import AverageClsScoreTTA
+from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import nn
 
+from mmbss.datasets import AugmentingDataPreprocessor
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import settings_of
 from mmbss.export import export_student, load_predictor
@@ -11,6 +14,13 @@ from mmbss.export.trained_normalisation import check_trained_normalisation
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 FILES = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 ARRAYS = [dict(type='PackInputs')]
+
+
+class Unit(ClsDataPreprocessor):
+    """Somebody's own."""
+
+
+KINDS = {each.__name__: each for each in (AugmentingDataPreprocessor, ClsDataPreprocessor, Unit)}
 
 
 def config_of(preprocessor, pipeline=ARRAYS, within=False):
@@ -22,9 +32,18 @@ def config_of(preprocessor, pipeline=ARRAYS, within=False):
     return Config(cfg)
 
 
-def check(trained, now, channels=3):
+def built(config, channels):
+    given = config.get('model', {}).get('data_preprocessor') or config.get('data_preprocessor')
+    preprocessor = dict(given or {})
+    kind = preprocessor.pop('type', 'ClsDataPreprocessor').rpartition('.')[2]
+    model = nn.Conv2d(channels, 1, 1)
+    model.data_preprocessor = KINDS[kind](**preprocessor)
+    return model
+
+
+def check(trained, now, channels=3, wrap=lambda model: model):
     meta = dict(fingerprint=settings_of(trained)) if isinstance(trained, Config) else trained
-    check_trained_normalisation(now, nn.Conv2d(channels, 1, 1), meta, 'a.pth')
+    check_trained_normalisation(now, wrap(built(now, channels)), meta, 'a.pth')
 
 
 @pytest.mark.parametrize(
@@ -106,8 +125,13 @@ def test_what_a_checkpoint_says_may_be_anything(meta):
     check(meta, config_of(IMAGENET))
 
 
-def test_a_preprocessor_that_is_no_dict_is_not_compared():
-    check(config_of(IMAGENET), Config(dict(data_preprocessor='mine')))
+def test_one_that_averages_over_augmented_images_is_compared_too():
+    def averaged(model):
+        model.test_step = None  # it asks for one
+        return AverageClsScoreTTA(model)
+
+    with pytest.raises(ConfigError, match=r'but a\.pth was trained'):
+        check(config_of(IMAGENET), config_of({}), wrap=averaged)
 
 
 @pytest.fixture(scope='module')
