@@ -7,7 +7,7 @@ from typing import Any
 from mmbss.distil.data import Data
 from mmbss.distil.job import Job
 from mmbss.distil.methods import Setting
-from mmbss.distil.networks import Network
+from mmbss.distil.networks import NetworkConfig
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.files.config_text import assignment, comment
 from mmbss.engine.words import counted
@@ -23,7 +23,7 @@ RATE, SMALL_RATE = 0.05, 0.01
 VALIDATIONS = 10
 
 
-class Place:
+class Paths:
     """Where the parts of a distillation lie.
 
     Args:
@@ -53,30 +53,30 @@ def validation_interval(epochs: int) -> int:
     return max(epochs // VALIDATIONS, 1)
 
 
-def teacher_entry(place: Place, job: Job, epochs: int) -> dict[str, Any]:
+def teacher_entry(paths: Paths, job: Job, epochs: int) -> dict[str, Any]:
     """The ``teacher`` of a distiller; one that is trained here sees the colours as it did then."""
     network = job.teacher.network
     if network is None:
         return dict(job.teacher.entry or {})
-    checkpoint = place.teacher / f'epoch_{epochs}.pth'
-    entry: dict[str, Any] = dict(config=str(place.config('teacher')), checkpoint=str(checkpoint))
+    checkpoint = paths.teacher / f'epoch_{epochs}.pth'
+    entry: dict[str, Any] = dict(config=str(paths.config('teacher')), checkpoint=str(checkpoint))
     sees_red_first = {(each.preprocessor or IMAGENET)['to_rgb'] for each in (network, job.student)}
     return dict(entry, reverse_channels=True) if len(sees_red_first) > 1 else entry
 
 
-def write_configs(place: Place, job: Job, settings: Sequence[Setting], epochs: int) -> None:
+def write_configs(paths: Paths, job: Job, settings: Sequence[Setting], epochs: int) -> None:
     """Write the configs of the data, of the teacher if it is trained, and of each setting."""
-    texts = {'data': data_config(place, job)}
+    texts = {'data': data_config(paths, job)}
     if job.teacher.network is not None:
         texts['teacher'] = classifier_config('The teacher', job.teacher.network, job, epochs)
-    entry = teacher_entry(place, job, epochs)
+    entry = teacher_entry(paths, job, epochs)
     for each in settings:
         if each.method == 'labels':
             texts[each.name] = classifier_config('The student', job.student, job, epochs)
         else:
             texts[each.name] = method_config(each, entry, job.teacher.about)
     for name, text in texts.items():
-        with whole_file(place.config(name)) as part:
+        with whole_file(paths.config(name)) as part:
             part.write_text(text, encoding='utf-8')
 
 
@@ -106,7 +106,7 @@ def pipelines_of(data: Data) -> tuple[list[Any], list[Any], str]:
     return [load, *train, pack], [load, *test, pack], how
 
 
-def data_config(place: Place, job: Job) -> str:
+def data_config(paths: Paths, job: Job) -> str:
     """The config of the data that all others inherit."""
     data = job.data
     train, test, how = pipelines_of(data)
@@ -120,7 +120,7 @@ def data_config(place: Place, job: Job) -> str:
         dataset: dict[str, Any] = dict(
             type='CustomDataset',
             data_prefix=str(data.root),
-            ann_file=str(place.data / f'{split}.txt'),
+            ann_file=str(paths.data / f'{split}.txt'),
             metainfo=dict(classes=data.classes),
             pipeline=train if is_train else test,
         )
@@ -142,7 +142,7 @@ def data_config(place: Place, job: Job) -> str:
     return paragraphs(parts)
 
 
-def classifier_config(role: str, network: Network, job: Job, epochs: int) -> str:
+def classifier_config(role: str, network: NetworkConfig, job: Job, epochs: int) -> str:
     """The config of a network that learns from the labels."""
     rate, why = RATE, 'from random weights'
     if network.is_pretrained:

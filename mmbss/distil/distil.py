@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmbss.distil.choose import LABELS, RULE
-from mmbss.distil.configs import Place, teacher_entry, write_configs
+from mmbss.distil.configs import Paths, teacher_entry, write_configs
 from mmbss.distil.finish import attempt, choose_student, export, look_at_tests, write_report
 from mmbss.distil.job import Job, Request, understand
-from mmbss.distil.methods import Setting, settings_of
+from mmbss.distil.methods import Setting, settings_to_try
 from mmbss.distil.plan import (
     ASKED_STUDENTS,
     ASKED_TEACHER,
@@ -80,7 +80,7 @@ def distil(
         plan = make_plan(
             costs, job.methods, request.minutes, job.steps, request.epochs, request.settings
         )
-    settings = settings_of(plan.methods, plan.rounds)
+    settings = settings_to_try(plan.methods, plan.rounds)
     print(plan_in_words(job, plan, settings), flush=True)
     if plan_only:
         return None
@@ -89,9 +89,9 @@ def distil(
             print(f'{folder} was put aside as {aside}', flush=True)
         begun = dict(arguments=request.arguments, weights=request.weights, data=job.data.counts)
         write_state(folder, begun)  # so that the folder is known as ours
-        place = Place(folder)
-        job.data.write(place.data)
-        write_configs(place, job, settings, plan.epochs)
+        paths = Paths(folder)
+        job.data.write(paths.data)
+        write_configs(paths, job, settings, plan.epochs)
         write_state(folder, dict(begun, plan=asdict(plan), costs=asdict(costs)))
     with claimed(folder):
         return carry_out(job, plan, costs, settings, tools, command)
@@ -119,18 +119,18 @@ def measure_all(job: Job, import_seconds: float) -> Costs:
         ConfigError: If a network cannot be built, or does not take the images.
     """
     print('measuring a few steps of each method: ', end='', flush=True)
-    first = settings_of(job.methods, 1)
+    first = settings_to_try(job.methods, 1)
     trainings = {}
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder))
-        job.data.write(place.data)
-        write_configs(place, job, first, 1)
+        paths = Paths(Path(folder))
+        job.data.write(paths.data)
+        write_configs(paths, job, first, 1)
         if job.teacher.network is not None:
-            config = place.config('teacher')
+            config = paths.config('teacher')
             trainings[TEACHER] = measure(config, import_seconds)
-            stand_in_teacher(config, Path(teacher_entry(place, job, 1)['checkpoint']))
+            stand_in_teacher(config, Path(teacher_entry(paths, job, 1)['checkpoint']))
         for each in first:
-            cost = measure(place.config(each.name), import_seconds)
+            cost = measure(paths.config(each.name), import_seconds)
             trainings[each.method] = cost
             print(f'{each.method} {cost.epoch / job.steps:.2g} s, ', end='', flush=True)
     print('done', flush=True)
@@ -175,12 +175,12 @@ def carry_out(
     Raises:
         ConfigError: If the teacher or the labels alone could not be trained.
     """
-    place, request = Place(job.request.work_dir), job.request
+    paths, request = Paths(job.request.work_dir), job.request
     study = Study(
         'compare',
-        place.runs,
-        place.runs / 'compare',
-        {each.name: Arm(str(place.config(each.name))) for each in settings},
+        paths.runs,
+        paths.runs / 'compare',
+        {each.name: Arm(str(paths.config(each.name))) for each in settings},
         [request.seed],
         question=f'Which student of the images in {request.images} is shipped?',
         secondary=[],
@@ -189,7 +189,7 @@ def carry_out(
     seconds = costs.for_runs(request.minutes)
     left = 60 * request.minutes - costs.before
     if job.teacher.network is not None:
-        spent = train_teacher(runner, place, request.seed, costs.trainings[TEACHER].of(plan.epochs))
+        spent = train_teacher(runner, paths, request.seed, costs.trainings[TEACHER].of(plan.epochs))
         seconds, left = seconds - spent, left - spent
     study.check()
     runs = [study.run(each.name, request.seed) for each in settings]
@@ -199,16 +199,16 @@ def carry_out(
     keep(study)
     print('choosing by the validation images ...', flush=True)
     done = [run for run in runs if run.arm in outcome.finished]
-    entry = teacher_entry(place, job, plan.epochs)
+    entry = teacher_entry(paths, job, plan.epochs)
     choice = choose_student(done, outcome, entry)
-    tests = look_at_tests(place, choice, done, entry)
+    tests = look_at_tests(paths, choice, done, entry)
     share = costs.share(left - outcome.seconds)
     needed = in_words(costs.hand_over + share * costs.report)
     print(f'chosen: {choice.name}; report and export take about {needed}', flush=True)
-    report = attempt('the report', partial(write_report, place, choice, command, share))
+    report = attempt('the report', partial(write_report, paths, choice, command, share))
     about = next(each.about for each in settings if each.name == choice.name)
     card = {'How it was chosen': f'{about}. {RULE}', 'Test images': tests_in_words(choice, tests)}
-    shipped = attempt('the export', partial(export, place, choice, done, command, card))
+    shipped = attempt('the export', partial(export, paths, choice, done, command, card))
     parts = dict(
         Student=f'{choice.name}: {about}. {job.student.about}',
         Teacher=job.teacher.about,
@@ -217,24 +217,24 @@ def carry_out(
     if shipped:
         said = [f'{name} {file_in_words(file)}' for name, file in shipped['files'].items()]
         said += [f'no {kind}: {problem}' for kind, problem in shipped['problems'].items()]
-        parts['Files'] = f'{place.student}: {"; ".join(said)}'
+        parts['Files'] = f'{paths.student}: {"; ".join(said)}'
     if report:
         parts['Report'] = str(report)
     parts['Again'] = f'`{command}`'
     methods = {each.name: each.method for each in settings}
     text = summary(choice, methods, outcome, tests, parts)
-    with whole_file(place.folder / 'summary.md') as part:
+    with whole_file(paths.folder / 'summary.md') as part:
         part.write_text(text, encoding='utf-8')
     return text
 
 
-def train_teacher(runner: StudyRunner, place: Place, seed: int, estimate: float) -> float:
+def train_teacher(runner: StudyRunner, paths: Paths, seed: int, estimate: float) -> float:
     """Train the teacher, as far as that is left to do.
 
     Returns:
         Seconds that it took.
     """
-    run = Run('teacher', str(place.config('teacher')), seed, place.teacher)
+    run = Run('teacher', str(paths.config('teacher')), seed, paths.teacher)
     runner.refuse_others([run])
     if not run.is_done():
         print(f'the teacher first: about {in_words(estimate)}', flush=True)

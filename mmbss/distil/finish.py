@@ -9,7 +9,7 @@ from typing import Any
 
 from mmbss.distil.answers import ask
 from mmbss.distil.choose import LABELS, RULE, Choice, choose, difference_p, interval
-from mmbss.distil.configs import Place
+from mmbss.distil.configs import Paths
 from mmbss.distil.running import Outcome
 from mmbss.engine.errors import ConfigError, lines_of
 from mmbss.engine.files.atomic import whole_file
@@ -48,7 +48,7 @@ def choose_student(runs: Sequence[Run], outcome: Outcome, teacher: dict[str, Any
 
 
 def look_at_tests(
-    place: Place, choice: Choice, runs: Sequence[Run], teacher: dict[str, Any]
+    paths: Paths, choice: Choice, runs: Sequence[Run], teacher: dict[str, Any]
 ) -> dict[str, Any]:
     """Figures of the chosen student, of the labels alone and of the teacher on the test images.
 
@@ -60,7 +60,7 @@ def look_at_tests(
         ``accuracy``, ``low``, ``high`` (95 % interval) and ``agreement``; ``p`` of equal
         accuracies of the chosen student and the labels alone.
     """
-    path = place.folder / CHOICE
+    path = paths.folder / CHOICE
     before = read_json(path) or {}
     found = before.get('test')
     networks = networks_of(runs, [choice.name, LABELS])
@@ -99,11 +99,11 @@ def ask_about_tests(choice: Choice, runs: Sequence[Run], teacher: dict[str, Any]
     return dict(images=len(guide.labels), figures=figures, p=p)
 
 
-def write_report(place: Place, choice: Choice, command: str, share: float) -> Path:
+def write_report(paths: Paths, choice: Choice, command: str, share: float) -> Path:
     """Write ``report.html``: curves of all runs; networks and metrics of the two that count.
 
     Args:
-        place: Where everything lies.
+        paths: Where everything lies.
         choice: The choice.
         command: The command line.
         share: Of the images and points of a whole report that networks are asked about, in (0, 1].
@@ -113,22 +113,22 @@ def write_report(place: Place, choice: Choice, command: str, share: float) -> Pa
     asked = ', '.join(['teacher', *names])
     print(f'report: metrics of {asked}, {attacked} test images attacked ...', flush=True)
     options = ReportOptions(
-        title=place.folder.resolve().name,
+        title=paths.folder.resolve().name,
         num_samples=attacked,
         num_tested=math.ceil(share * TESTED),
         num_planes=1,
         resolution=math.ceil(math.sqrt(share) * RESOLUTION),
         students=names,
     )
-    out = place.folder / 'report.html'
-    page = build_report(place.runs, options, command).page
+    out = paths.folder / 'report.html'
+    page = build_report(paths.runs, options, command).page
     with whole_file(out) as part:
         part.write_text(page, encoding='utf-8')
     return out
 
 
 def export(
-    place: Place, choice: Choice, runs: Sequence[Run], command: str, notes: Mapping[str, str]
+    paths: Paths, choice: Choice, runs: Sequence[Run], command: str, notes: Mapping[str, str]
 ) -> dict[str, Any]:
     """Write the chosen student into its folder, unless it lies there; others are put aside.
 
@@ -139,16 +139,16 @@ def export(
         ConfigError: If it cannot be written.
     """
     network = networks_of(runs, [choice.name])[choice.name]
-    figures = read_json(place.student / 'export.json')
+    figures = read_json(paths.student / 'export.json')
     digest = file_digest(network['checkpoint'])
     if figures is None or figures.get('checkpoint_digest') != digest:
         print('export ...', flush=True)
         missing = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if not find_spec(name)]
-        put_aside(place.student)  # also what somebody, or a killed process, has left of one
+        put_aside(paths.student)  # also what somebody, or a killed process, has left of one
         figures = export_student(
             network['config'],
             network['checkpoint'],
-            place.student,
+            paths.student,
             formats=[name for name in FORMATS if not (missing and name == 'onnx')],
             command=command,
             notes=notes,

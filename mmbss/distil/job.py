@@ -6,7 +6,7 @@ from typing import Any
 
 from mmbss.distil.data import Data, look_at
 from mmbss.distil.methods import METHODS, NEED_GRADIENT, check_methods
-from mmbss.distil.networks import STUDENTS, TEACHERS, Network, network_of
+from mmbss.distil.networks import STUDENTS, TEACHERS, NetworkConfig, network_of
 from mmbss.distil.teachers import TeacherChoice, choose_teacher
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import file_digest
@@ -97,7 +97,7 @@ class Job:
 
     request: Request
     data: Data
-    student: Network
+    student: NetworkConfig
     teacher: TeacherChoice
     methods: list[str]
 

@@ -153,7 +153,7 @@ def check_methods(names: Sequence[str]) -> list[str]:
     return [name for name in METHODS if name in {'labels', *names}]
 
 
-def settings_of(names: Sequence[str], rounds: int) -> list[Setting]:
+def settings_to_try(names: Sequence[str], rounds: int) -> list[Setting]:
     """The first settings of methods, all first ones before all second ones.
 
     Args:

@@ -34,7 +34,7 @@ NO_WEIGHTS, OWN_WEIGHTS = 'none', 'pretrained'
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkConfig:
     """How a config makes a classifier of the images.
 
     Attributes:
@@ -53,7 +53,7 @@ class Network:
     is_pretrained: bool = False
 
 
-def network_of(name: str, weights: str | None, num_classes: int, size: int) -> Network:
+def network_of(name: str, weights: str | None, num_classes: int, size: int) -> NetworkConfig:
     """A classifier by name, with a head for so many classes.
 
     Args:
@@ -94,7 +94,7 @@ def network_of(name: str, weights: str | None, num_classes: int, size: int) -> N
     )
 
 
-def _by_name(name: str, num_classes: int, size: int) -> Network | None:
+def _by_name(name: str, num_classes: int, size: int) -> NetworkConfig | None:
     short = name.replace('-', '_').lower()
     head = dict(num_classes=num_classes, topk=(1,), loss=LOSS)
     if short in CIFAR:
@@ -105,14 +105,14 @@ def _by_name(name: str, num_classes: int, size: int) -> Network | None:
             )
         model = dict(backbone=dict(depth=CIFAR[short]), head=head)
         base = 'mmbss::_base_/models/cifar_resnet8.py'
-        return Network(f'{short} of CIFAR', base, model)
+        return NetworkConfig(f'{short} of CIFAR', base, model)
     if short not in LARGE:
         return None
     base = f'mmpretrain::_base_/models/{LARGE[short][size <= SMALL]}.py'
-    return Network(short, base, dict(head=head))
+    return NetworkConfig(short, base, dict(head=head))
 
 
-def _by_config(name: str, num_classes: int) -> Network:
+def _by_config(name: str, num_classes: int) -> NetworkConfig:
     """The network of a config, whose model is written out, since the rest is not wanted."""
     if '::' not in name and not Path(name).is_file():
         raise MissingFileError(
@@ -131,10 +131,10 @@ def _by_config(name: str, num_classes: int) -> Network:
         # what it leaves out is not what the config of the data says
         kept = {key: preprocessor.get(key) for key in ('mean', 'std')}
         preprocessor = dict(kept, to_rgb=bool(preprocessor.get('to_rgb')))
-    return Network(f'the model of {name}', None, model, preprocessor)
+    return NetworkConfig(f'the model of {name}', None, model, preprocessor)
 
 
-def _timm_network(name: str, weights: str, num_classes: int, size: int) -> Network:
+def _timm_network(name: str, weights: str, num_classes: int, size: int) -> NetworkConfig:
     import torch
 
     with named_extra():
@@ -178,4 +178,4 @@ def _timm_network(name: str, weights: str, num_classes: int, size: int) -> Netwo
             topk=(1,),
         ),
     )
-    return Network(f'{name} of timm, from {words}', None, model, preprocessor, bool(start))
+    return NetworkConfig(f'{name} of timm, from {words}', None, model, preprocessor, bool(start))

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, Network, network_of
+from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, NetworkConfig, network_of
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.teachers.sources import Source, load_source
 
@@ -28,7 +28,7 @@ class TeacherChoice:
 
     about: str
     entry: dict[str, Any] | None
-    network: Network | None
+    network: NetworkConfig | None
     has_gradient: bool = True
 
 

@@ -19,12 +19,12 @@ from mmbss.teachers.sources import Source, load_source
 from mmbss.teachers.sources.ensemble import Ensemble, load
 from mmbss.teachers.sources.source import are_probabilities
 from mmbss.teachers.teacher_inputs import (
-    class_names,
+    height_and_width,
     input_map,
     is_of_pixels,
+    listed_classes,
     order_of_channels,
     resized,
-    size_of,
     stated_normalisation,
 )
 
@@ -89,7 +89,7 @@ class Teacher(nn.Module):
         self.cache: LogitCache | None = None  # TeacherCacheHook sets it
         self.has_answered = False
         stated = stated_normalisation(mean, std)
-        size = size_of(input_size)
+        size = height_and_width(input_size)
         if isinstance(config, list):
             of_members = dict(
                 checkpoint=checkpoint,
@@ -111,7 +111,7 @@ class Teacher(nn.Module):
             )
         self.differentiable = source.differentiable
         self.num_classes = source.num_classes
-        self.classes = source.classes if classes is None else class_names(classes)
+        self.classes = source.classes if classes is None else listed_classes(classes)
         if classes is not None and source.num_classes not in (None, len(classes)):
             raise ConfigError(
                 f'teacher.classes names {len(classes)}, but the teacher has {source.num_classes}'

@@ -64,14 +64,14 @@ def is_of_pixels(mean: Tensor, std: Tensor) -> bool:
     return bool((mean == 0).all() and (std == 1).all())
 
 
-def class_names(classes: Sequence[str]) -> tuple[str, ...]:
+def listed_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Names of classes as they are given.
 
     Raises:
         ConfigError: If it is no list, or an empty one.
 
     Examples:
-        >>> class_names(['cat', 'dog'])
+        >>> listed_classes(['cat', 'dog'])
         ('cat', 'dog')
     """
     if not isinstance(classes, (list, tuple)) or not classes:
@@ -79,14 +79,14 @@ def class_names(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(str, classes))
 
 
-def size_of(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+def height_and_width(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """Height and width, None where they are not given.
 
     Raises:
         ConfigError: If they are no whole numbers, or not positive.
 
     Examples:
-        >>> size_of(224), size_of((32, 48))
+        >>> height_and_width(224), height_and_width((32, 48))
         ((224, 224), (32, 48))
     """
     if input_size is None:

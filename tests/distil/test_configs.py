@@ -1,9 +1,9 @@
 import pytest
 
-from mmbss.distil.configs import Place, write_configs
+from mmbss.distil.configs import Paths, write_configs
 from mmbss.distil.data import look_at
 from mmbss.distil.job import Job, Request
-from mmbss.distil.methods import METHODS, settings_of
+from mmbss.distil.methods import METHODS, settings_to_try
 from mmbss.distil.networks import NO_WEIGHTS, network_of
 from mmbss.distil.teachers import choose_teacher
 from mmbss.engine.cli.config import load_config
@@ -16,17 +16,17 @@ def written(write_images, tmp_path):
 
     def write(size=8, mode='RGB', networks=('resnet8', 'resnet14'), epochs=20, seen_at=None):
         data = look_at(write_images({'a': 10, 'b': 10}, size, mode), 0, 1, seen_at)
-        place = Place(tmp_path / 'work')
+        paths = Paths(tmp_path / 'work')
         student, teacher = networks
         job = Job(
-            Request(data.root, place.folder, batch_size=4),
+            Request(data.root, paths.folder, batch_size=4),
             data,
             network_of(student, NO_WEIGHTS, 2, data.size),
             choose_teacher(teacher, None, {}, data.classes, data.size),
             [*METHODS],
         )
-        write_configs(place, job, settings_of([*METHODS], 3), epochs)
-        return place, lambda name: load_config(str(place.config(name)))
+        write_configs(paths, job, settings_to_try([*METHODS], 3), epochs)
+        return paths, lambda name: load_config(str(paths.config(name)))
 
     return write
 
@@ -36,22 +36,22 @@ def transforms(config, split):
 
 
 def test_all_are_sound(written):
-    place, read = written()
-    settings = settings_of([*METHODS], 3)
-    names = {path.stem for path in place.configs.iterdir()}
+    paths, read = written()
+    settings = settings_to_try([*METHODS], 3)
+    names = {path.stem for path in paths.configs.iterdir()}
     assert names == {'data', 'teacher', *(each.name for each in settings)}
-    for name in ('teacher', *(each.name for each in settings_of([*METHODS], 1))):
+    for name in ('teacher', *(each.name for each in settings_to_try([*METHODS], 1))):
         check_config(read(name))
 
 
 def test_methods_change_what_they_say_and_nothing_else(written):
-    place, read = written()
+    paths, read = written()
     labels = read('labels').to_dict()
-    for each in settings_of(['kd', 'bss'], 1):
+    for each in settings_to_try(['kd', 'bss'], 1):
         own = read(each.name).to_dict()
         assert own['model'].pop('losses') == each.model['losses']
         assert own['model'].pop('teacher') == dict(
-            config=str(place.config('teacher')), checkpoint=str(place.teacher / 'epoch_20.pth')
+            config=str(paths.config('teacher')), checkpoint=str(paths.teacher / 'epoch_20.pth')
         )
         own['default_hooks'].pop('bss', None)
         for part in (own, labels):
@@ -98,11 +98,11 @@ def test_other_sizes_are_resized(written):
 
 
 def test_plain_to_read(written):
-    place, _ = written()
-    for path in place.configs.iterdir():
+    paths, _ = written()
+    for path in paths.configs.iterdir():
         text = path.read_text()
         assert text.startswith('# ')
         assert (
-            max(len(line) for line in text.splitlines() if str(place.configs.parent) not in line)
+            max(len(line) for line in text.splitlines() if str(paths.configs.parent) not in line)
             <= 100
         )

@@ -6,7 +6,7 @@ import pytest
 
 from mmbss.distil import finish
 from mmbss.distil.choose import Answers, Choice
-from mmbss.distil.configs import Place
+from mmbss.distil.configs import Paths
 from mmbss.distil.finish import choose_student
 from mmbss.distil.running import Outcome
 from mmbss.engine.errors import ConfigError
@@ -20,9 +20,9 @@ def test_without_the_labels_alone_there_is_nothing_to_compare_with():
 
 
 def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
-    place = Place(tmp_path)
-    place.student.mkdir()
-    (place.student / 'student.onnx').write_text('half')
+    paths = Paths(tmp_path)
+    paths.student.mkdir()
+    (paths.student / 'student.onnx').write_text('half')
 
     def export_student(config, checkpoint, out, **settings):
         out.mkdir()
@@ -37,7 +37,7 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
     monkeypatch.setattr(finish, 'export_student', export_student)
     for has_onnx in (True, False):  # the second time it lies there, whatever is installed
         monkeypatch.setattr(finish, 'find_spec', lambda name, found=has_onnx: found or None)
-        found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
+        found = finish.export(paths, SimpleNamespace(name='kd'), [], 'call', {})
         assert 'student.onnx' in found['files']
         assert found['problems'] == {}
     assert (tmp_path / 'replaced_0_student' / 'student.onnx').is_file()
@@ -45,7 +45,7 @@ def test_a_student_that_is_not_whole_is_put_aside(tmp_path, monkeypatch):
     (tmp_path / 'a.pth').write_text('trained anew')
     for has_onnx in (False, True):
         monkeypatch.setattr(finish, 'find_spec', lambda name, found=has_onnx: found or None)
-        found = finish.export(place, SimpleNamespace(name='kd'), [], 'call', {})
+        found = finish.export(paths, SimpleNamespace(name='kd'), [], 'call', {})
         assert 'pip install' in found['problems']['onnx']
 
 
@@ -59,7 +59,7 @@ def test_tests_are_looked_at_once_a_choice_and_what_was_compared_is_kept(tmp_pat
 
     def look(*names):
         choice = Choice(names[0], [*names], dict.fromkeys(names, right), right)
-        found = finish.look_at_tests(Place(tmp_path), choice, [], {})
+        found = finish.look_at_tests(Paths(tmp_path), choice, [], {})
         stored = json.loads((tmp_path / 'choice.json').read_text())
         assert [*stored['validation']] == stored['level'] == [*names]
         return found['looks']
