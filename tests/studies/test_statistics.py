@@ -44,25 +44,17 @@ def test_sign_flips_are_counted_by_hand():
 
 
 @pytest.mark.parametrize('count', [1, 2, 5, 9])
-def test_sign_flips_agree_with_a_plain_count_and_with_scipy(count):
+def test_sign_flips_agree_with_a_plain_count(count):
     values = np.random.default_rng(count).normal(0.5, 1.0, count).round(1)  # with ties
     signs = np.array([*itertools.product([1, -1], repeat=count)])
     reached = np.abs(signs @ values) >= abs(values.sum()) - 1e-9
     assert sign_flip_p([*values]) == reached.mean()
-    if count > 1:
-        exact = stats.permutation_test((values,), np.mean, permutation_type='samples')
-        assert sign_flip_p([*values]) == pytest.approx(exact.pvalue)
 
 
-def test_forty_pairs_are_exact_too():
-    assert sign_flip_p([1.0] * 40) == 2.0**-39
-
-
-def test_of_more_pairs_signs_are_drawn(monkeypatch):
+def test_of_many_pairs_signs_are_drawn(monkeypatch):
     values = np.random.default_rng(0).normal(0.5, 1.0, 12)
     exact = sign_flip_p([*values])
-    monkeypatch.setattr('mmbss.studies.statistics.COUNTED', 11)
-    monkeypatch.setattr('mmbss.studies.statistics.DRAWN', 3000)
+    monkeypatch.setattr('mmbss.studies.statistics.CHOICES', 3000)
     assert sign_flip_p([*values]) == sign_flip_p([*values]) != exact
     assert sign_flip_p([*values]) == pytest.approx(exact, abs=0.03)
     # a hundred pairs, which nobody can count
