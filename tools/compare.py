@@ -48,10 +48,6 @@ def parse_args() -> argparse.Namespace:
         'is put aside',
     )
     parser.add_argument(
-        '--commit',
-        help='commit of finished runs that do not name theirs, such as ones from elsewhere',
-    )
-    parser.add_argument(
         '--results',
         type=Path,
         default=Path('studies/results'),
@@ -145,7 +141,6 @@ def compare(args: argparse.Namespace) -> None:
         threads=max((os.cpu_count() or 1) // args.jobs, 1),
         trains=not args.no_train,
         rerun=args.rerun,
-        unnamed_commit=f'{args.commit} as stated' if args.commit else 'unknown',
     )
     table = run_all(choose_runs(study, args))
     print(f'\n{table}\nwritten to {study.results}.md, .json and .svg')

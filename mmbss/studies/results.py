@@ -110,13 +110,12 @@ def logged_result(logged: LoggedRun, metric: str) -> Result:
     )
 
 
-def read_result(run: Run, metric: str, unnamed: str) -> Result:
+def read_result(run: Run, metric: str) -> Result:
     """The result of a run of a study that is done.
 
     Args:
         run: The run.
         metric: Name of the validation metric.
-        unnamed: What to call the commit of a run that does not name its own.
 
     Raises:
         ConfigError: If it has never logged the metric, or the last value is not finite.
@@ -129,7 +128,7 @@ def read_result(run: Run, metric: str, unnamed: str) -> Result:
         options=in_words(run.options),
         digest=run.digest,
         teacher=run.info.get('teacher'),
-        commit=run.info.get('commit', unnamed),
+        commit=run.info.get('commit', 'unknown'),
     )
     check_result(asdict(result), f'{run}: {metric} of {run.folder}')
     return result

@@ -31,7 +31,6 @@ class StudyRunner:
         threads: Threads of torch of each, unless ``OMP_NUM_THREADS`` says otherwise.
         trains: Whether to train; else what is finished already is read and measured.
         rerun: Whether to train anew what belongs to another config, instead of refusing it.
-        unnamed_commit: Of finished runs that do not name theirs.
         others: Stored results that belong to other settings than the study has now; beside new
             results they would be taken for the same.
     """
@@ -42,7 +41,6 @@ class StudyRunner:
     threads: int = 1
     trains: bool = True
     rerun: bool = False
-    unnamed_commit: str = 'unknown'
     others: list[Result] = field(default_factory=list, init=False)
 
     def __call__(self, runs: Sequence[Run]) -> str:
@@ -147,7 +145,7 @@ class StudyRunner:
                 if not self.trains:
                     return False
                 run.train(self.tools / 'train.py', self.threads)
-            result = read_result(run, study.metric, self.unnamed_commit)
+            result = read_result(run, study.metric)
             keep(study, result, others=self.others)
             print(f'{run}: {study.metric} {result.value:.2f}, {result.seconds:.0f} s', flush=True)
         if not self.is_unmeasured(run, result):
