@@ -48,10 +48,8 @@ from mmbss.teachers import Teacher
 BSS_ATTACKS: dict[str, Attack] = {
     'published step': BSSAttack(),
     'damped Newton': NewtonAttack(),
-    'damped Newton, third class avoided': NewtonAttack(third_class='avoid'),
     'closest': ClosestAttack(),
     'closest, third class accepted': ClosestAttack(third_class='accept'),
-    'closest, third class avoided': ClosestAttack(third_class='avoid'),
     'between two images': SegmentAttack(),
     'between two images, four passes': SegmentAttack(num_passes=4),
     'between two images, by decisions': SegmentAttack(by='decisions'),

@@ -6,9 +6,8 @@ from mmbss.attacks.base import Attack, AttackResult, accept
 from mmbss.attacks.functional import (
     Bounds,
     ToLogits,
-    attack_margin,
     in_base_class,
-    in_target_class,
+    margin,
     project,
     published_step,
 )
@@ -16,7 +15,7 @@ from mmbss.attacks.moving import MovingSamples
 from mmbss.engine.ranges import check_at_least, check_choice, check_positive
 from mmbss.registry import ATTACKS
 
-THIRD_CLASS = ('reject', 'accept', 'avoid')
+THIRD_CLASS = ('reject', 'accept')
 
 
 @ATTACKS.register_module()
@@ -41,8 +40,7 @@ class BSSAttack(Attack):
             up to it (eps), in units of the logits.
         third_class: What becomes of a sample that a third class wins. ``'reject'``, as in the
             paper; ``'accept'`` takes that class as the target, so that the sample lies on a
-            boundary of its base class all the same; ``'avoid'`` goes on until the target class
-            wins, by way of the margin between the target and the strongest other class.
+            boundary of its base class all the same.
 
     Raises:
         ConfigError: If a parameter is out of its range.
@@ -98,7 +96,7 @@ class BSSAttack(Attack):
             rows = moving.rows
             if not len(rows):
                 break
-            margins = attack_margin(moving.output, base[rows], target[rows], self.third_class)
+            margins = margin(moving.output, base[rows], target[rows])
             gradient, margins = moving.gradient(margins), margins.detach()
             change = self.take_step(margins, gradient, self.step_size, self.overshoot)
             moving.move(project(moving.points + change, bounds))
@@ -106,10 +104,7 @@ class BSSAttack(Attack):
             expected = margins + (gradient * change).flatten(1).sum(dim=1)
             most_will_leave = bool((expected < 0).float().mean() > 0.5)
             moving.evaluate(with_graph=steps_left > 0 and not most_will_leave)
-            if self.third_class == 'avoid':
-                moving.keep(~in_target_class(moving.output, base[rows], target[rows]))
-            else:
-                moving.keep(in_base_class(moving.output, base[rows]))
+            moving.keep(in_base_class(moving.output, base[rows]))
             if steps_left > 0 and most_will_leave and len(moving.rows):
                 moving.evaluate()
         return moving.samples, moving.logits, moving.steps

@@ -7,9 +7,9 @@ from mmbss.attacks.bss import BSSAttack
 from mmbss.attacks.functional import (
     Bounds,
     ToLogits,
-    attack_margin,
     class_lead,
     in_base_class,
+    margin,
     newton_step,
     per_sample,
     project,
@@ -82,7 +82,7 @@ class ClosestAttack(BSSAttack):
         """Walk near the boundary, then search along the ray; see :meth:`BSSAttack.walk`."""
         moving = MovingSamples(model, samples)
         crossings, target = Crossings(samples, moving.logits), target.clone()
-        near_margins = NEAR * attack_margin(moving.logits, base, target, self.third_class)
+        near_margins = NEAR * margin(moving.logits, base, target)
         pulled_steps = torch.zeros_like(base)
         slopes = torch.zeros_like(near_margins)
         moving.keep(in_base_class(moving.output, base))
@@ -92,11 +92,11 @@ class ClosestAttack(BSSAttack):
             if step > 0:
                 moving.evaluate()
             rows, logits = moving.rows, moving.output.detach()
-            leads = self.lead(logits, base[rows], target[rows])
+            leads = class_lead(logits, base[rows])
             crossings.offer(rows, moving.points, logits, leads)
             if self.third_class == 'accept':
                 target[rows] = torch.where(leads < 0, logits.argmax(dim=1), target[rows])
-            margins = attack_margin(moving.output, base[rows], target[rows], self.third_class)
+            margins = margin(moving.output, base[rows], target[rows])
             gradient, margins = moving.gradient(margins), margins.detach()
 
             near = (leads < 0) | (margins <= near_margins[rows])
@@ -119,18 +119,12 @@ class ClosestAttack(BSSAttack):
             points = samples[rows] + per_sample(lengths, displacement) * displacement
             points = project(points, bounds)
             logits = model(points).float()
-            leads = self.lead(logits, base[rows], target[rows])
+            leads = class_lead(logits, base[rows])
             crossings.offer(rows, points, logits, leads)
             return leads
 
         secant_search(lead_along_ray, slopes[rays], self.num_refinements, self.overshoot)
         return crossings.samples, crossings.logits, moving.steps
-
-    def lead(self, logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
-        """What turns negative at the boundary: (N,) float32, in units of the logits."""
-        if self.third_class == 'avoid':
-            return -class_lead(logits, target)
-        return class_lead(logits, base)
 
 
 class Crossings:

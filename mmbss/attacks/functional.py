@@ -64,17 +64,6 @@ def class_lead(logits: Tensor, classes: Tensor) -> Tensor:
     return own - highest_other_logit(logits, classes)
 
 
-def attack_margin(logits: Tensor, base: Tensor, target: Tensor, third_class: str) -> Tensor:
-    """What an attack walks down: (N,) float32.
-
-    The :func:`margin` between base and target class, or, where third classes are to be avoided
-    (``'avoid'``), the lead over the target class of whichever other class is strongest.
-    """
-    if third_class == 'avoid':
-        return -class_lead(logits, target)
-    return margin(logits, base, target)
-
-
 def has_softmax(logits: Tensor) -> Tensor:
     """Whether probabilities follow from logits: (N,) bool.
 

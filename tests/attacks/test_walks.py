@@ -28,7 +28,7 @@ def classes(*values):
 
 def test_sample_outside_its_base_class_stays(make_attack):
     samples = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.5, 0.0]])
-    for third_class in ('reject', 'accept', 'avoid'):
+    for third_class in ('reject', 'accept'):
         attack = make_attack(third_class=third_class)
         result = attack(torch.clone, samples, classes(0, 0), classes(1, 1))
         assert result.success.tolist() == [False, True]
@@ -38,7 +38,7 @@ def test_sample_outside_its_base_class_stays(make_attack):
 
 def test_sample_that_a_third_class_wins_from_the_start_stays(make_attack):
     samples = torch.tensor([[0.0, 0.5, 1.0]])
-    for third_class in ('reject', 'accept', 'avoid'):
+    for third_class in ('reject', 'accept'):
         attack = make_attack(third_class=third_class)
         result = attack(torch.clone, samples, classes(0), classes(1))
         assert result.success.tolist() == [False]
@@ -158,18 +158,6 @@ def test_third_class_can_be_accepted_as_the_new_target(make_attack, linear_model
     assert result.success.tolist() == [True]
     assert result.target.tolist() == [2]
     assert result.statistics()['third_class'].item() == 0
-
-
-@pytest.mark.parametrize('kind', [NewtonAttack, ClosestAttack])
-def test_third_class_can_be_avoided(kind):
-    # halfway to the target, at (1, 1, 1.5), the third class is ahead: it has to be held down
-    samples = torch.tensor([[2.0, 0.0, 1.5]])
-    options = dict(step_size=1.0, overshoot=0.01)
-    straight = kind(**options)(torch.clone, samples, classes(0), classes(1))
-    assert straight.statistics()['third_class'].item() == 1
-    result = kind(**options, third_class='avoid')(torch.clone, samples, classes(0), classes(1))
-    assert result.success.tolist() == [True]
-    assert result.target.tolist() == [1]
 
 
 @pytest.mark.parametrize(
