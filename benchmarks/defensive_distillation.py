@@ -24,6 +24,7 @@ from boundary_table import build_teacher
 from torch import Tensor
 
 from mmbss.attacks import Attack, JSMAAttack, LibraryAttack
+from mmbss.attacks.functional import project
 from mmbss.engine.errors import readable_errors
 from mmbss.teachers import Teacher
 
@@ -55,6 +56,8 @@ def run_jsma(network: Teacher, samples: Tensor, base: Tensor, output: str) -> di
         Success, and the share of the pixels that a successful attack has changed.
     """
     classes = network.network.head.num_classes
+    # pixels that rounding puts beyond a bound are no change
+    samples = project(samples, network.pixel_bounds)
     success, changed = [], []
     for offset in range(1, classes):
         result = JSMAAttack(gamma=0.145, output=output)(

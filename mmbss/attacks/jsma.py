@@ -17,9 +17,6 @@ from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_choice
 from mmbss.registry import ATTACKS
 
-#: Relative error of a pixel of 0 or 255 that was normalised.
-ROUNDING = 1e-5
-
 
 @ATTACKS.register_module()
 class JSMAAttack(Attack):
@@ -76,7 +73,7 @@ class JSMAAttack(Attack):
         )
         change = self.theta * (highest - lowest)
         sign = 1.0 if self.theta > 0 else -1.0
-        moving = MovingSamples(model, brought_within(samples, bounds))
+        moving = MovingSamples(model, project(samples, bounds))
         moving.keep(in_base_class(moving.output, base))
         num_pairs = int(self.gamma * change.numel() / 2)
         for pairs_left in reversed(range(num_pairs)):
@@ -159,14 +156,3 @@ def best_pairs(gain: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
     best, index = score.max(dim=1)
     pairs = order.gather(1, torch.stack([index // count, index % count], dim=1))
     return pairs, best > 0
-
-
-def brought_within(samples: Tensor, bounds: Bounds | None) -> Tensor:
-    """Samples within the bounds; a value that rounding alone has put beyond one is no change.
-
-    Args:
-        samples: (N, ...).
-        bounds: Lowest and highest value.
-    """
-    within = project(samples, bounds)
-    return torch.where((within - samples).abs() > ROUNDING * samples.abs(), within, samples)
