@@ -12,7 +12,6 @@ from torch import Tensor
 from mmbss.attacks import Attack
 from mmbss.attacks.base import STATISTICS
 from mmbss.attacks.functional import project
-from mmbss.boundary.inner_loss import build_inner_loss
 from mmbss.boundary.sampling import CANDIDATES
 from mmbss.boundary.search import BoundarySamples, find_boundary_samples
 from mmbss.boundary.search_checks import check_search
@@ -20,6 +19,7 @@ from mmbss.engine.build import build_checked
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_choice
 from mmbss.losses import Batch, TeacherBatch, Term
+from mmbss.losses.distillation_loss import build_inner_loss
 from mmbss.registry import ATTACKS, MODELS
 
 #: How the student's BatchNorm takes boundary samples.

@@ -15,11 +15,10 @@ from torch.nn import functional as F
 from mmbss.attacks.functional import ToLogits, project
 from mmbss.attacks.partners import between
 from mmbss.attacks.root_search import bisect
-from mmbss.boundary.inner_loss import build_inner_loss
-from mmbss.boundary.parts import part_size
-from mmbss.boundary.queries import Queries
+from mmbss.boundary.queries import Queries, part_size
 from mmbss.engine.ranges import check_at_least
 from mmbss.losses import Batch, Term
+from mmbss.losses.distillation_loss import build_inner_loss
 from mmbss.registry import MODELS
 
 #: How far below that of its own class lies the logit of a class that is as far away as most.

@@ -1,11 +1,15 @@
 """What every loss on logits takes and returns."""
 
 from abc import abstractmethod
+from typing import Any
 
 from torch import Tensor
 
+from mmbss.engine.build import build_checked
+from mmbss.engine.errors import ConfigError
 from mmbss.losses.batch import Batch
 from mmbss.losses.term import Term
+from mmbss.registry import MODELS
 
 
 class DistillationLoss(Term):
@@ -46,3 +50,23 @@ class DistillationLoss(Term):
         if self.student_logits is None:
             return batch.student_logits
         return batch.student_features[self.student_logits]
+
+
+def build_inner_loss(config: dict[str, Any]) -> DistillationLoss:
+    """Build the loss on logits that a config names under ``loss``, for a term that has it inside.
+
+    Raises:
+        ConfigError: If it is no loss on logits, or has a weight of its own.
+    """
+    loss = build_checked(MODELS, config, 'loss')
+    if not isinstance(loss, DistillationLoss):
+        raise ConfigError(
+            f'loss: {type(loss).__name__} is no loss on logits: derive it from '
+            'mmbss.losses.DistillationLoss'
+        )
+    if loss.loss_weight != 1:
+        raise ConfigError(
+            f'loss.loss_weight={loss.loss_weight} would be a second weight: set loss_weight of '
+            'the term instead'
+        )
+    return loss

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmbss.attacks.functional import ToLogits
-from mmbss.boundary.parts import part_size
+from mmbss.boundary.queries import part_size
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_choice, check_positive
 from mmbss.metrics.functional import class_probability, other_classes, same_decision

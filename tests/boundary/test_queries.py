@@ -1,6 +1,6 @@
 import torch
 
-from mmbss.boundary import parts
+from mmbss.boundary import queries
 from mmbss.boundary.distance_labels import boundary_distances
 from mmbss.engine.randomness import own_randomness
 
@@ -24,7 +24,7 @@ def test_lines_to_all_other_classes_are_searched_in_parts(monkeypatch):
     others = len(logits.argmax(dim=1).unique()) - 1
     assert others > 2
     for most, expected in ((2**22, 16 * others), (1, 16)):
-        monkeypatch.setattr(parts, 'MOST_NUMBERS', most)
+        monkeypatch.setattr(queries, 'MOST_NUMBERS', most)
         teacher.asked.clear()
         with own_randomness(0):
             found.append(boundary_distances(teacher, samples, logits))
