@@ -33,7 +33,7 @@ from mmbss.engine.work_dir import claimed, put_aside
 from mmbss.export.formats import cpu_count
 from mmbss.export.measures import file_in_words
 from mmbss.studies.files import keep
-from mmbss.studies.progress import in_words
+from mmbss.studies.progress import duration
 from mmbss.studies.runner import StudyRunner
 from mmbss.studies.runs import Run
 from mmbss.studies.study import Arm, Study
@@ -156,7 +156,7 @@ def plan_in_words(job: Job, plan: Plan, settings: Sequence[Setting]) -> str:
         f'student: {job.student.about}',
         f'teacher: {job.teacher.about}',
         f'plan: {runs} of {epochs} of {counted(job.steps, "step")}, about '
-        f'{in_words(plan.seconds)} of {job.request.minutes:g} min: '
+        f'{duration(plan.seconds)} of {job.request.minutes:g} min: '
         f'{", ".join(each.name for each in settings)}',
         *plan.notes,
     ]
@@ -203,7 +203,7 @@ def carry_out(
     choice = choose_student(done, outcome, entry)
     tests = look_at_tests(paths, choice, done, entry)
     share = costs.share(left - outcome.seconds)
-    needed = in_words(costs.hand_over + share * costs.report)
+    needed = duration(costs.hand_over + share * costs.report)
     print(f'chosen: {choice.name}; report and export take about {needed}', flush=True)
     report = attempt('the report', partial(write_report, paths, choice, command, share))
     about = next(each.about for each in settings if each.name == choice.name)
@@ -237,6 +237,6 @@ def train_teacher(runner: StudyRunner, paths: Paths, seed: int, estimate: float)
     run = Run('teacher', str(paths.config('teacher')), seed, paths.teacher)
     runner.refuse_others([run])
     if not run.is_done():
-        print(f'the teacher first: about {in_words(estimate)}', flush=True)
+        print(f'the teacher first: about {duration(estimate)}', flush=True)
     runner.finish(run)
     return seconds_of(run)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mmbss.engine.errors import ConfigError, lines_of
-from mmbss.studies.progress import in_words, read_place
+from mmbss.studies.progress import duration, read_place
 from mmbss.studies.run_logs import logged_seconds
 from mmbss.studies.runner import StudyRunner
 from mmbss.studies.runs import Run
@@ -61,8 +61,8 @@ def run_all(
                 outcome.skipped.append(run.arm)
                 continue
             print(
-                f'[{number + 1}/{len(runs)}] {run.arm}: about {in_words(needed)}; all that is '
-                f'left about {in_words(sum(left))}',
+                f'[{number + 1}/{len(runs)}] {run.arm}: about {duration(needed)}; all that is '
+                f'left about {duration(sum(left))}',
                 flush=True,
             )
         begin = time.monotonic()
@@ -89,7 +89,7 @@ def told(run: Run) -> Iterator[None]:
     def tell() -> None:
         while not over.wait(PATIENCE):
             if place := read_place(run.log):
-                left = in_words(place.seconds)
+                left = duration(place.seconds)
                 print(f'  {time.strftime("%H:%M:%S")} {place.text}, {left} left', flush=True)
 
     thread = threading.Thread(target=tell, daemon=True)

@@ -71,7 +71,7 @@ class Progress:
         places = {run: read_place(run.log) for run in [*self.begun]}
         return [
             *(
-                f'{run}: {f"{place.text}, {in_words(place.seconds)} left" if place else "begins"}'
+                f'{run}: {f"{place.text}, {duration(place.seconds)} left" if place else "begins"}'
                 for run, place in places.items()
             ),
             self.in_all(waiting, results),
@@ -102,14 +102,14 @@ class Progress:
             spent, place = begun.get(run, (0.0, None))
             length = statistics.mean(lengths[run.arm] or every)
             left += place.seconds if place else max(length - spent, 0.0)
-        return f'{done}, about {in_words(left / self.jobs)} left'
+        return f'{done}, about {duration(left / self.jobs)} left'
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time.
 
     Examples:
-        >>> in_words(50), in_words(4200), in_words(130000)
+        >>> duration(50), duration(4200), duration(130000)
         ('1 min', '1 h 10 min', '36 h 7 min')
     """
     minutes = max(round(seconds / 60), 1)

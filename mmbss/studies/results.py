@@ -11,7 +11,8 @@ from mmbss.engine.models import count_parameters
 from mmbss.studies.classifiers import build_classifier
 from mmbss.studies.run_logs import LoggedRun, read_run
 from mmbss.studies.runs import Run
-from mmbss.studies.settings import differ, in_words
+from mmbss.studies.settings import options_in_words
+from mmbss.studies.starting_files import differ
 from mmbss.studies.statistics import PairedTest, holm, paired_differences, paired_test
 from mmbss.studies.study import Study
 
@@ -125,7 +126,7 @@ def read_result(run: Run, metric: str) -> Result:
         arm=run.arm,
         seed=run.seed,
         config=run.config,
-        options=in_words(run.options),
+        options=options_in_words(run.options),
         digest=run.digest,
         teacher=run.info.get('teacher'),
         commit=run.info.get('commit', 'unknown'),

@@ -31,15 +31,14 @@ from mmbss.studies.provenance import device_name, git_commit
 from mmbss.studies.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
 from mmbss.studies.settings import (
     by_dotted_key,
-    differ,
     differences,
     digest_of,
-    in_words,
     is_literal,
+    options_in_words,
     what_counts,
     without_later_hooks,
 )
-from mmbss.studies.starting_files import digest_of_model
+from mmbss.studies.starting_files import differ, digest_of_model
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Run:
             now = {name: after(self.info.get(name, 'unknown'), now[name]) for name in now}
         info = dict(
             config=self.config,
-            options=in_words(self.options),
+            options=options_in_words(self.options),
             seed=self.seed,
             teacher=self.teacher,
             **now,

@@ -56,11 +56,11 @@ def settled_keys(options: Mapping[str, Any], others: Iterable[str] = ()) -> list
     ]
 
 
-def in_words(options: Mapping[str, Any]) -> list[str]:
+def options_in_words(options: Mapping[str, Any]) -> list[str]:
     """Options as ``KEY=VALUE``.
 
     Examples:
-        >>> in_words({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]})
+        >>> options_in_words({'a.b': dict(type='Mixup', alpha=1.0), 'c': [20, 30]})
         ['a.b.type=Mixup', 'a.b.alpha=1.0', 'c=[20, 30]']
     """
     return [f'{key}={value}' for key, value in by_dotted_key(options)]
@@ -108,20 +108,3 @@ def digest_of(settings: Any) -> str:
     """Sixteen characters that tell settings from others."""
     text = json.dumps(settings, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def differ(one: str | None, other: str | None) -> bool:
-    """Whether two fingerprints, of which either may be unknown, speak of different things.
-
-    Parts are divided by a hyphen; what is empty, or the shorter one lacks, is unknown.
-
-    Examples:
-        >>> differ('a1-b2', 'a1'), differ('a1-b2', 'a1-c3'), differ(None, 'a1')
-        (False, True, False)
-        >>> differ('a1-b2', '-b2-d4'), differ('a1--d4', '-b2-e5')
-        (False, True)
-    """
-    if one is None or other is None:
-        return False
-    parts = zip(one.split('-'), other.split('-'), strict=False)
-    return any(a != b for a, b in parts if a and b)

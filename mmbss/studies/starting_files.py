@@ -3,12 +3,12 @@
 Its parts are divided by hyphens: the content of the teacher's weights, the models of its config
 files, further files of the teacher, and the weights that the student starts from. A part is empty
 where it is not known, and those at the end are left out, so that older and shorter fingerprints
-hold; see :func:`~mmbss.studies.settings.differ`.
+hold; see :func:`differ`.
 """
 
 import hashlib
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,25 @@ from mmbss.teachers.sources.onnx_file import files_beside
 WEIGHTS = ('checkpoint', 'pretrained', 'checkpoint_path')
 
 
+def members_of(teacher: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The teachers that one of several consists of; a single one is its own member."""
+    config = teacher.get('config')
+    if not isinstance(config, (list, tuple)):
+        yield teacher
+        return
+    for each in config:
+        if isinstance(each, Mapping):
+            yield from members_of(each)
+
+
 def weights_of(teacher: Mapping[str, Any]) -> list[Path]:
-    """Files with the weights of a teacher, of several those of each; a folder stands for its files.
+    """Files with the weights of a single teacher; a folder stands for its files.
 
     Examples:
-        >>> names = dict(config=[dict(checkpoint='a.pth'), dict(config='onnx:b.onnx')])
-        >>> [str(path) for path in weights_of(names)]
-        ['a.pth', 'b.onnx']
+        >>> weights_of(dict(config='onnx:b.onnx')) == weights_of(dict(checkpoint='b.onnx'))
+        True
     """
     config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
-    if isinstance(config, (list, tuple)):
-        return [path for each in config if isinstance(each, Mapping) for path in weights_of(each)]
     named = [] if checkpoint is None else [_path(checkpoint)]
     # an ONNX file is network and weights in one, and so are folders of timm and Hugging Face
     if isinstance(config, str) and not config.endswith('.py'):
@@ -45,24 +53,13 @@ def weights_of(teacher: Mapping[str, Any]) -> list[Path]:
     return named
 
 
-def configs_of(teacher: Mapping[str, Any]) -> list[str]:
-    """Config files of a teacher, of several those of each."""
-    config = teacher.get('config')
-    if isinstance(config, (list, tuple)):
-        return [name for each in config if isinstance(each, Mapping) for name in configs_of(each)]
-    return [config] if isinstance(config, str) and config.endswith('.py') else []
-
-
 def further_files_of(teacher: Mapping[str, Any]) -> list[Path]:
-    """Files that a teacher's model, its arguments or its ONNX file name, of several those of each.
+    """Files that the model, the arguments or the ONNX file of a single teacher name.
 
     A checkpoint takes the place of the weights that a model names.
     """
-    config, arguments = teacher.get('config'), teacher.get('arguments') or {}
-    if isinstance(config, (list, tuple)):
-        members = [each for each in config if isinstance(each, Mapping)]
-        return [path for each in members for path in further_files_of(each)]
-    named = _existing(value for _, value in settings_in(arguments))
+    config = teacher.get('config')
+    named = _existing(value for _, value in settings_in(teacher.get('arguments') or {}))
     if isinstance(config, str) and kind_of(config)[0] == 'onnx_file':
         named += _beside(_path(kind_of(config)[1]))
     if teacher.get('checkpoint') is None:
@@ -95,8 +92,25 @@ def digest_of_model(model: Mapping[str, Any]) -> str | None:
     return _joined([*teachers, _digest_of_each(weights_in(student))])
 
 
+def differ(one: str | None, other: str | None) -> bool:
+    """Whether two fingerprints, of which either may be unknown, speak of different things.
+
+    Parts are divided by a hyphen; what is empty, or the shorter one lacks, is unknown.
+
+    Examples:
+        >>> differ('a1-b2', 'a1'), differ('a1-b2', 'a1-c3'), differ(None, 'a1')
+        (False, True, False)
+        >>> differ('a1-b2', '-b2-d4'), differ('a1--d4', '-b2-e5')
+        (False, True)
+    """
+    if one is None or other is None:
+        return False
+    parts = zip(one.split('-'), other.split('-'), strict=False)
+    return any(a != b for a, b in parts if a and b)
+
+
 def _parts(teachers: Iterable[Mapping[str, Any]]) -> list[str]:
-    teachers = list(teachers)
+    teachers = [member for teacher in teachers for member in members_of(teacher)]
     weights = [path for teacher in teachers for path in weights_of(teacher) if path.is_file()]
     content = hashlib.sha256()
     for path in weights:
@@ -137,8 +151,11 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _models_of(teachers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The models of those single teachers that are named by a config file."""
+    configs = [teacher.get('config') for teacher in teachers]
+    files = [config for config in configs if isinstance(config, str) and config.endswith('.py')]
     try:
-        return [_model_of(name) for teacher in teachers for name in configs_of(teacher)]
+        return [_model_of(file) for file in files]
     except MissingFileError:  # nobody can say what it was
         return []
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbss.studies.progress import Progress, in_words, read_place
+from mmbss.studies.progress import Progress, duration, read_place
 from mmbss.studies.results import Result
 from mmbss.studies.runs import Run
 
@@ -40,7 +40,7 @@ def test_the_last_line_about_the_training_says_where_it_is(tmp_path):
 def test_finished_runs_of_the_same_arm_tell_the_time(runs):
     progress = Progress(total=4, jobs=2)
     found = [result(runs[0], 600.0), result(runs[1], 1200.0)]
-    assert progress.in_all(runs[2:], found) == f'2 of 4, about {in_words(1800 / 2)} left'
+    assert progress.in_all(runs[2:], found) == f'2 of 4, about {duration(1800 / 2)} left'
     assert progress.in_all([], found) == '4 of 4'
     assert progress.in_all(runs, []) == '0 of 4'
 
@@ -54,9 +54,9 @@ def test_the_first_run_tells_the_time_of_all_before_it_is_finished(runs, monkeyp
         assert progress.lines(runs, []) == [
             'a, seed 0: epoch 12, 10 min left',
             'b, seed 0: begins',
-            f'0 of 4, about {in_words(600 + 600 + 2 * 900)} left',
+            f'0 of 4, about {duration(600 + 600 + 2 * 900)} left',
         ]
         found = [result(Run('b', '', 5, Path('b')), 1000.0)]
         (*_, last) = progress.lines(runs, found)
-        assert last == f'0 of 4, about {in_words(600 + 700 + 900 + 1000)} left'
+        assert last == f'0 of 4, about {duration(600 + 700 + 900 + 1000)} left'
     assert progress.lines(runs[2:], []) == ['2 of 4']
