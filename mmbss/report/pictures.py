@@ -11,10 +11,10 @@ from mmbss.report.networks import Networks
 from mmbss.report.options import ReportOptions
 from mmbss.report.picture import Picture
 from mmbss.report.planes import CLOSE_ATTACK, plane_pictures
+from mmbss.studies.accuracy_table import Row
 from mmbss.studies.experiments import Experiment
 from mmbss.studies.metric_tables import with_unit
 from mmbss.studies.run_logs import LoggedRun, Series
-from mmbss.studies.tables import Row
 from mmbss.visualization.boundary_pairs import find_boundary_pairs
 from mmbss.visualization.draw_curves import draw_accuracies, draw_curves, draw_margins
 from mmbss.visualization.draw_samples import draw_boundary_samples

@@ -17,12 +17,12 @@ from mmbss.report.networks import load_networks, loader_of_tests
 from mmbss.report.options import ReportOptions
 from mmbss.report.picture import Picture
 from mmbss.report.pictures import Styles, accuracy_picture, curve_pictures, network_pictures
+from mmbss.studies.accuracy_table import accuracy_rows, accuracy_table
 from mmbss.studies.classifiers import TEACHER
 from mmbss.studies.comparison import Comparison, as_network, read_comparison
 from mmbss.studies.metric_tables import class_tables, metric_table, notes
 from mmbss.studies.provenance import repeat_commands, versions
 from mmbss.studies.run_logs import is_run
-from mmbss.studies.tables import accuracy_rows, accuracy_table
 from mmbss.visualization.boundary_pairs import NoBoundaryPairsError
 from mmbss.visualization.style import GREY, line_style, to_svg
 
@@ -67,7 +67,7 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
                 f'{error}; --logs-only leaves out what needs networks and data'
             ) from error
         pictures |= drawn
-    name = comparison.full_names[0] if is_run(work_dir) else work_dir.resolve().name
+    name = experiments[0].name if is_run(work_dir) else work_dir.resolve().name
     of_teacher = [each for each in experiments if each not in students]
     counts = [len(each.runs) for each in experiments]
     page = render(
@@ -76,10 +76,7 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         rows=rows,
         pictures=pictures,
         measured=measured,
-        configs={
-            name: each.runs[0].config.pretty_text
-            for name, each in zip(comparison.full_names, experiments, strict=True)
-        },
+        configs={each.name: each.runs[0].config.pretty_text for each in experiments},
         commands=[
             *repeat_commands(work_dir, students, of_teacher, comparison.has_own_settings),
             command,

@@ -22,13 +22,11 @@ class Comparison:
 
     Attributes:
         experiments: All of them, by their short names.
-        full_names: Their names in full.
         waiting: Folders of the runs, and names of the arms, that have not been validated yet.
         question: What it asks, '' where nothing says it.
     """
 
     experiments: list[Experiment]
-    full_names: list[str]
     waiting: list[str]
     question: str
 
@@ -115,10 +113,9 @@ def read_comparison(work_dir: Path) -> Comparison:
     done = [each for each in done if each.runs]
     if not done:
         raise ConfigError(f'no run has been validated yet: {", ".join(waiting)}')
-    full_names = [each.name for each in done]
-    named = zip(done, short_names(full_names), strict=True)
-    shortened = [replace(each, name=name) for each, name in named]
-    return Comparison(shortened, full_names, waiting, contents.get('question', ''))
+    names = short_names([each.name for each in done])
+    shortened = [replace(each, name=name) for each, name in zip(done, names, strict=True)]
+    return Comparison(shortened, waiting, contents.get('question', ''))
 
 
 def changed(first: LoggedRun, run: LoggedRun) -> dict[str, bool]:

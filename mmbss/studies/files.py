@@ -9,11 +9,11 @@ from filelock import FileLock
 
 from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.files.atomic import whole_file
+from mmbss.studies.accuracy_table import Row
 from mmbss.studies.results import Result, Results, check_result, compare_arms, results_of
 from mmbss.studies.run_logs import STUDY_FILE, read_json
 from mmbss.studies.study import Study
-from mmbss.studies.table import study_markdown
-from mmbss.studies.tables import Row
+from mmbss.studies.study_tables import study_markdown
 from mmbss.visualization.draw_curves import draw_accuracies
 from mmbss.visualization.style import save_figure
 

@@ -7,7 +7,7 @@ from mmbss.metrics.corruptions import CONSTANTS
 from mmbss.studies.text import Table, markdown, spread
 
 #: Lines of the table of metrics: name in the JSON, heading, format.
-METRICS = (
+METRIC_LINES = (
     ('accuracy/top1', 'accuracy (%)', '.2f'),
     ('agreement/top1', 'agreement with the teacher (%)', '.2f'),
     ('agreement/kl', 'KL to the teacher (nats)', '.3f'),
@@ -52,7 +52,7 @@ def with_unit(metric: str) -> str:
         >>> with_unit('accuracy/top1'), with_unit('agreement/kl'), with_unit('mine/score')
         ('accuracy/top1 (%)', 'agreement/kl (nats)', 'mine/score')
     """
-    heading = next((heading for name, heading, _ in METRICS if name == metric), '')
+    heading = next((heading for name, heading, _ in METRIC_LINES if name == metric), '')
     if metric.startswith((*IN_PERCENT, *ROBUSTNESS)) or heading.endswith('(%)'):
         return f'{metric} (%)'
     return f'{metric} (nats)' if heading.endswith('(nats)') else metric
@@ -64,7 +64,7 @@ def metric_table(networks: Sequence[dict[str, Any]]) -> Table:
     Cells are the mean and the spread over the networks of an experiment.
     """
     known = list(dict.fromkeys(name for network in networks for name in network['metrics']))
-    lines = [line for line in METRICS if line[0] in known]
+    lines = [line for line in METRIC_LINES if line[0] in known]
     for prefix, samples in ROBUSTNESS.items():
         for name in known:
             if name.startswith(prefix):

@@ -140,7 +140,7 @@ def test_every_picture_has_its_words_and_its_file(page, comparison):
 def test_hostile_names_and_configs_are_words_and_not_tags(page):
     parsed = Page(page)
     assert '<script' not in page
-    assert HOSTILE in parsed.text, 'the full name, at its config'
+    assert HOSTILE in parsed.text, 'the full name, of its folder'
     assert '</pre><script>alert(2)</script>' in parsed.text
 
 

@@ -3,7 +3,7 @@ import pytest
 from mmbss.studies.results import Difference, Result, compare_arms
 from mmbss.studies.statistics import paired_test
 from mmbss.studies.study import Study
-from mmbss.studies.table import contrast_in_words, metrics_markdown
+from mmbss.studies.study_tables import contrast_in_words, metrics_markdown
 
 
 def contrast(differences):

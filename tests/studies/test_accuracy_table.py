@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from mmbss.studies.accuracy_table import Row, accuracy_markdown, accuracy_rows
 from mmbss.studies.experiments import by_experiment
 from mmbss.studies.run_logs import read_run
-from mmbss.studies.tables import Row, accuracy_markdown, accuracy_rows
 
 METRIC = 'accuracy/top1'
 

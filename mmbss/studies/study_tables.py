@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from mmbss.studies.metric_tables import METRICS
+from mmbss.studies.accuracy_table import Row, accuracy_markdown
+from mmbss.studies.metric_tables import METRIC_LINES
 from mmbss.studies.results import Difference, Result
 from mmbss.studies.statistics import paired_differences, seeds_needed
 from mmbss.studies.study import Study
-from mmbss.studies.tables import Row, accuracy_markdown
 from mmbss.studies.text import markdown, spread, tallied
 
 #: Differences, in points, for which the size of the next study is given.
@@ -123,7 +123,7 @@ def metrics_markdown(study: Study, shown: Shown) -> str:
     lines = []
     for name, values in by_arm.items():
         found = [value for own in values.values() for value in own.values()]
-        form = next((form for key, _, form in METRICS if key == name), '.4g')
+        form = next((form for key, _, form in METRIC_LINES if key == name), '.4g')
         if all(float(value).is_integer() for value in found):
             form = '.0f'  # counts
         line = [spread([*own.values()], form) if own else '' for own in values.values()]

@@ -56,7 +56,6 @@ class Row:
     def cells(self) -> dict[str, str]:
         """What the table shows, as text."""
         own = self.summary()
-        first, last = min(own['epochs']), max(own['epochs'])
         return dict(
             name=self.name,
             parameters=f'{own["parameters"]:,}',
@@ -65,7 +64,6 @@ class Row:
                 f'{"unset" if each.seed is None else each.seed}: {each.value:.2f}'
                 for each in self.results
             ),
-            epochs=f'{last:g}' if first == last else f'{first:g} to {last:g}',
             time='' if own['ms_per_iteration'] is None else f'{own["ms_per_iteration"]:.1f}',
             seconds='' if own['seconds'] is None else f'{own["seconds"]:.0f}',
             folder=own['folder'],
@@ -84,22 +82,7 @@ def accuracy_rows(experiments: Sequence[Experiment], metric: str) -> list[Row]:
 
 
 def accuracy_table(rows: Sequence[Row], metric: str) -> Table:
-    """The table of a page."""
-    columns = dict(
-        name='experiment',
-        value=metric,
-        parameters='parameters',
-        epochs='last epoch',
-        time='ms / iteration',
-        seconds='s / run',
-    )
-    if any(len(row.values) > 1 for row in rows):
-        columns['seeds'] = 'by seed'
-    return list(columns.values()), [[row.cells[key] for key in columns] for row in rows]
-
-
-def accuracy_markdown(rows: Sequence[Row], metric: str) -> str:
-    """The table in Markdown."""
+    """A line for each row."""
     columns = dict(
         name='experiment',
         parameters='parameters',
@@ -109,5 +92,9 @@ def accuracy_markdown(rows: Sequence[Row], metric: str) -> str:
         seconds='s / run',
         folder='logs',
     )
-    lines = [[row.cells[key] for key in columns] for row in rows]
-    return markdown(list(columns.values()), lines, words=('seeds', 'logs'))
+    return list(columns.values()), [[row.cells[key] for key in columns] for row in rows]
+
+
+def accuracy_markdown(rows: Sequence[Row], metric: str) -> str:
+    """The table in Markdown."""
+    return markdown(*accuracy_table(rows, metric), words=('seeds', 'logs'))
