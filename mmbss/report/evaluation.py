@@ -10,6 +10,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import BaseClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from mmbss.engine.build import check_keys
@@ -24,7 +26,6 @@ from mmbss.metrics.corruption_accuracy import CorruptionAccuracy
 from mmbss.metrics.model_metric import attach_metrics
 from mmbss.metrics.robust_accuracy import RobustAccuracy
 from mmbss.metrics.transition_error import TransitionError
-from mmbss.report.asked_teacher import AskedTeacher
 from mmbss.studies.classifiers import TEACHER, Network, load_classifier, on_device
 from mmbss.teachers import Teacher
 
@@ -176,3 +177,35 @@ def evaluate_model(
         for batch in loader:
             evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
     return evaluator.evaluate(len(dataset))
+
+
+class AskedTeacher(BaseClassifier):
+    """A teacher of any kind as a classifier, so that it is measured as its students are.
+
+    It answers images as they are prepared for a student of the teacher.
+
+    Args:
+        teacher: Who is asked.
+        data_preprocessor: That of the student for whom the teacher was built.
+    """
+
+    def __init__(self, teacher: Teacher, data_preprocessor: nn.Module) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.teacher = teacher
+        self.num_classes = teacher.num_classes
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """(N, K) logits, or with ``mode='predict'`` the samples with their predictions."""
+        logits = self.teacher.logits(self.teacher.from_student(inputs))
+        if mode == 'tensor':
+            return logits
+        samples = data_samples or [DataSample() for _ in logits]
+        for sample, scores in zip(samples, logits.float().softmax(dim=1), strict=True):
+            sample.set_pred_score(scores).set_pred_label(scores.argmax().unsqueeze(0))
+        return samples
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Its logits, for want of features that every teacher has."""
+        return self(inputs)
