@@ -44,18 +44,26 @@ def margin(logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
     return pair[:, 0] - pair[:, 1]
 
 
-def highest_other_logit(logits: Tensor, *classes: Tensor) -> Tensor:
-    """Highest logit of each row among all but the given classes.
+def without_classes(logits: Tensor, *classes: Tensor) -> Tensor:
+    """Logits that rule out some classes of each row.
 
     Args:
         logits: (N, K), any floating dtype.
         *classes: One or more (N,) tensors of classes to leave out.
 
     Returns:
+        (N, K) float32, ``-inf`` at these classes.
+    """
+    return logits.float().scatter(1, torch.stack(classes, dim=1), -torch.inf)
+
+
+def highest_other_logit(logits: Tensor, *classes: Tensor) -> Tensor:
+    """Highest logit of each row among all but the given classes, see :func:`without_classes`.
+
+    Returns:
         (N,) float32, ``-inf`` where no class is left.
     """
-    left_out = torch.stack(classes, dim=1)
-    return logits.float().scatter(1, left_out, -torch.inf).amax(dim=1)
+    return without_classes(logits, *classes).amax(dim=1)
 
 
 def class_lead(logits: Tensor, classes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from mmbss.attacks.functional import (
     per_sample,
     pixel_size,
     project,
+    without_classes,
 )
 from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.registry import ATTACKS
@@ -174,7 +175,5 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
         >>> log_odds(torch.tensor([[3.0, 1.0]]), torch.tensor([0]))
         tensor([2.])
     """
-    logits = logits.float()
-    own = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
-    others = logits.scatter(1, classes.unsqueeze(1), -torch.inf)
-    return own - others.logsumexp(dim=1)
+    own = logits.float().gather(1, classes.unsqueeze(1)).squeeze(1)
+    return own - without_classes(logits, classes).logsumexp(dim=1)

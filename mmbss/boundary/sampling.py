@@ -6,7 +6,7 @@ Shapes: logits are (N, K), labels (N,) int64 class indices. Heo et al., section 
 import torch
 from torch import Tensor
 
-from mmbss.attacks.functional import has_softmax, highest_other_logit
+from mmbss.attacks.functional import has_softmax, highest_other_logit, without_classes
 from mmbss.engine.ranges import check_choice
 
 #: Which class a sample belongs to.
@@ -108,8 +108,7 @@ def target_probabilities(teacher_logits: Tensor, base: Tensor) -> Tensor:
         >>> target_probabilities(torch.tensor([[90.0, 1.0, 1.0]]), torch.tensor([0]))
         tensor([[0.0000, 0.5000, 0.5000]])
     """
-    others = teacher_logits.float().scatter(1, base.unsqueeze(1), -torch.inf)
-    return others.softmax(dim=1)
+    return without_classes(teacher_logits, base).softmax(dim=1)
 
 
 def draw_target_classes(teacher_logits: Tensor, base: Tensor) -> Tensor:

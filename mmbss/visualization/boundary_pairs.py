@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks import Attack
-from mmbss.attacks.functional import Bounds, ToLogits
+from mmbss.attacks.functional import Bounds, ToLogits, without_classes
 from mmbss.boundary import find_boundary_samples
 from mmbss.boundary.sampling import correct
 from mmbss.engine.errors import ConfigError
@@ -48,8 +48,7 @@ def most_probable_others(logits: Tensor, labels: Tensor, count: int) -> Tensor:
         >>> most_probable_others(torch.tensor([[5.0, 1.0, 3.0, 2.0]]), torch.tensor([0]), 2)
         tensor([[2, 3]])
     """
-    others = logits.float().scatter(1, labels.unsqueeze(1), -torch.inf)
-    return others.topk(count, dim=1).indices
+    return without_classes(logits, labels).topk(count, dim=1).indices
 
 
 def spread_over_classes(labels: Tensor) -> Tensor:
