@@ -56,8 +56,11 @@ class BoundaryLoss(Term):
         num_base_samples: Most samples attacked in a batch, except with ``'all'``; by default 64.
         batch_share: The same as a share of the batch, in (0, 1].
         target_class: Toward which class: one drawn by the teacher's ``'probability'``, the default,
-            or the ``'second_most_probable'``. An attack toward another image of the batch, such as
-            :class:`~mmbss.attacks.SegmentAttack`, draws one of another class instead.
+            or the ``'second_most_probable'``.
+        pairing: Of an attack toward another image of the batch, such as
+            :class:`~mmbss.attacks.SegmentAttack`, toward which one of another class: at
+            ``'random'``, the default, the ``'nearest'`` in the teacher's logits, or one of the
+            class with which the image is most easily ``'confused'``.
         teacher_says: Whether the teacher's ``'logits'`` are used, or no more than its ``'class'``;
             see :func:`find_boundary_samples`.
         train_on: ``'accepted'`` samples only, as in the paper, or ``'all'`` that were attacked, as
@@ -89,6 +92,7 @@ class BoundaryLoss(Term):
         num_base_samples: int | None = None,
         batch_share: float | None = None,
         target_class: str | None = None,
+        pairing: str | None = None,
         teacher_says: str = 'logits',
         train_on: str = 'accepted',
         student_input: str = 'boundary',
@@ -112,6 +116,7 @@ class BoundaryLoss(Term):
             base_samples=base_samples,
             num_base_samples=64 if num_base_samples is None else num_base_samples,
             target_class=target_class,
+            pairing=pairing,
             teacher_says=teacher_says,
             train_on=train_on,
         )

@@ -51,6 +51,7 @@ def find_boundary_samples(
     base_samples: str = 'random',
     num_base_samples: int = 64,
     target_class: str | None = None,
+    pairing: str | None = None,
     pool: tuple[Tensor, Tensor] | None = None,
     teacher_says: str = 'logits',
     train_on: str = 'accepted',
@@ -78,8 +79,9 @@ def find_boundary_samples(
         num_base_samples: Most of them, except with ``'all'``.
         target_class: See :func:`~mmbss.boundary.sampling.choose_target_classes`; not for attacks
             that move toward partners, whose target is the partner's class.
-        pool: Inputs (P, ...) to choose partners from, where the attack needs some, and the
-            teacher's logits (P, K) on them; see :func:`~mmbss.boundary.sampling.choose_partners`.
+        pairing: How partners are chosen, see :func:`~mmbss.boundary.sampling.choose_partners`;
+            only for attacks that need them.
+        pool: Inputs (P, ...) to choose partners from and the teacher's logits (P, K) on them.
             Default: the batch.
         teacher_says: Whether the teacher's ``'logits'`` are used, or no more than its ``'class'``.
             Then the logits that come back are equal for the two classes at the boundary, see
@@ -112,6 +114,7 @@ def find_boundary_samples(
         base_samples=base_samples,
         num_base_samples=num_base_samples,
         target_class=target_class,
+        pairing=pairing,
         teacher_says=teacher_says,
         train_on=train_on,
     )
@@ -148,7 +151,9 @@ def find_boundary_samples(
     partners = None
     if attack.needs_partners:
         pool_inputs, pool_logits = pool or (inputs, teacher_logits)
-        indices, rows = choose_partners(teacher_logits[chosen], labels[chosen], pool_logits)
+        indices, rows = choose_partners(
+            teacher_logits[chosen], labels[chosen], pool_logits, pairing or 'random'
+        )
         chosen = chosen[indices]
         count = len(chosen)
         target = pool_logits[rows].argmax(dim=1)

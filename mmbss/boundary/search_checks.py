@@ -1,7 +1,13 @@
 """Which settings of a search for boundary samples go together."""
 
 from mmbss.attacks import Attack, SegmentAttack
-from mmbss.boundary.sampling import BASE_CLASSES, BASE_SAMPLES, CANDIDATES, TARGET_CLASSES
+from mmbss.boundary.sampling import (
+    BASE_CLASSES,
+    BASE_SAMPLES,
+    CANDIDATES,
+    PAIRINGS,
+    TARGET_CLASSES,
+)
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least, check_choice
 from mmbss.registry import ATTACKS
@@ -20,6 +26,7 @@ def check_search(
     base_samples: str,
     num_base_samples: int,
     target_class: str | None,
+    pairing: str | None,
     teacher_says: str,
     train_on: str,
 ) -> None:
@@ -32,16 +39,20 @@ def check_search(
     check_choice(None, BASE_SAMPLES, base_samples=base_samples)
     check_choice(None, TEACHER_SAYS, teacher_says=teacher_says)
     check_choice(None, TRAIN_ON, train_on=train_on)
+    name = type(attack).__name__
     check_choice(None, CANDIDATES, candidates=candidates)
     check_choice(None, TARGET_CLASSES, target_class=target_class)
+    check_choice(None, PAIRINGS, pairing=pairing)
     check_at_least(None, 1, num_base_samples=num_base_samples)
     if target_class is not None and attack.needs_partners:
         raise ConfigError(
-            f'target_class={target_class!r}: {type(attack).__name__} moves toward another input, '
-            'whose class is the target: remove target_class'
+            f'target_class={target_class!r}: {name} moves toward another input, whose class is the '
+            'target: remove target_class, or choose by pairing'
         )
+    if pairing is not None and not attack.needs_partners:
+        raise ConfigError(f'pairing={pairing!r}: {name} moves toward no other input: remove it')
     if teacher_says == 'class':
-        check_decisions_suffice(attack, base_samples)
+        check_decisions_suffice(attack, base_samples, pairing)
 
 
 def check_gradient(attack: Attack, differentiable: bool, where: str) -> None:
@@ -68,7 +79,7 @@ def check_gradient(attack: Attack, differentiable: bool, where: str) -> None:
     )
 
 
-def check_decisions_suffice(attack: Attack, base_samples: str) -> None:
+def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | None) -> None:
     """Refuse what takes more than the teacher's decisions.
 
     Raises:
@@ -83,3 +94,5 @@ def check_decisions_suffice(attack: Attack, base_samples: str) -> None:
         )
     if base_samples == 'disagreement':
         raise ConfigError(f"{known}: set base_samples to 'random' or 'all'")
+    if pairing in ('nearest', 'confused'):
+        raise ConfigError(f"{known}: set pairing to 'random'")

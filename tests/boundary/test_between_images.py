@@ -177,10 +177,13 @@ def test_a_teacher_in_training_mode_is_refused(inputs):
         (dict(candidates='some'), 'candidates must be'),
         (dict(candidates='both_correct'), "needs the student's answers"),
         (dict(target_class='probability'), 'moves toward another input'),
+        (dict(pairing='far'), "pairing must be 'random'"),
+        (dict(attack=NewtonAttack(), pairing='random'), 'moves toward no other input'),
         (dict(attack=NewtonAttack(), pool=(torch.zeros(1), torch.zeros(1, 5))), 'no other input'),
         (dict(teacher_says='words'), "teacher_says must be 'logits' or 'class'"),
         (dict(teacher_says='class', attack=RandomMixAttack()), 'SegmentAttack'),
         (dict(teacher_says='class', attack=SegmentAttack(spread=0.1)), 'spread=0'),
+        (dict(teacher_says='class', pairing='nearest'), "set pairing to 'random'"),
         (dict(teacher_says='class', base_samples='disagreement'), "'random' or 'all'"),
     ],
 )
