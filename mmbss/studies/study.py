@@ -12,7 +12,13 @@ from mmbss.engine.errors import ConfigError, problems_of, refuse
 from mmbss.engine.fitting import PLAIN
 from mmbss.studies.metrics import check_evaluators, check_metric
 from mmbss.studies.runs import Run, check_place
-from mmbss.studies.settings import by_dotted_key, digest_of, settled_keys
+from mmbss.studies.settings import (
+    by_dotted_key,
+    differences,
+    digest_of,
+    settled_keys,
+    what_counts,
+)
 from mmbss.studies.starting_files import digest_of_teachers
 from mmbss.teachers.sources.load import kind_of
 
@@ -124,6 +130,7 @@ class Study:
         for run in runs:
             problems += [f'{run.arm}: {line}' for line in problems_of(self._check_run, run)]
         refuse(dict.fromkeys(problems))
+        refuse(dict.fromkeys(self._unlike_pairs()))
 
     def _mistakes(self) -> Iterator[str]:
         """Mistakes in what the study itself says."""
@@ -173,6 +180,26 @@ class Study:
             for key in settled_keys(options, of_seed):
                 yield f'{self.name}: {where}: {key!r} is set by the study itself: leave it out'
 
+    def _unlike_pairs(self) -> Iterator[str]:
+        """Compared arms that do not differ, or are not measured on the same images."""
+        arms = {name: self.run(name, min(self.seeds)) for pair in self.pairs for name in pair}
+        parts = ['val_dataloader', 'val_evaluator']
+        parts += ['test_dataloader'] if self.evaluators else []
+        measured = {
+            name: _without_pipelines({part: what_counts(run.merged).get(part) for part in parts})
+            for name, run in arms.items()
+        }
+        for first, second in self.pairs:
+            one, other = arms[first], arms[second]
+            if (one.digest, one.teacher) == (other.digest, other.teacher):
+                yield f'{self.name}: {first} and {second} are the same training: leave out one'
+            for path, here, there in differences(measured[first], measured[second]):
+                if not path.endswith(('batch_size', 'num_workers')):
+                    yield (
+                        f'{self.name} compares {first} with {second}, but {path} is {here!r} in '
+                        f'{first} and {there!r} in {second}: measure both on the same images'
+                    )
+
     def _check_run(self, run: Run) -> None:
         check_place(run)
         check_config(run.merged)
@@ -180,6 +207,17 @@ class Study:
         check_metric(run.merged, self.metric)
         if self.evaluators and run.arm in self.arms and run.merged.get('test_dataloader') is None:
             refuse(['test_dataloader is missing, on which evaluators are asked: add it'])
+
+
+def _without_pipelines(settings: Any) -> Any:
+    """Settings without what becomes of an image, such as the size that a network takes."""
+    if isinstance(settings, dict):
+        return {
+            key: _without_pipelines(value) for key, value in settings.items() if key != 'pipeline'
+        }
+    if isinstance(settings, list):
+        return [_without_pipelines(value) for value in settings]
+    return settings
 
 
 def is_name(name: Any) -> bool:

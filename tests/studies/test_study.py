@@ -75,6 +75,9 @@ def test_a_right_study_is_accepted(read):
             for looks in ([1, 2], [2, 2], [2, 3], [3])
         ),
         (("contrast = ('b', 'a')", 'looks = [2]'), 'looks'),
+        ((", options={'optim_wrapper.optimizer.lr': 0.4, CLIP: 0.5}", ''), 'b and a are the same'),
+        (('CLIP: 0.5', "'val_dataloader.dataset.split': 'train'"), r"val_dataloader.*'train' in b"),
+        (('CLIP: 0.5', "'val_evaluator.topk': (1, 2)"), r'val_evaluator\.topk'),
         (('question =', "teacher = 'teacher.onnx'\nquestion ="), 'no config to train'),
         (("config='plain.py'", "config='gone.py'"), r"a: no config file 'gone\.py'"),
         (('optimizer.lr', 'optimizer.lrr'), "c: .*'lrr'"),
