@@ -7,7 +7,6 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -179,14 +178,14 @@ def read_run(folder: Path) -> LoggedRun:
         MissingFileError: If no training has logged there.
         ConfigError: If a log or its config is damaged.
     """
-    logs = sorted(folder.glob(LOGS))
+    logs = {log: [*_read_log(log)] for log in sorted(folder.glob(LOGS))}
     if not logs:
         raise MissingFileError(f'{folder} holds no run: there is no {folder}/{LOGS}')
     records: list[dict[str, Any]] = []
-    for log in logs:
-        later = [*_read_log(log)]
-        records = [*_before(records, later), *later]
-    file = logs[-1].with_name('config.py')
+    order = in_time(logs)
+    for log in order:
+        records = [*_before(records, logs[log]), *logs[log]]
+    file = order[-1].with_name('config.py')
     config = Config(read_written(file), filename=str(file))
     place = folder.absolute()
     return LoggedRun(
@@ -197,6 +196,27 @@ def read_run(folder: Path) -> LoggedRun:
         train_records=[record for record in records if 'lr' in record],
         val_records=[record for record in records if 'lr' not in record],
     )
+
+
+def in_time(logs: dict[Path, list[dict[str, Any]]]) -> list[Path]:
+    """Logs one after the other, of which each goes on from a checkpoint of those before it.
+
+    Their folders are called after the local time, which may have stepped back between two of them:
+    at another place, in autumn, or where a clock was set right. Then the order in which they were
+    written last counts, provided that each begins where an earlier one had come to.
+
+    Args:
+        logs: Records of each log, sorted by the names of the folders.
+    """
+    named, written = [*logs], sorted(logs, key=lambda log: log.stat().st_mtime)
+    return written if _is_going_on(logs, written) and not _is_going_on(logs, named) else named
+
+
+def _is_going_on(logs: dict[Path, list[dict[str, Any]]], order: list[Path]) -> bool:
+    """Whether no log begins before the one ahead of it, or where that did and ends before it."""
+    steps = [[each['step'] for each in logs[log] if 'lr' in each] for log in order]
+    spans = [(own[0], own[-1]) for own in steps if own]
+    return spans == sorted(spans)
 
 
 def _read_log(log: Path) -> Iterator[dict[str, Any]]:
@@ -230,11 +250,11 @@ def is_of_seed(folder: Path) -> bool:
 def logged_seconds(folder: Path) -> float:
     """Seconds that processes, interrupted ones too, have spent on the run in ``folder``.
 
-    Each has begun at the time that its folder is called after, and ended when it last wrote to its
-    log.
+    Each has begun when it wrote its config, and ended when it last wrote to its log.
     """
     total = 0.0
-    for log in folder.glob(f'{"[0-9]" * 8}_{"[0-9]" * 6}/*.log'):
-        start = datetime.strptime(log.parent.name, '%Y%m%d_%H%M%S')
-        total += max(log.stat().st_mtime - start.timestamp(), 0.0)
+    for log in folder.glob('*/*.log'):
+        config = log.parent / 'vis_data' / 'config.py'
+        if config.is_file():
+            total += max(log.stat().st_mtime - config.stat().st_mtime, 0.0)
     return total

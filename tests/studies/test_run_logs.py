@@ -1,6 +1,5 @@
 import json
 import os
-from datetime import datetime
 
 import pytest
 
@@ -31,6 +30,43 @@ def test_what_a_later_log_repeats_counts_once(make_run, tmp_path):
     # a resume that has but made up for a validation repeats nothing
     (logs / 'scalars.json').write_text(json.dumps(records[1] | dict(step=3)))
     assert list(read_run(folder).val_series('accuracy/top1')) == [1, 2, 3]
+
+
+def write_log(folder, name, written, epochs):
+    logs = folder / name / 'vis_data'
+    logs.mkdir(parents=True)
+    (logs / 'config.py').write_text('train_cfg = dict(max_epochs=6)')
+    records = [
+        record
+        for epoch in epochs
+        for record in (
+            {'lr': 0.1, 'loss': 1.0, 'epoch': epoch, 'step': 20 * epoch},
+            {'accuracy/top1': 10.0 * epoch, 'step': epoch},
+        )
+    ]
+    log = logs / 'scalars.json'
+    log.write_text('\n'.join(map(json.dumps, records)))
+    os.utime(log, (written, written))
+
+
+@pytest.mark.parametrize('begins', [4, 3, 1])
+def test_a_clock_that_steps_back_between_two_logs_turns_no_order(tmp_path, begins):
+    write_log(tmp_path, '20261025_025900', 1e9, range(1, 4))
+    write_log(tmp_path, '20261025_020100', 1e9 + 120, range(begins, 7))
+    assert read_run(tmp_path).last_value('accuracy/top1') == 60.0
+    assert read_run(tmp_path).unfinished == ''
+
+
+def test_files_copied_without_their_times_stay_in_the_order_of_their_names(tmp_path):
+    write_log(tmp_path, '20261025_010000', 1e9 + 1, range(1, 4))
+    write_log(tmp_path, '20261025_020000', 1e9, range(4, 7))
+    assert read_run(tmp_path).last_value('accuracy/top1') == 60.0
+
+
+def test_a_resume_from_an_earlier_checkpoint_is_the_later_log(tmp_path):
+    write_log(tmp_path, '20261025_010000', 1e9, range(1, 7))
+    write_log(tmp_path, '20261025_020000', 1e9 + 60, range(3, 5))
+    assert read_run(tmp_path).last_value('accuracy/top1') == 40.0
 
 
 @pytest.mark.parametrize(
@@ -131,9 +167,9 @@ def test_a_damaged_log_is_named_with_its_line(make_run, tmp_path, name, content,
 def test_the_time_of_a_run_has_that_of_interrupted_processes(tmp_path):
     assert logged_seconds(tmp_path) == 0
     for start, seconds in (('20260102_030405', 40), ('20260102_040000', 2.5)):
-        log = tmp_path / start / f'{start}.log'
-        log.parent.mkdir()
-        log.write_text('Epoch(train) [1][20/20]')
-        began = datetime.strptime(start, '%Y%m%d_%H%M%S').timestamp()
-        os.utime(log, (began, began + seconds))
+        log, config = tmp_path / start / f'{start}.log', tmp_path / start / 'vis_data' / 'config.py'
+        config.parent.mkdir(parents=True)
+        for file, age in ((config, seconds), (log, 0)):
+            file.touch()
+            os.utime(file, (1e9 - age, 1e9 - age))
     assert logged_seconds(tmp_path) == 42.5
