@@ -38,6 +38,18 @@ def is_image(name: str) -> bool:
     return name[0] != '.' and name.lower().endswith(IMG_EXTENSIONS)
 
 
+def opens_as_image(name: str) -> bool:
+    """Whether Pillow opens files that are called so, and it is not hidden.
+
+    Examples:
+        >>> [opens_as_image(name) for name in ('a.GIF', 'a.jfif', 'a.pdf', 'a.h5', '.a.gif')]
+        [True, True, False, False, False]
+    """
+    kind = Image.registered_extensions().get(Path(name).suffix.lower(), '')
+    opens = kind in Image.OPEN and Image.MIME.get(kind, '').startswith('image/')
+    return opens and name[0] != '.'
+
+
 def why_unreadable(path: Path) -> str:
     """Why a file is no image that can be read, in words; '' where it is one.
 

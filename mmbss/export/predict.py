@@ -15,7 +15,7 @@ from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_o
 from mmbss.engine.files.checkpoint_reading import trained_classes
 from mmbss.engine.files.zoo import SCHEME, weights_of
 from mmbss.export.formats import STUDENT
-from mmbss.export.image_files import walk_images, why_unreadable
+from mmbss.export.image_files import opens_as_image, walk_images, why_unreadable
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images, transforms_of
 from mmbss.export.student import check_names, class_names, interface_of, load_student
@@ -169,7 +169,8 @@ def weights_in(folder: Path) -> Path:
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """Image files by their paths, those in folders by their endings, in the order of their names.
 
-    Hidden files and folders are passed over.
+    Also those of an ending that no training reads, such as ``.gif``: the first image in them is
+    asked about, or what is wrong with them said. Hidden files and folders are passed over.
 
     Raises:
         MissingFileError: If a path does not exist, or there is no image at all.
@@ -178,7 +179,11 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            below = (folder / name for folder, names, _ in walk_images(path) for name in names)
+            below = (
+                folder / name
+                for folder, images, others in walk_images(path)
+                for name in [*images, *filter(opens_as_image, others)]
+            )
             found += sorted(each for each in below if each.is_file())
         elif path.is_file():
             found.append(path)

@@ -71,7 +71,8 @@ def class_names(
     names = tuple(given) if given is not None else known
     if names is None:
         raise ConfigError(
-            'neither the checkpoint nor the test data names the classes: give them with --classes'
+            'neither the checkpoint nor the test data names the classes: set '
+            'test_dataloader.dataset.metainfo=dict(classes=[...]), or export with --classes'
         )
     check_names(names, count)
     if moved := moved_name(names, known or ()):

@@ -8,6 +8,7 @@ from mmpretrain.models import BaseClassifier, ImageClassifier, MultiLabelClsHead
 from torch import nn
 
 from mmbss.engine.build import accepted_keys, lookup
+from mmbss.engine.cli.config import read_config
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.registry import MODELS
 
@@ -52,7 +53,7 @@ def load_model_config(config: str | dict[str, Any], where: str = 'config') -> di
 
     Raises:
         MissingFileError: If there is no such file.
-        ConfigError: If the file has no ``model``.
+        ConfigError: If the file cannot be read, or has no ``model``.
     """
     if isinstance(config, dict):
         return plain_classifier(config)
@@ -63,7 +64,7 @@ def load_model_config(config: str | dict[str, Any], where: str = 'config') -> di
         except (AssertionError, FileNotFoundError, ModuleNotFoundError) as error:
             raise MissingFileError(f'{where}: no config {config!r}: {error}') from error
     elif Path(config).is_file():
-        file = Config.fromfile(config)
+        file = read_config(config, where)
     else:
         raise MissingFileError(
             f'{where}: no file {config!r}; give a path, "mmpretrain::folder/name.py" or a model '

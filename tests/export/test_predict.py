@@ -80,10 +80,10 @@ def test_images_of_several_sizes_do_not_change_each_other(predictor, digit_files
 
 
 def test_images_are_found_in_folders_of_folders(tmp_path):
-    for name in ('b/2.JPG', 'b/c/1.png', '.git/x.png', 'b/.y.png', 'note.txt', 'a.webp'):
+    for name in ('b/2.JPG', 'b/c/1.png', '.git/x.png', 'b/.y.png', 'note.txt', 'a.webp', 'b.GIF'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    names = ['a.webp', 'b/2.JPG', 'b/c/1.png']
+    names = ['a.webp', 'b/2.JPG', 'b/c/1.png', 'b.GIF']
     found = find_images([tmp_path, tmp_path / 'b' / '2.JPG', tmp_path / 'note.txt'])
     assert found == [tmp_path / name for name in [*names, 'note.txt']]
     with pytest.raises(MissingFileError, match='none'):

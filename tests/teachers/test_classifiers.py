@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmbss.distillers import Distiller
+from mmbss.engine.errors import ConfigError
 from mmbss.registry import MODELS
 from mmbss.teachers.classifiers import (
     check_single_label_logits,
@@ -82,6 +83,12 @@ def test_missing_config_file_is_named():
 def test_missing_config_in_a_package_is_named():
     with pytest.raises(Exception, match='no_such'):
         load_model_config('mmpretrain::resnet/no_such.py')
+
+
+def test_config_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / 'teacher.py').write_text('model = dict(')
+    with pytest.raises(ConfigError, match=r'^teacher\.config .*teacher\.py: SyntaxError'):
+        load_model_config(str(tmp_path / 'teacher.py'), 'teacher.config')
 
 
 def test_config_without_a_model_is_refused(tmp_path, write_config):

@@ -34,9 +34,23 @@ def load_config(path: str) -> Config:
     Raises:
         ConfigError: In one line with the file and what is wrong with it.
     """
-    file = find_config(path)
+    cfg = read_config(find_config(path))
+    check_outdated(cfg)  # before defaults take the place of what is missing
+    return cfg
+
+
+def read_config(path: str, where: str = 'config') -> Config:
+    """Read a file that is a config, of a teacher perhaps.
+
+    Args:
+        path: Of the file.
+        where: Where it was named.
+
+    Raises:
+        ConfigError: In one line with the file and what is wrong with it.
+    """
     try:
-        cfg = Config.fromfile(file)
+        return Config.fromfile(path)
     except Exception as error:  # a config file is code, which may raise anything
         lines = [
             f' (line {line} of {frame.f_code.co_filename})'
@@ -49,11 +63,9 @@ def load_config(path: str) -> Config:
         if isinstance(error, FileNotFoundError) and 'model-index.yml' in str(error):
             to_do = 'install the package that a base names, mmbss itself by `pip install -e .`'
         raise ConfigError(
-            f'config {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: '
+            f'{where} {path}: {type(error).__name__}: {one_line(error)}{"".join(lines[-1:])}: '
             f'{to_do}'
         ) from error
-    check_outdated(cfg)  # before defaults take the place of what is missing
-    return cfg
 
 
 def merge_common_arguments(cfg: Config, args: argparse.Namespace) -> None:

@@ -149,6 +149,8 @@ def named_lines(error: Exception, cfg: Config) -> list[str]:
         where, cure = f'{entry.path}: ', cure_of(entry, error)
     else:
         where, cure = '' if isinstance(error, ConfigError) else f'{part_of(error)}: ', ''
+        if where == 'optim_wrapper: ' and isinstance(error, AssertionError):
+            cure = ": on a CPU take type='mmbss.CPUAmpOptimWrapper', or start with --amp"
     return [f'{where}{line}{cure}' for line in lines_of(error)]
 
 

@@ -66,6 +66,12 @@ def test_a_test_builds_nothing_of_the_training(config):
         ('train_dataloader', dict(batch_size=-1), r'^train_dataloader: ValueError: batch_size'),
         ('val_dataloader', dict(batch_size=-1), r'^val_dataloader: ValueError: batch_size'),
         ('auto_scale_lr', dict(enable=True, _delete_=True), r'auto_scale_lr'),
+        pytest.param(
+            'optim_wrapper',
+            dict(type='AmpOptimWrapper'),
+            r'^optim_wrapper: .*mmbss\.CPUAmpOptimWrapper',
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU takes it'),
+        ),
     ],
 )
 def test_what_mmengine_raises_is_named_by_the_part_it_builds(config, part, change, line):
