@@ -138,6 +138,17 @@ def test_other_steps_differ_from_the_published_recipe_in_the_attack_alone(
         assert config.to_dict() == published
 
 
+def test_dkd_beside_the_boundary_between_images_is_what_the_study_trains(root):
+    config = load('dkd/dkd-bss-segment_resnet26-to-resnet8_1xb256-80e_cifar10.py')
+    options = (
+        Config.fromfile(root / 'studies' / 'few_images.py').arms['resnet8-500-segment'].options
+    )
+    assert config.model.losses.loss_bss == options['model.losses.loss_bss']
+    assert config.optim_wrapper.clip_grad.max_norm == options['optim_wrapper.clip_grad.max_norm']
+    plain = load('dkd/dkd_resnet26-to-resnet8_1xb256-80e_cifar10.py')
+    assert config.model.losses.loss_dkd == plain.model.losses.loss_dkd
+
+
 @pytest.mark.parametrize(
     ('networks', 'training'),
     [

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmbss.boundary import parts
+from mmbss.boundary import queries
 from mmbss.engine.errors import ConfigError
 from mmbss.metrics import TransitionError
 from mmbss.metrics.transition_error import transition_curves
@@ -88,7 +88,7 @@ def test_parameters_out_of_their_range_are_refused(wrong):
 def test_walks_to_all_classes_are_made_in_parts(evaluate, digits_teacher, monkeypatch):
     config = dict(num_targets=None, num_steps=3, teacher=digits_teacher, num_samples=8)
     expected, asked = evaluate(TransitionError(**config)), []
-    monkeypatch.setattr(parts, 'MOST_NUMBERS', 1)
+    monkeypatch.setattr(queries, 'MOST_NUMBERS', 1)
     metric = TransitionError(**config)
     monkeypatch.setattr(
         metric,
