@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmbss.engine.errors import ConfigError, MissingFileError
-from mmbss.export.image_files import walk_images
+from mmbss.engine.errors import ConfigError, MissingFileError, first_of
+from mmbss.export.image_files import opens_as_image, walk_images
 
 #: Names that the folder of a split may have.
 SPLITS = dict(
@@ -40,8 +40,9 @@ def read_layout(root: Path) -> Layout:
 
     Raises:
         MissingFileError: If there is no such folder.
-        ConfigError: If there are splits and no images to train on, a split twice, or what seems to
-            be one under a name of its own.
+        ConfigError: If there are splits and no images to train on, a split twice, what seems to be
+            one under a name of its own, or images beside the splits; or if all files of a class are
+            images that no training reads.
     """
     if not root.is_dir():
         raise MissingFileError(f'no folder {root}: give the folder of your images')
@@ -65,7 +66,9 @@ def read_layout(root: Path) -> Layout:
     if not found:
         _refuse_splits(root, layout)
     else:
-        _set_aside(layout, '', [each for each in entries if each not in found.values()])
+        others = [each for each in entries if each not in found.values()]
+        _refuse_images(root, [*found.values()], others)
+        _set_aside(layout, '', others)
     return layout
 
 
@@ -78,6 +81,18 @@ def _refuse_splits(root: Path, layout: Layout) -> None:
         raise ConfigError(
             f'{root}: {" and ".join(found)} would be classes, but they hold no images, only '
             'folders with images, and are called like splits: rename them to train, val and test'
+        )
+
+
+def _refuse_images(root: Path, splits: list[str], others: list[str]) -> None:
+    """Refuse images beside splits: of a split that is not known, or of classes as that one is."""
+    folders = [each for each in others if (root / each).is_dir() and each[0] != '.']
+    found = [each for each in folders if any(names for _, names, _ in walk_images(root / each))]
+    if found:
+        raise ConfigError(
+            f'{root}: {first_of(found)} holds images, beside {" and ".join(splits)}: if it is a '
+            'split, call it train, val or test; if it is a class, as '
+            f'{" and ".join(splits)} then is, rename that one; else move it elsewhere'
         )
 
 
@@ -102,7 +117,19 @@ def _read_classes(root: Path, folder: str, split: str, layout: Layout) -> None:
         paths = list(_walk(root, begin, layout))
         layout.files += [(path, label, split) for path in paths]
         if not paths:
+            _refuse_unread(root / begin)
             layout.empty.append(begin)
+
+
+def _refuse_unread(folder: Path) -> None:
+    """Refuse a class of images of which none is read, since it would vanish."""
+    for place, _, others in walk_images(folder):
+        for name in filter(opens_as_image, others):
+            if (place / name).is_file():
+                raise ConfigError(
+                    f'{place / name} is of a kind that is not read here, and so are all images of '
+                    f'the class {folder.name}: convert them to .png or .jpg'
+                )
 
 
 def _walk(root: Path, begin: str, layout: Layout) -> Iterator[str]:

@@ -23,7 +23,7 @@ def test_splits_by_any_of_their_names(write_images):
 
 
 def test_what_is_passed_over(write_images):
-    root = write_images({'train/a': 1, 'train/.hidden': 1, 'train/empty': 0, 'other/a': 1})
+    root = write_images({'train/a': 1, 'train/.hidden': 1, 'train/empty': 0, 'other/a': 0})
     (root / 'train' / 'a' / 'notes.txt').write_text('')
     (root / 'train' / 'a' / '._000.png').write_text('')
     os.mkfifo(root / 'train' / 'a' / 'pipe.png')
@@ -63,6 +63,20 @@ def test_splits_by_names_of_their_own_are_no_classes(write_images, names):
 def test_a_class_that_is_called_like_a_split_has_images_of_its_own(write_images):
     layout = read_layout(write_images({'test tube': 1, 'test tube/large': 1, 'flask/small': 1}))
     assert {label for _, label, _ in layout.files} == {'test tube', 'flask'}
+
+
+@pytest.mark.parametrize('other', ['test_set/a', 'bus', 'more/images/a'])
+def test_images_beside_splits_are_refused(write_images, other):
+    with pytest.raises(ConfigError, match=rf'{other.split("/")[0]} holds images, beside train'):
+        read_layout(write_images({'train/a': 1, 'train/b': 1, other: 1}))
+
+
+def test_a_class_of_images_that_are_not_read_does_not_vanish(write_images):
+    root = write_images({'a': 1, 'b': 1, 'c/deep': 0})
+    (root / 'c' / 'deep').mkdir(parents=True, exist_ok=True)
+    (root / 'c' / 'deep' / 'one.gif').write_bytes(b'GIF89a')
+    with pytest.raises(ConfigError, match=r'one\.gif is of a kind .* class c'):
+        read_layout(root)
 
 
 @pytest.mark.parametrize('folders', [{'val/a': 1, 'test/a': 1}, {'train/a': 1, 'training/a': 1}])
