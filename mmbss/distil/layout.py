@@ -67,7 +67,7 @@ def read_layout(root: Path) -> Layout:
         _refuse_splits(root, layout)
     else:
         others = [each for each in entries if each not in found.values()]
-        _refuse_images(root, [*found.values()], others)
+        _refuse_images_beside(root, [*found.values()], others)
         _set_aside(layout, '', others)
     return layout
 
@@ -84,7 +84,7 @@ def _refuse_splits(root: Path, layout: Layout) -> None:
         )
 
 
-def _refuse_images(root: Path, splits: list[str], others: list[str]) -> None:
+def _refuse_images_beside(root: Path, splits: list[str], others: list[str]) -> None:
     """Refuse images beside splits: of a split that is not known, or of classes as that one is."""
     folders = [each for each in others if (root / each).is_dir() and each[0] != '.']
     found = [each for each in folders if any(names for _, names, _ in walk_images(root / each))]

@@ -185,9 +185,10 @@ class Study:
         arms = {name: self.run(name, min(self.seeds)) for pair in self.pairs for name in pair}
         parts = ['val_dataloader', 'val_evaluator']
         parts += ['test_dataloader'] if self.evaluators else []
+        settings = {name: what_counts(run.merged) for name, run in arms.items()}
         measured = {
-            name: _without_pipelines({part: what_counts(run.merged).get(part) for part in parts})
-            for name, run in arms.items()
+            name: _without_pipelines({part: own.get(part) for part in parts})
+            for name, own in settings.items()
         }
         for first, second in self.pairs:
             one, other = arms[first], arms[second]
