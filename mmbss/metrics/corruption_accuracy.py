@@ -36,6 +36,7 @@ class CorruptionAccuracy(ModelMetric):
     """
 
     default_prefix = 'corruption_accuracy'
+    in_pixels = True
     fields = ('clean', *CONSTANTS)
 
     def measure(

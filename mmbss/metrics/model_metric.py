@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from mmbss.distillers.data_samples import class_labels
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode, unwrap
+from mmbss.engine.pixel_range import check_pixels
 from mmbss.engine.randomness import own_randomness
 from mmbss.engine.ranges import check_at_least
 from mmbss.registry import HOOKS
 from mmbss.teachers.classifiers import check_single_label_logits
+from mmbss.teachers.normalisation import pixel_bounds
 
 
 class ModelMetric(BaseMetric):
@@ -52,6 +54,8 @@ class ModelMetric(BaseMetric):
     fields: tuple[str, ...]
     #: What a warning says where there is no sample; then their number, 0, is the only result.
     nothing = ''
+    #: Whether something is measured in pixels of [0, 255], as the model's normalisation has them.
+    in_pixels = False
 
     def __init__(self, num_samples: int | None = None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -62,7 +66,7 @@ class ModelMetric(BaseMetric):
         except TypeError:
             raise ConfigError(f'{type(self).__name__}: seed must be int, got {seed!r}') from None
         self.model: BaseClassifier | None = None
-        self.num_seen = 0
+        self.num_seen, self.has_measured = 0, False
 
     def attach(self, model: nn.Module, dataset_size: int) -> None:
         """Take the model to evaluate.
@@ -82,7 +86,7 @@ class ModelMetric(BaseMetric):
         self.chosen = torch.zeros(dataset_size, dtype=torch.bool)
         self.chosen[drawn] = True
         self.uniforms = torch.rand(dataset_size, generator=generator)
-        self.num_seen = 0
+        self.num_seen, self.has_measured = 0, False
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(N, K) float32 logits of the model on (N, C, H, W) inputs in its own normalisation."""
@@ -104,6 +108,9 @@ class ModelMetric(BaseMetric):
         if drawn.any():
             data = self.model.data_preprocessor(data_batch, training=False)
             inputs, labels = data['inputs'], class_labels(data['data_samples'])
+            if not self.has_measured:
+                self.check_images(inputs)
+                self.has_measured = True
             rows = drawn.to(inputs.device)
             seed = self.seed + int(places[0])
             with (
@@ -120,6 +127,17 @@ class ModelMetric(BaseMetric):
                 for row, record in zip(kept, torch.stack(columns, dim=1).tolist(), strict=True):
                     records[row] = record
         self.results.extend(records)
+
+    def check_images(self, inputs: Tensor) -> None:
+        """Refuse the first (N, C, H, W) images, as the model gets them, if they are not in pixels.
+
+        Raises:
+            ConfigError: With the pixels.
+        """
+        if self.in_pixels:
+            assert self.model is not None
+            bounds = pixel_bounds(self.model.data_preprocessor, inputs.device)
+            check_pixels(inputs, bounds, type(self).__name__)
 
     def next_places(self, count: int) -> Tensor:
         """(N,) int64 places in the dataset of the next N samples of this process."""

@@ -48,6 +48,7 @@ class RobustAccuracy(ModelMetric):
     """
 
     default_prefix = 'robust_accuracy'
+    in_pixels = True
 
     def __init__(self, attacks: dict[str, dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)

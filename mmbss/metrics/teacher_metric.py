@@ -12,7 +12,9 @@ from mmbss.distillers import Distiller
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
+from mmbss.engine.pixel_range import check_pixels
 from mmbss.engine.randomness import unchanged_randomness
+from mmbss.engine.trial.pixels import check_units
 from mmbss.engine.trial.sides import Side, as_names, compare_sides
 from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
@@ -92,6 +94,13 @@ class TeacherMetric(ModelMetric):
         compare_sides(sides, None)
         if self.attack is not None:
             check_gradient(self.attack, self.teacher.differentiable, type(self).__name__)
+
+    def check_images(self, inputs: Tensor) -> None:
+        """See :meth:`ModelMetric.check_images`; the pixels of the teacher and what attacks it."""
+        if self.attack is None:
+            check_units(self.teacher, inputs, type(self).__name__)
+        else:
+            check_pixels(self.teacher.from_student(inputs), self.bounds, type(self).__name__)
 
     @property
     def bounds(self) -> Bounds:

@@ -95,3 +95,14 @@ def test_sizes_before_the_pipeline(arrays, tmp_path):
     config.test_dataloader.collate_fn = dict(type='pseudo_collate')
     read = read_real_images(config, ClsDataPreprocessor(), 6, one_size=False)
     assert (read.pixels.shape, read.stored) == ((1, 3, 3, 5), None)
+
+
+@pytest.mark.parametrize(('mean', 'std'), [(0.0, 255.0), (120.0, 60.0)], ids=['unit', 'normal'])
+def test_images_that_the_pipeline_normalises_are_refused(arrays, mean, std):
+    config, _ = arrays
+    config.test_dataloader.dataset.pipeline = [
+        dict(type='Normalize', mean=[mean] * 3, std=[std] * 3, to_rgb=False),
+        dict(type='PackInputs'),
+    ]
+    with pytest.raises(ConfigError, match=r'^test_dataloader: images have pixels from .*data_prep'):
+        read_real_images(config, ClsDataPreprocessor(), 6)

@@ -11,17 +11,21 @@ import torch
 from torch import Tensor
 
 from mmbss.engine.errors import ConfigError, naming
+from mmbss.engine.pixel_range import (
+    CURE,
+    ONE_STEP,
+    ROUNDING,
+    are_of_pixels,
+    check_pixels,
+    ends_between,
+    other_unit,
+)
 
-#: How far beyond a bound an input may lie, as a share of the distance between the bounds. Another
-#: normalisation rounds a pixel at 0 or 255 to a little beyond it.
-ROUNDING = 1e-3
-#: The same of bounds of one's own, as those of the authors, (-2.5, 2.5), cut the brightest pixels.
+#: How far beyond bounds of one's own an input may lie, as a share of the distance between them:
+#: those of the authors, (-2.5, 2.5), cut the brightest pixels.
 CUT = 0.1
-#: Images that differ by no more than one of 255 steps between the bounds have another unit.
-ONE_STEP = 1 / 255 + 1e-6
-#: Normalised images that differ by less, or by so many times more than those of the validation,
-#: have another unit; usual ones differ by 3 to 5.
-LEAST_SPREAD, MOST_TIMES = 0.1, 20
+#: Images that differ by so many times more than those of the validation have another unit.
+MOST_TIMES = 20
 #: What is wrong with a network that does so.
 CHANGES_INPUTS = (
     'changes the images it gets in place, but teacher, student and attack share them: write '
@@ -38,6 +42,25 @@ def check_channels(teacher: Any, inputs: Tensor) -> None:
             f'the teacher are those of {got}: give both as many channels, for instance by '
             'LoadImageFromFile(color_type=...) in the pipeline'
         )
+
+
+def check_units(teacher: Any, inputs: Tensor, where: str) -> None:
+    """Refuse images of another unit than the pixels of [0, 255] that a teacher normalises.
+
+    One that normalises as the student does gets what the student gets, of whatever unit; so does
+    one whose mean and std are not in these pixels either.
+
+    Args:
+        teacher: See above.
+        inputs: (N, C, H, W) in the student's normalisation.
+        where: Path of the teacher in the config.
+
+    Raises:
+        ConfigError: With the pixels.
+    """
+    seen, bounds = teacher.from_student(inputs), teacher.pixel_bounds
+    if seen is not inputs and are_of_pixels(bounds):
+        check_pixels(seen, bounds, where)
 
 
 def check_untouched(ask: Callable[[Tensor], Any], inputs: Tensor, where: str) -> Any:
@@ -69,7 +92,7 @@ def doubts_of_units(
     Args:
         train: Some batches of the training, (N, C, H, W), as the model gets them.
         val: The same of the validation.
-        preprocessor: May have the ``std`` of a normalisation.
+        preprocessor: May have the ``mean`` and ``std`` of a normalisation.
     """
     of_train, of_val = _spread(train), _spread(val)
     most = max(of_train, of_val)
@@ -79,11 +102,15 @@ def doubts_of_units(
             f'their darkest and brightest pixels, those of val_dataloader by {of_val:.3g}: if one '
             'of the pipelines scales or normalises them and the other does not, correct it'
         )
-    elif 0 < most < LEAST_SPREAD and getattr(preprocessor, 'std', None) is not None:
+        return
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    mean, std = (0.0, 1.0) if mean is None or std is None else (mean, std)
+    bounds = (0.0 - mean) / std, (255.0 - mean) / std
+    problems = (other_unit(batch, bounds) for batch in (*train, *val) if batch.ndim == 4)
+    if problem := next(filter(None, problems), None):
         yield (
-            f'after data_preprocessor images differ by no more than {most:.3g} between '
-            'their darkest and brightest pixels: if the pipelines scale or normalise them '
-            'already, correct mean and std of data_preprocessor'
+            f'by mean and std of data_preprocessor {problem}: {CURE}; metrics in pixels, export '
+            'and predict refuse such images'
         )
 
 
@@ -102,27 +129,20 @@ def check_bounds(search: Any, teacher: Any, inputs: Tensor, where: str) -> None:
         inputs: (N, C, H, W) in the student's normalisation.
         where: Path of the search in the config.
     """
-    bounds = getattr(search, 'bounds', None)
-    lowest, highest = (
-        torch.as_tensor(bound, dtype=torch.float32, device=inputs.device)
-        for bound in bounds or teacher.pixel_bounds
-    )
-    # 0 and 1 at the bounds
-    places = (teacher.from_student(inputs).float() - lowest) / (highest - lowest)
-    least, most = float(places.min()), float(places.max())
+    bounds, seen = getattr(search, 'bounds', None), teacher.from_student(inputs)
     if bounds is None:
-        images = f'images have pixels from {255 * least:.4g} to {255 * most:.4g}'
-        allowed = 'pixels 0 to 255'
         cure = (
             'scale images, mean and std to pixels of 0 to 255, or set bounds of the term in the '
             "teacher's normalised units"
         )
-    else:
-        images = f'images lie at {least:.4g} to {most:.4g} of the way between its bounds'
-        allowed = f'bounds={bounds}'
-        cure = "correct them: they are in the teacher's normalised units"
-    allowance = ROUNDING if bounds is None else CUT
-    if least < -allowance or most > 1 + allowance:
-        raise ConfigError(f'{where}: {images}, beyond {allowed}: {cure}')
+        check_pixels(seen, teacher.pixel_bounds, where, cure, ROUNDING)
+        return
+    least, most = ends_between(seen, bounds)
+    images = f'images lie at {least:.4g} to {most:.4g} of the way between its bounds'
+    cure = "correct them: they are in the teacher's normalised units"
+    if least < -CUT or most > 1 + CUT:
+        raise ConfigError(f'{where}: {images}, beyond bounds={bounds}: {cure}')
     if 0 < most - least <= ONE_STEP:
-        raise ConfigError(f'{where}: {images}, so that {allowed} hold next to nothing back: {cure}')
+        raise ConfigError(
+            f'{where}: {images}, so that bounds={bounds} hold next to nothing back: {cure}'
+        )

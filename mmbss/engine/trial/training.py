@@ -24,6 +24,7 @@ from mmbss.engine.trial.pixels import (
     CHANGES_INPUTS,
     check_bounds,
     check_channels,
+    check_units,
     check_untouched,
     doubts_of_units,
 )
@@ -153,6 +154,7 @@ def check_images(model: Any, inputs: Tensor) -> None:
     if teacher is None:
         return
     check_channels(teacher, inputs)
+    check_units(teacher, inputs, 'model.teacher')
     asked = teacher.from_student(inputs)
     answers = check_untouched(teacher.logits, asked, 'model.teacher')
     check_steady(teacher.logits, asked, answers)
