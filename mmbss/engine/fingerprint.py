@@ -50,7 +50,7 @@ SAID = (
     *('*_dataloader.num_workers', 'randomness.*', 'model.teacher.acceleration*'),
     'model.teacher.config.*.acceleration*',
     *('model.teacher.config', 'model.teacher.config.*.config'),
-    *('*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file'),
+    *('*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file', 'code.*'),
 )
 ABSENT = 'nothing'
 

@@ -34,8 +34,9 @@ class Result:
         config: Path of its config file.
         options: Overrides, ``KEY=VALUE``.
         digest: Fingerprint of its complete config; see :attr:`~mmbss.studies.runs.Run.digest`.
-        teacher: Fingerprint of the teacher's files and of the weights that the student started
-            from, None where they are not known; see :mod:`mmbss.studies.starting_files`.
+        teacher: Fingerprint of the teacher's files, of the weights that the student started from
+            and of the user's modules, None where they are not known; see
+            :mod:`mmbss.studies.starting_files`.
         commit: Commits it was trained at.
         device: Devices it was trained on, '' where that is not known.
         evaluators: Fingerprint of the study's evaluators when they were asked, else ''.

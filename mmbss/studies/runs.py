@@ -38,7 +38,7 @@ from mmbss.studies.settings import (
     what_counts,
     without_later_hooks,
 )
-from mmbss.studies.starting_files import differ, digest_of_model
+from mmbss.studies.starting_files import differ, digest_of_start
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """Fingerprint of the teacher's files, and of the weights that the student starts from.
+        """Fingerprint of the files that teacher and student start from, and of the user's modules.
 
         None where there are none.
         """
-        return digest_of_model(self.merged.get('model', {}))
+        return digest_of_start(self.merged)
 
     @property
     def log(self) -> Path:
@@ -148,8 +148,8 @@ class Run:
             ]
         if differ(self.info.get('teacher'), self.teacher):
             others.append(
-                "the teacher's checkpoint or config, another of its files, or the weights that "
-                'the student starts from'
+                "the teacher's checkpoint or config, another of its files, the weights that the "
+                'student starts from, or a module of your own'
             )
         if others:
             raise ConfigError(

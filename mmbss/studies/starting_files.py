@@ -1,9 +1,9 @@
 """What the files hold that a run starts from, as a fingerprint that is read without building it.
 
 Its parts are divided by hyphens: the content of the teacher's weights, the models of its config
-files, further files of the teacher, and the weights that the student starts from. A part is empty
-where it is not known, and those at the end are left out, so that older and shorter fingerprints
-hold; see :func:`differ`.
+files, further files of the teacher, the weights that the student starts from, and what modules of
+the user's own say. A part is empty where it is not known, and those at the end are left out, so
+that older and shorter fingerprints hold; see :func:`differ`.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any
 from mmbss.engine.config_checks.rules import settings_in
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.fingerprint import file_digest
+from mmbss.engine.own_code import code_digests, own_modules
 from mmbss.studies.settings import digest_of
 from mmbss.teachers.classifiers import load_model_config
 from mmbss.teachers.sources.load import kind_of
@@ -82,14 +83,17 @@ def digest_of_teachers(teachers: Iterable[Mapping[str, Any]]) -> str | None:
     return _joined(_parts(teachers))
 
 
-def digest_of_model(model: Mapping[str, Any]) -> str | None:
-    """Fingerprint of the files that a distiller's teacher and student start from.
+def digest_of_start(cfg: Mapping[str, Any]) -> str | None:
+    """Fingerprint of the files that the teacher and the student of a config start from.
 
     None where there are none.
     """
+    model = cfg.get('model') or {}
     student = {key: value for key, value in model.items() if key != 'teacher'}
     teachers = _parts([model.get('teacher') or {}])
-    return _joined([*teachers, _digest_of_each(weights_in(student))])
+    code = code_digests(own_modules(cfg))
+    of_code = digest_of(code) if code else ''
+    return _joined([*teachers, _digest_of_each(weights_in(student)), of_code])
 
 
 def differ(one: str | None, other: str | None) -> bool:

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mmbss.studies.starting_files import digest_of_model, digest_of_teachers
+from mmbss.studies.starting_files import differ, digest_of_start, digest_of_teachers
 
 
 @pytest.mark.parametrize('scheme', ['hf', 'timm'])
@@ -62,7 +62,9 @@ def test_a_checkpoint_takes_the_place_of_what_the_config_names(tmp_path):
     model = dict(type='ImageClassifier', pretrained=str(other))
     alone = hashlib.sha256(b'1').hexdigest()[:16]
     assert digest_of_teachers([dict(config=model, checkpoint=str(one))]) == alone
-    assert digest_of_model(dict(teacher=dict(config=model, checkpoint=str(one)))) == alone
+    assert (
+        digest_of_start(dict(model=dict(teacher=dict(config=model, checkpoint=str(one))))) == alone
+    )
     assert digest_of_teachers([dict(config=model)]).startswith('--')
 
 
@@ -75,5 +77,16 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
 
 
 def test_where_nothing_is_named_there_is_no_fingerprint():
-    assert digest_of_model({}) is None
-    assert digest_of_model(dict(teacher=None, init_cfg=dict(type='Normal'))) is None
+    assert digest_of_start({}) is None
+    assert digest_of_start(dict(model=dict(teacher=None, init_cfg=dict(type='Normal')))) is None
+
+
+def test_a_module_of_ones_own_is_known_by_what_it_does(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'losses_of_mine.py').write_text('WEIGHT = 1\n')
+    cfg = dict(custom_imports=dict(imports=['mmbss', 'losses_of_mine']))
+    before = digest_of_start(cfg)
+    assert before.startswith('----')
+    (tmp_path / 'losses_of_mine.py').write_text('WEIGHT = 2\n')
+    assert differ(before, digest_of_start(cfg))
+    assert not differ(digest_of_start({}), before), 'older results do not say it'

@@ -10,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.fingerprint import compare, data_digest, settings_of
 from mmbss.engine.models import unwrap
+from mmbss.engine.own_code import code_digests, own_modules
 from mmbss.engine.schedules import extend, spans
 from mmbss.registry import HOOKS
 
@@ -21,10 +22,11 @@ class FingerprintHook(Hook):
     """Stores in each checkpoint what the result depends on, and compares it at a resume.
 
     That is the config, the weights of the teacher, the training data, the number of processes and
-    of the iterations of an epoch; all as text in ``meta['fingerprint']``. What a resume would not
-    use, because the state in the checkpoint takes its place, such as another learning rate, is
-    said in the log, and so is what changes the course of a run alone. What makes the result
-    another one is refused.
+    of the iterations of an epoch, and the modules of the user's own; all as text in
+    ``meta['fingerprint']``. What a resume would not use, because the state in the checkpoint takes
+    its place, such as another learning rate, is said in the log, and so is what changes the course
+    of a run alone, or may change it, such as other code. What makes the result another one is
+    refused.
 
     Args:
         accept_changes: Go on with them all the same. The epochs go on where they were; the
@@ -157,4 +159,6 @@ class FingerprintHook(Hook):
             teacher = getattr(unwrap(runner.model), 'teacher', None)
             facts = getattr(teacher, 'facts', {})  # models of somebody's own may have any teacher
             self.own |= {f'teacher.{name}': fact for name, fact in facts.items()}
+            code = code_digests(own_modules(runner.cfg))
+            self.own |= {f'code.{name}': digest for name, digest in code.items()}
         return self.own

@@ -234,3 +234,16 @@ def test_what_a_schedule_has_counted_is_no_length(rule, metric):
         seen.step(dict(x=metric))
     assert (seen.best, seen.cooldown_counter > 0) == (metric, True)
     assert not [*spans([schedule()], [seen.state_dict()])]
+
+
+def test_a_module_of_ones_own_that_has_changed_is_said(train, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / 'terms_of_mine.py'
+    module.write_text('WEIGHT = 1\n')
+    mine = dict(custom_imports=dict(imports=['terms_of_mine']))
+    train(mine)
+    checkpoint = tmp_path / 'run' / 'epoch_1.pth'
+    assert 'code' not in train(mine, resume=checkpoint, folder='same')[1]
+    module.write_text('WEIGHT = 2\n')
+    _, said = train(mine, resume=checkpoint, folder='other')
+    assert 'differs from the run that is resumed: code.terms_of_mine=' in said
