@@ -1,6 +1,8 @@
 """The teacher: taken as it is where its classes are those of the images, else trained on them."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, NetworkConfig, network_of
+from mmbss.engine.build import accepted_keys
 from mmbss.engine.errors import ConfigError, first_of
+from mmbss.teachers import Teacher
 from mmbss.teachers.sources import Source, load_source
 
+#: What may be a key of the teacher.
+KEY = re.compile(r'\bteacher\.[a-z_]+')
 #: Sources that can be fine-tuned, since they have a backbone to put another head on.
 TUNABLE = ('timm:',)
 
@@ -65,7 +71,8 @@ def choose_teacher(
             entry['checkpoint'] = weights
         if weights == NO_WEIGHTS:
             raise ConfigError(f'--teacher-checkpoint none: {name} would say anything: leave it out')
-        source = load_source(name, weights if is_file else None, entry.get('arguments'))
+        with naming_options():
+            source = load_source(name, weights if is_file else None, entry.get('arguments'))
         reason = why_not(source, classes)
         if reason is None:
             known = 'its classes are those of the images'
@@ -84,6 +91,22 @@ def choose_teacher(
     network = network_of(name, weights, len(classes), size)
     verb = 'fine-tuned on' if network.is_pretrained else 'trained first, on'
     return TeacherChoice(f'{network.about}; {verb} the images', None, network)
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Say beside a mistake in the keys of a teacher how they are given here.
+
+    Raises:
+        ConfigError: In place of one that names such a key.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        keys = accepted_keys(Teacher)
+        if not any(each.rpartition('.')[2] in keys for each in KEY.findall(str(error))):
+            raise
+        raise ConfigError(f'{error}; --teacher-options KEY=VALUE sets keys of it') from error
 
 
 def why_not(source: Source, classes: Sequence[str]) -> str | None:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmbss.distil.configs import validation_interval
+from mmbss.distil.teachers import naming_options
 from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, naming, one_line
 from mmbss.engine.files.checkpoint_reading import read_checkpoint
@@ -120,7 +121,7 @@ def named_faults(config: Path) -> Iterator[None]:
         ConfigError: In place of what libraries raise.
     """
     try:
-        with naming(config.name):
+        with naming_options(), naming(config.name):
             yield
     except ConfigError:
         raise

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmbss.distil.teachers import choose_teacher, why_not
+from mmbss.distil.teachers import choose_teacher, naming_options, why_not
 from mmbss.engine.errors import ConfigError
 from mmbss.teachers.sources import Source
 
@@ -99,3 +99,19 @@ def test_a_function_is_taken_or_refused(monkeypatch):
 def test_random_answers_are_refused():
     with pytest.raises(ConfigError, match='--teacher-checkpoint none'):
         teacher_of('torchvision:resnet18', 'none')
+
+
+@pytest.mark.parametrize(
+    ('message', 'hinted'),
+    [
+        ('set teacher.reverse_channels to True or False', True),
+        ('teacher.arguments of resnet18: no key a', True),
+        ('no file /data/teacher.pth', False),
+        ('it has 10 classes', False),
+    ],
+)
+def test_a_mistake_in_a_key_of_the_teacher_says_how_it_is_given(message, hinted):
+    with pytest.raises(ConfigError) as caught, naming_options():
+        raise ConfigError(message)
+    assert str(caught.value).startswith(message)
+    assert ('--teacher-options' in str(caught.value)) == hinted
