@@ -9,7 +9,7 @@ import torch
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 
-from mmbss.datasets.class_names import moved_name
+from mmbss.engine.class_names import as_names, moved_name
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of
 from mmbss.engine.files.arrays import read_arrays
 from mmbss.registry import DATASETS
@@ -115,7 +115,7 @@ def _names(classes: np.ndarray, source: str) -> tuple[str, ...]:
             raise ConfigError(
                 f'{source}: classes must be names in UTF-8, got {error.object!r}'
             ) from error
-    names = tuple(map(str, classes.tolist())) if classes.ndim == 1 else ()
+    names = as_names(classes.tolist()) or () if classes.ndim == 1 else ()
     if classes.dtype.kind not in 'Uiu' or not names or len({*names}) < len(names):
         raise ConfigError(
             f'{source}: classes must be (K,) different names, got {classes.dtype} of shape '

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of
 from mmbss.export.image_files import opens_as_image, walk_images
 
@@ -112,8 +113,8 @@ def _read_classes(root: Path, folder: str, split: str, layout: Layout) -> None:
     entries = sorted(each.name for each in (root / folder).iterdir())
     classes = [each for each in entries if (root / folder / each).is_dir() and each[0] != '.']
     _set_aside(layout, folder, [each for each in entries if each not in classes])
-    for label in classes:
-        begin = f'{folder}/{label}'.lstrip('/')
+    for name, label in zip(classes, as_names(classes) or (), strict=True):
+        begin = f'{folder}/{name}'.lstrip('/')
         paths = list(_walk(root, begin, layout))
         layout.files += [(path, label, split) for path in paths]
         if not paths:

@@ -10,6 +10,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 
+from mmbss.engine.class_names import as_names
 from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_of, naming
 from mmbss.engine.files.checkpoint_reading import trained_classes
@@ -125,7 +126,7 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
             raise ConfigError(f'{folder} is an exported folder with weights: no --checkpoint')
         cfg = load_config(str(folder / f'{STUDENT}.py'))
         dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-        classes = tuple(map(str, (dataset.get('metainfo') or {}).get('classes') or ()))
+        classes = as_names((dataset.get('metainfo') or {}).get('classes')) or ()
         if not classes or not dataset.get('pipeline'):
             raise ConfigError(
                 f'{cfg.filename}: test_dataloader.dataset lacks metainfo.classes or a pipeline: '

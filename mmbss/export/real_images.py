@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.pixel_range import check_pixels
 from mmbss.report.networks import loader_of_tests
@@ -67,7 +68,7 @@ def read_real_images(
     classes = getattr(batches.dataset, 'metainfo', {}).get('classes')
     return RealImages(
         pixels.contiguous(),
-        tuple(map(str, classes)) if classes else None,
+        as_names(classes),
         stored.pop() if len(stored) == 1 else None,
     )
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
-from mmbss.datasets.class_names import moved_name
+from mmbss.engine.class_names import as_names, moved_name
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.finite import non_finite
@@ -68,7 +68,7 @@ def class_names(
             f'{first_of(images.classes, 6)}: test with the data of the training'
         )
     known = trained or images.classes
-    names = tuple(given) if given is not None else known
+    names = (as_names([*given]) or ()) if given is not None else known
     if names is None:
         raise ConfigError(
             'neither the checkpoint nor the test data names the classes: set '

@@ -10,12 +10,13 @@ from mmbss.boundary.sampling import correct, has_target, target_probabilities
 from mmbss.boundary.search_checks import check_gradient
 from mmbss.distillers import Distiller
 from mmbss.engine.build import check_keys
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import device_of
 from mmbss.engine.pixel_range import check_pixels
 from mmbss.engine.randomness import unchanged_randomness
 from mmbss.engine.trial.pixels import check_units
-from mmbss.engine.trial.sides import Side, as_names, compare_sides
+from mmbss.engine.trial.sides import Side, compare_sides
 from mmbss.metrics.functional import classes_at
 from mmbss.metrics.model_metric import ModelMetric
 from mmbss.teachers import Teacher

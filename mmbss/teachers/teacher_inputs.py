@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbss.attacks.functional import Bounds
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_choice
 from mmbss.teachers.normalisation import (
@@ -74,9 +75,10 @@ def listed_classes(classes: Sequence[str]) -> tuple[str, ...]:
         >>> listed_classes(['cat', 'dog'])
         ('cat', 'dog')
     """
-    if not isinstance(classes, (list, tuple)) or not classes:
+    names = as_names(classes)
+    if names is None:
         raise ConfigError(f'teacher.classes={classes!r} must be a list of names, one a class')
-    return tuple(map(str, classes))
+    return names
 
 
 def height_and_width(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:

@@ -83,3 +83,12 @@ def test_a_class_of_images_that_are_not_read_does_not_vanish(write_images):
 def test_splits_that_are_none(write_images, folders):
     with pytest.raises(ConfigError, match='train'):
         read_layout(write_images(folders))
+
+
+def test_a_letter_with_an_accent_is_one_in_all_splits(write_images):
+    accent = chr(0x301)
+    layout = read_layout(write_images({f'train/cafe{accent}': 1, f'val/caf{chr(0xE9)}': 1}))
+    assert layout.files == [
+        (f'train/cafe{accent}/000.png', f'caf{chr(0xE9)}', 'train'),
+        (f'val/caf{chr(0xE9)}/000.png', f'caf{chr(0xE9)}', 'val'),
+    ]

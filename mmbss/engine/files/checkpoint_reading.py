@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
 from mmbss.engine.files import zoo
 from mmbss.engine.files.download import download
@@ -64,7 +65,7 @@ def trained_classes(meta: Any) -> tuple[str, ...] | None:
     """
     of_data = meta.get('dataset_meta') if isinstance(meta, dict) else None
     named = of_data.get('classes') if isinstance(of_data, dict) else None
-    return tuple(map(str, named)) if named and isinstance(named, list | tuple) else None
+    return as_names(named)
 
 
 def read_safetensors(content: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import refuse
 
 Names = tuple[str, ...]
@@ -56,13 +57,6 @@ def side_of(dataset: Any, where: str) -> Side:
         labels_of(leaf) if hasattr(dataset, 'dataset') else labels,
         getattr(leaf, 'folder_to_idx', None),
     )
-
-
-def as_names(classes: Any) -> Names | None:
-    """Names of classes, None where there are none."""
-    if not isinstance(classes, (list, tuple)) or not classes:
-        return None
-    return tuple(map(str, classes))
 
 
 def labels_of(dataset: Any) -> np.ndarray | None:

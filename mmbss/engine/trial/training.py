@@ -13,6 +13,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, is_of_input, reason_of, refuse
 from mmbss.engine.models import unwrap
 from mmbss.engine.randomness import unchanged_randomness
@@ -30,7 +31,6 @@ from mmbss.engine.trial.pixels import (
 )
 from mmbss.engine.trial.sides import (
     Side,
-    as_names,
     compare_sides,
     doubts,
     doubts_of_overlap,

@@ -1,6 +1,25 @@
 """Names of classes, in an order that two sides have to share."""
 
+import unicodedata
 from collections.abc import Sequence
+from typing import Any
+
+
+def as_names(classes: Any) -> tuple[str, ...] | None:
+    """Names of classes, None where there are none.
+
+    A letter with an accent is one character in all of them: file systems write it as two.
+
+    Examples:
+        >>> accent = chr(0x301)
+        >>> as_names([f'cafe{accent}', 5]) == (f'caf{chr(0xE9)}', '5')
+        True
+        >>> as_names(5) is None, as_names([]) is None
+        (True, True)
+    """
+    if not isinstance(classes, (list, tuple)) or not classes:
+        return None
+    return tuple(unicodedata.normalize('NFC', str(name)) for name in classes)
 
 
 def moved_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, int, int] | None:
