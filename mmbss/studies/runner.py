@@ -16,6 +16,7 @@ from mmbss.engine.work_dir import put_aside
 from mmbss.studies.files import keep, read_results
 from mmbss.studies.progress import Progress
 from mmbss.studies.results import Result, read_result
+from mmbss.studies.run_logs import is_run
 from mmbss.studies.runs import Run
 from mmbss.studies.study import Study
 
@@ -116,16 +117,22 @@ class StudyRunner:
         stored, problems = read_results(self.study), []
         for run in runs:
             result = stored.get((run.arm, run.seed))
-            if result and result.is_of(run):
-                continue  # whatever its folder holds
+            if result and result.is_of(run):  # whatever its folder holds
+                if self.is_unmeasured(run, result) and not is_run(run.folder):
+                    problems.append(
+                        f'{run}: its result in {self.study.results}.json is still to be measured, '
+                        f'but {run.folder} is gone: restore it, or take the result out of the file '
+                        'to train anew'
+                    )
+                continue
             strange = problems_of(run.is_done)
             if strange and self.rerun:
                 put_aside(run.folder)
             elif result and not (strange or self.rerun):
                 problems.append(
                     f'{run}: its result in {self.study.results}.json belongs to another version '
-                    f'of {run.config}, of its options, of its teacher or of the weights that it '
-                    'starts from: --rerun trains it anew'
+                    f'of {run.config}, of its options, of its teacher, of the weights that it '
+                    'starts from or of a module of your own: --rerun trains it anew'
                 )
             elif not self.rerun:
                 problems += strange

@@ -207,6 +207,15 @@ def test_an_evaluator_that_is_added_is_asked_without_training(study, play):
     assert len(play.played) == 9
 
 
+def test_a_result_that_cannot_be_measured_any_more_is_named_before_anything_is_done(study, play):
+    run_all(replace(study, evaluators=[]))
+    shutil.rmtree(study.run('a', 1).folder)
+    play.played.clear()
+    with pytest.raises(ConfigError, match=r'^a, seed 1: its result .* measured, but \S+ is gone'):
+        run_all(study)
+    assert not play.played
+
+
 def test_a_failed_test_loses_no_training(study, play):
     run_all(replace(study, evaluators=[]), study.runs()[:1])
     play.failing.add(('a', 0))
@@ -255,7 +264,7 @@ def test_results_of_other_weights_to_start_from_are_refused(study, play, tmp_pat
     shutil.rmtree(study.folder)
     assert run_all(study) == table
     weights.write_text('second')
-    with pytest.raises(ConfigError, match=r'a, seed 0: its result in .*starts from: --rerun'):
+    with pytest.raises(ConfigError, match=r'a, seed 0: its result in .*starts from or .*: --rerun'):
         run_all(study)
     weights.unlink()
     assert run_all(study) == table
