@@ -98,6 +98,8 @@ def main() -> None:
         check_output(args.json, paths)
         check_output(args.csv, paths)
         predictor = load_predictor(args.model, args.checkpoint)
+        if predictor.assumed:
+            print(f'assumed: {predictor.assumed}', file=sys.stderr)
         predictions = []
         for each in predictor(paths, args.top, args.batch_size):
             predictions.append(each)

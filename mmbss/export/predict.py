@@ -49,16 +49,21 @@ class Predictor:
         model: The classifier, in eval mode.
         transforms: Pipeline from ``img_path`` to what the model gets.
         classes: Names of its classes.
+        assumed: What nothing says of how it sees images, if anything.
 
     Raises:
         ConfigError: If a transform is unknown, or does not take its arguments.
     """
 
     def __init__(
-        self, model: ImageClassifier, transforms: list[dict[str, Any]], classes: tuple[str, ...]
+        self,
+        model: ImageClassifier,
+        transforms: list[dict[str, Any]],
+        classes: tuple[str, ...],
+        assumed: str | None = None,
     ) -> None:
         self.model = model.to('cuda' if torch.cuda.is_available() else 'cpu')
-        self.classes = classes
+        self.classes, self.assumed = classes, assumed
         with DefaultScope.overwrite_default_scope('mmpretrain'), naming('pipeline'):
             self.pipeline = Compose([TRANSFORMS.build(each) for each in transforms])
 
@@ -148,11 +153,11 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
     network, meta = load_student(cfg, checkpoint)
     images = read_real_images(cfg, network.data_preprocessor, LOOKED_AT, one_size=False)
     classes = class_names(None, meta, images, num_classes(network))
-    interface, _ = interface_of(cfg, network, images, classes)
+    interface, assumed = interface_of(cfg, network, images, classes)
     plain = plain_config(cfg, network, interface, images.stored)
     # it reads files as BGR, as its pipeline does
     network.data_preprocessor.to_rgb = plain.model.data_preprocessor.to_rgb
-    return Predictor(network, transforms_of(plain), classes)
+    return Predictor(network, transforms_of(plain), classes, assumed)
 
 
 def weights_in(folder: Path) -> Path:

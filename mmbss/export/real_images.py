@@ -137,5 +137,5 @@ def channels_of(
         return given, None
     return 'rgb', (
         'the colour channels are taken to be RGB: the data set gives arrays and does not say it; '
-        '--channels bgr says otherwise'
+        'tools/export.py --channels bgr says otherwise'
     )

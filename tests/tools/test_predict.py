@@ -1,7 +1,9 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmbss.datasets import Digits
@@ -64,3 +66,26 @@ def test_a_student_of_the_zoo_is_asked_by_its_name(call_tool, digits, root, caps
     assert capsys.readouterr().out == said
     with pytest.raises(SystemExit, match=r'^error: .*nothing'):
         call_tool('predict', 'mmbss://nothing', image)
+
+
+@pytest.fixture
+def of_arrays(resnet_config, write_config, build_model, tmp_path):
+    """Config and checkpoint of a student of two classes that is tested on colour arrays."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / 'test.npz', images=images, labels=np.arange(6) % 2, classes=['a', 'b'])
+    data = dict(type='mmbss.ArrayDataset', data_file=str(tmp_path / 'test.npz'))
+    loader = dict(batch_size=4, dataset=data, sampler=dict(type='DefaultSampler', shuffle=False))
+    model = resnet_config(in_channels=3, num_classes=2)
+    normalisation = dict(type='mmbss.AugmentingDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+    settings = dict(model=model, data_preprocessor=normalisation, test_dataloader=loader)
+    checkpoint = tmp_path / 'student.pth'
+    torch.save(dict(state_dict=build_model(model).state_dict()), checkpoint)
+    return write_config(tmp_path / 'student.py', settings), checkpoint
+
+
+def test_an_order_of_colours_that_nobody_says_is_said(call_tool, of_arrays, tmp_path, capsys):
+    config, checkpoint = of_arrays
+    image = tmp_path / 'colours.png'
+    Image.fromarray(np.full((8, 8, 3), (255, 0, 0), np.uint8)).save(image)
+    call_tool('predict', config, image, '--checkpoint', checkpoint)
+    assert 'assumed: the colour channels are taken to be RGB' in capsys.readouterr().err

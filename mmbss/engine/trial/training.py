@@ -211,6 +211,11 @@ def refusal(runner: Runner, inputs: Tensor, data_samples: list[Any], reason: str
             f'the model in training ({reason}): set train_dataloader.drop_last=True, or take '
             'another batch_size'
         )
+    if 'cal_acc' in reason:
+        return (
+            'model.head.cal_acc=True counts images whose one label is right, but batch_augments '
+            'mixes labels: leave out one of the two'
+        )
     given = [
         f'model.{part}.{key}={config.model[part][key]}'
         for part, keys in SETTINGS.items()

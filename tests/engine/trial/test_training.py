@@ -287,6 +287,13 @@ def test_mixed_labels_of_another_number_of_classes_are_refused(make_runner, resn
         try_training(runner)
 
 
+def test_accuracy_of_mixed_labels_is_refused(make_runner, resnet_config):
+    model = resnet_config(train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)))
+    model['head'].update(cal_acc=True)
+    with pytest.raises(ConfigError, match=r'^model\.head\.cal_acc=True counts .* mixes labels'):
+        try_training(make_runner(model, epochs=1))
+
+
 def test_a_model_of_which_nothing_learns_is_refused(runner):
     runner = runner()
     runner.model.requires_grad_(False)
