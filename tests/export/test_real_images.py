@@ -106,3 +106,14 @@ def test_images_that_the_pipeline_normalises_are_refused(arrays, mean, std):
     ]
     with pytest.raises(ConfigError, match=r'^test_dataloader: images have pixels from .*data_prep'):
         read_real_images(config, ClsDataPreprocessor(), 6)
+
+
+def test_images_of_0_to_1_become_pixels_in_the_pipeline(arrays):
+    config, images = arrays
+    config.test_dataloader.dataset.pipeline = [
+        dict(type='Normalize', mean=[0, 0, 0], std=[255] * 3, to_rgb=False),
+        dict(type='Normalize', mean=[0, 0, 0], std=[1 / 255] * 3, to_rgb=False),
+        dict(type='PackInputs'),
+    ]
+    read = read_real_images(config, ClsDataPreprocessor(), 6)
+    torch.testing.assert_close(read.pixels, torch.from_numpy(images).permute(0, 3, 1, 2).float())
