@@ -18,8 +18,13 @@ from mmbss.studies.text import markdown
 UNKNOWN = 'unknown'
 #: Arguments of a data set that say nothing of what is in it.
 NOT_OF_DATA = ('pipeline', 'metainfo', 'test_mode', 'dataset')
-#: How orders of channels are called in a text.
-ORDERS = dict(rgb='RGB', bgr='BGR', gray='grey', data='in the order of the data set')
+#: What goes in, by the order of its channels.
+ORDERS = dict(
+    rgb='pixels of 0 to 255, RGB',
+    bgr='pixels of 0 to 255, BGR',
+    gray='pixels of 0 to 255, grey',
+    data='values and channels as the data set has them',
+)
 CODE = """```python
 import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession('student.onnx')
@@ -117,7 +122,7 @@ def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
     )
     yield items(
         [
-            f'`pixels`: float32 (N, C, H, W), pixels of 0 to 255, {order}, {size}. The graphs '
+            f'`pixels`: float32 (N, C, H, W), {order}, {size}. The graphs '
             f'(.onnx, .pt2) normalise them themselves (mean {mean} and standard deviation {std}).',
             f'`logits`: float32 (N, {len(interface.classes)}); their softmax sums to 1, its '
             'calibration is unknown.',

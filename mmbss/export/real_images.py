@@ -44,7 +44,8 @@ def read_real_images(
         one_size: Whether several sizes are a mistake; else those of the first one's are taken.
 
     Raises:
-        ConfigError: If there are none, they have not one size, or they are no pixels of [0, 255].
+        ConfigError: If there are none, they have not one size, or pictures are no pixels of
+            [0, 255].
     """
     with DefaultScope.overwrite_default_scope('mmpretrain'), naming('test images'):
         loader = dict(loader_of_tests(config, count), num_workers=0, persistent_workers=False)
@@ -62,7 +63,8 @@ def read_real_images(
             'exported student takes one: let the pipeline of test_dataloader resize or crop them'
         )
     pixels = torch.stack([each for each in images if each.shape == images[0].shape]).float()
-    check_pixels(pixels, (0.0, 255.0), 'test_dataloader')
+    if pixels.shape[1] in (1, 3):  # others are no pictures, and have units of their own
+        check_pixels(pixels, (0.0, 255.0), 'test_dataloader')
     if swaps_channels(preprocessor, pixels.shape[1]):
         pixels = pixels.flip(1)
     classes = getattr(batches.dataset, 'metainfo', {}).get('classes')

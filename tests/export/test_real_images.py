@@ -117,3 +117,13 @@ def test_images_of_0_to_1_become_pixels_in_the_pipeline(arrays):
     ]
     read = read_real_images(config, ClsDataPreprocessor(), 6)
     torch.testing.assert_close(read.pixels, torch.from_numpy(images).permute(0, 3, 1, 2).float())
+
+
+def test_what_is_no_picture_has_a_unit_of_its_own(tmp_path):
+    bands = np.random.default_rng(0).integers(0, 10_000, (6, 4, 5, 8), dtype=np.int32)
+    np.savez(tmp_path / 'test.npz', images=bands, labels=np.arange(6) % 2)
+    data = dict(type='mmbss.ArrayDataset', data_file=str(tmp_path / 'test.npz'))
+    loader = dict(batch_size=4, dataset=data, sampler=dict(type='DefaultSampler', shuffle=False))
+    config = Config(dict(test_dataloader=dict(loader, num_workers=0)))
+    read = read_real_images(config, ClsDataPreprocessor(), 6)
+    assert torch.equal(read.pixels, torch.from_numpy(bands).permute(0, 3, 1, 2).float())
