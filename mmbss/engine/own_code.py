@@ -5,9 +5,13 @@ import hashlib
 import site
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from mmengine.config import Config
 
 #: Where installed packages and Python's own modules lie, which have versions instead.
 INSTALLED = tuple(
@@ -28,11 +32,14 @@ def own_modules(cfg: Mapping[str, Any]) -> list[str]:
         ...                  model=dict(teacher=teacher)))
         ['lab.losses', 'lab.nets']
     """
-    given = (cfg.get('custom_imports') or {}).get('imports') or []
-    named = [given] if isinstance(given, str) else [*given]
-    model = cfg.get('model')
+    named, model = _imports(cfg), cfg.get('model')
     named += _teachers(model.get('teacher') if isinstance(model, Mapping) else None)
     return sorted({each for each in named if each.partition('.')[0] != 'mmbss'})
+
+
+def _imports(cfg: Mapping[str, Any]) -> list[str]:
+    given = (cfg.get('custom_imports') or {}).get('imports') or []
+    return [given] if isinstance(given, str) else [*given]
 
 
 def _teachers(teacher: Any) -> Iterator[str]:
@@ -41,41 +48,117 @@ def _teachers(teacher: Any) -> Iterator[str]:
         yield from _teachers(each)
     if isinstance(config, str) and config.startswith('python:'):
         yield config.removeprefix('python:').partition(':')[0]
+    elif isinstance(config, str) and config.endswith('.py') and Path(config).is_file():
+        with suppress(Exception):  # whoever builds the teacher says what is wrong with it
+            yield from _imports(Config.fromfile(config, import_custom_modules=False))
 
 
 def code_digests(modules: Iterable[str]) -> dict[str, str]:
-    """Sixteen characters for each module that tell what it does from others; comments do not count.
+    """Sixteen characters for each module that tell what it does from others.
 
-    A package stands for all files below it. What is installed is left out, and so is what cannot
-    be found or read.
+    What it imports counts with it; comments, docstrings and what is installed do not. Modules that
+    cannot be found are left out.
     """
     found = {name: files_of(name) for name in modules}
     return {name: digest_of_code(files) for name, files in found.items() if files}
 
 
 def files_of(module: str) -> list[Path]:
-    """The Python files of a module that is not installed; none where there is no such module."""
+    """The Python files of a module, and of all that it imports and is not installed."""
+    files: dict[Path, None] = {}
+    waiting, seen = [module], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        spec = spec_of(name)
+        if spec is None or spec.origin is None or not is_own(Path(spec.origin)):
+            continue
+        path = Path(spec.origin)
+        files[path] = None
+        is_package = spec.submodule_search_locations is not None
+        waiting += imported(path, name if is_package else name.rpartition('.')[0])
+        waiting.append(name.rpartition('.')[0])  # Python runs the package first
+    return [*files]
+
+
+def spec_of(module: str) -> ModuleSpec | None:
+    """Where a module lies, without running it or a package around it; None where there is none."""
+    top, *parts = module.split('.')
     try:
-        spec = find_spec(module)
+        spec = find_spec(top) if top else None
     except (ImportError, ValueError):
-        return []
-    if spec is None:
-        return []
-    folders = [*map(Path, spec.submodule_search_locations or ())]
-    files = [path for folder in folders for path in sorted(folder.rglob('*.py'))]
-    if not folders and spec.origin is not None:
-        files = [Path(spec.origin)]
-    installed = (path.resolve().is_relative_to(folder) for path in files for folder in INSTALLED)
-    return [] if any(installed) else [path for path in files if path.suffix == '.py']
+        return None
+    name = top
+    for part in parts:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        name = f'{name}.{part}'
+        spec = PathFinder.find_spec(name, [*spec.submodule_search_locations])
+    return spec
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is Python's source and not of an installed package."""
+    path = path.resolve()
+    return path.suffix == '.py' and not any(path.is_relative_to(each) for each in INSTALLED)
+
+
+def imported(path: Path, package: str) -> Iterator[str]:
+    """Names of all that a file may import, in functions too.
+
+    Args:
+        path: The file.
+        package: The package that it is in, from which ``.`` counts.
+    """
+    tree = parsed(path.read_bytes())
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split('.')[: len(package.split('.')) + 1 - node.level]
+            begin = '.'.join([*(above if node.level else ()), *filter(None, [node.module])])
+            yield begin
+            yield from (f'{begin}.{alias.name}' for alias in node.names)
+
+
+def parsed(content: bytes) -> ast.AST | None:
+    """What a file says; None where no Python reads it."""
+    try:
+        return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
 
 
 def digest_of_code(files: Iterable[Path]) -> str:
-    """Sixteen characters that tell the content of Python files from others."""
-    digest = hashlib.sha256()
+    """Sixteen characters that tell what Python files do from others, in whatever order."""
+    digests = []
     for path in files:
         content = path.read_bytes()
-        try:
-            digest.update(ast.dump(ast.parse(content)).encode())
-        except (SyntaxError, ValueError, RecursionError):  # perhaps never imported
-            digest.update(content)
-    return digest.hexdigest()[:16]
+        tree = parsed(content)
+        text = content if tree is None else repr(shape(tree)).encode()
+        digests.append(hashlib.sha256(text).hexdigest())
+    return hashlib.sha256(repr(sorted(digests)).encode()).hexdigest()[:16]
+
+
+def shape(node: Any) -> Any:
+    r"""A syntax tree without docstrings, places and empty fields, which versions of Python add.
+
+    Examples:
+        >>> one = ast.parse("def f():\n 'Says.'\n return (1)")
+        >>> other = ast.parse('def f(): return 1  # said')
+        >>> shape(one) == shape(other)
+        True
+    """
+    if isinstance(node, list):
+        return [shape(each) for each in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            fields['body'] = node.body[1:]
+    kept = {name: shape(part) for name, part in fields.items() if part not in (None, [])}
+    return type(node).__name__, kept

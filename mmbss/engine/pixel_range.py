@@ -13,8 +13,9 @@ Ends = tuple[Tensor | float, Tensor | float]
 ROUNDING = 1e-3
 #: The same where nothing is held within the bounds: resizing and noise of colours go beyond them.
 OVERSHOOT = 0.1
-#: Images that differ by no more than one of 255 steps between the bounds have another unit, and
-#: those that are also negative by no more than the second: normalised ones differ by 3 to 5.
+#: Images that differ by no more than one of 255 steps between the bounds have another unit, unless
+#: they are black but for whole numbers; and so have those that are also negative by no more than
+#: the second: normalised ones differ by 3 to 5.
 ONE_STEP, FEW_STEPS = 1 / 255 + 1e-6, 10 / 255
 
 #: What to do about images of another unit.
@@ -44,7 +45,7 @@ def check_pixels(
         ConfigError: With the pixels.
 
     Examples:
-        >>> pixels = torch.tensor([[[[0.0, 255.0]]]])
+        >>> pixels = torch.tensor([[[[0.0, 60.0, 255.0]]]])
         >>> check_pixels(pixels, (0.0, 255.0), 'model')
         >>> check_pixels(pixels / 255, (0.0, 255.0), 'model', 'scale them')
         Traceback (most recent call last):
@@ -66,9 +67,16 @@ def other_unit(inputs: Tensor, bounds: Ends, allowance: float = OVERSHOOT) -> st
     is_normalised = least < -ROUNDING and most - least <= FEW_STEPS
     if is_normalised or least < -allowance or most > 1 + allowance:
         return f'{images}, beyond pixels 0 to 255'
-    if 0 < most - least <= ONE_STEP:
+    if 0 < most - least <= ONE_STEP and (allowance <= ROUNDING or not are_whole(inputs, bounds)):
         return f'{images}, so that pixels 0 to 255 hold next to nothing back'
     return None
+
+
+def are_whole(inputs: Tensor, bounds: Ends) -> bool:
+    """Whether all pixels are whole numbers, as those of black images, or of masks, are."""
+    lowest, highest = (torch.as_tensor(bound).to(inputs) for bound in bounds)
+    pixels = 255 * (inputs - lowest) / (highest - lowest)
+    return bool((pixels - pixels.round()).abs().max() < 255 * ROUNDING / 10)
 
 
 def ends_between(inputs: Tensor, bounds: Ends) -> tuple[float, float]:

@@ -112,6 +112,18 @@ def parts_of_files(figures: Mapping[str, Any]) -> Iterator[str]:
             return
 
 
+def as_literal(name: str) -> str:
+    """A name that Markdown shows as it is, and that a list between commas can hold.
+
+    Examples:
+        >>> as_literal('tiger cat'), as_literal('lynx, catamount'), as_literal('a`b')
+        ('tiger cat', '`lynx, catamount`', '`` a`b ``')
+    """
+    if re.fullmatch(r'[\w .-]*', name):
+        return name
+    return f'`` {name} ``' if '`' in name else f'`{name}`'
+
+
 def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
     """What goes in, what comes out, and how it is called where there is an ONNX file."""
     order = ORDERS[interface.channels]
@@ -126,7 +138,7 @@ def parts_of_interface(interface: Interface, has_onnx: bool) -> Iterator[str]:
             f'(.onnx, .pt2) normalise them themselves (mean {mean} and standard deviation {std}).',
             f'`logits`: float32 (N, {len(interface.classes)}); their softmax sums to 1, its '
             'calibration is unknown.',
-            f'classes: {", ".join(interface.classes)}',
+            f'classes: {", ".join(map(as_literal, interface.classes))}',
         ]
     )
     if has_onnx:

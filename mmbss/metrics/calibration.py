@@ -54,4 +54,4 @@ class CalibrationError(BaseMetric):
 def error_in_percent(scores: Tensor, labels: Tensor) -> float:
     """Of (N, K) probabilities and (N,) int64 labels, in 15 bins."""
     confidence, decision = scores.max(dim=1)
-    return 100 * float(expected_calibration_error(confidence, decision == labels))
+    return 100 * float(expected_calibration_error(confidence, decision == labels).detach())

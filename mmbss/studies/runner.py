@@ -11,13 +11,14 @@ from rich.live import Live
 from rich.text import Text
 
 from mmbss.engine.config_checks.rules import missing_files
-from mmbss.engine.errors import ConfigError, lines_of, problems_of, refuse
+from mmbss.engine.errors import ConfigError, first_of, lines_of, problems_of, refuse
 from mmbss.engine.work_dir import put_aside
 from mmbss.studies.files import keep, read_results
 from mmbss.studies.progress import Progress
 from mmbss.studies.results import Result, read_result
 from mmbss.studies.run_logs import is_run
 from mmbss.studies.runs import Run
+from mmbss.studies.starting_files import differences_of
 from mmbss.studies.study import Study
 
 
@@ -129,10 +130,11 @@ class StudyRunner:
             if strange and self.rerun:
                 put_aside(run.folder)
             elif result and not (strange or self.rerun):
+                files = differences_of(result.teacher, run.teacher)
                 problems.append(
                     f'{run}: its result in {self.study.results}.json belongs to another version '
-                    f'of {run.config}, of its options, of its teacher, of the weights that it '
-                    'starts from or of a module of your own: --rerun trains it anew'
+                    f'of {first_of(files) if files else f"{run.config} or of its options"}: '
+                    '--rerun trains it anew'
                 )
             elif not self.rerun:
                 problems += strange

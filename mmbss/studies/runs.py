@@ -38,7 +38,7 @@ from mmbss.studies.settings import (
     what_counts,
     without_later_hooks,
 )
-from mmbss.studies.starting_files import differ, digest_of_start
+from mmbss.studies.starting_files import differences_of, digest_of_start
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,8 @@ class Run:
                 f'{path} is {there} there, {here} here'
                 for path, there, here in differences(found, asked)
             ]
-        if differ(self.info.get('teacher'), self.teacher):
-            others.append(
-                "the teacher's checkpoint or config, another of its files, the weights that the "
-                'student starts from, or a module of your own'
-            )
+        files = differences_of(self.info.get('teacher'), self.teacher)
+        others += [f'{each} has changed' for each in files]
         if others:
             raise ConfigError(
                 f'{self}: {self.folder} belongs to another version of {self.config} or to other '

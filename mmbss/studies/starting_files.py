@@ -25,6 +25,15 @@ from mmbss.teachers.sources.onnx_file import files_beside
 #: Keys by which a model names files of weights: an ``init_cfg``, a classifier, a TIMMBackbone.
 WEIGHTS = ('checkpoint', 'pretrained', 'checkpoint_path')
 
+#: What the parts of a fingerprint are of.
+PARTS = (
+    "the teacher's checkpoint",
+    "the teacher's config",
+    "another file of the teacher's",
+    'the weights that the student starts from',
+    'a module of your own, or one that it imports',
+)
+
 
 def members_of(teacher: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The teachers that one of several consists of; a single one is its own member."""
@@ -96,21 +105,26 @@ def digest_of_start(cfg: Mapping[str, Any]) -> str | None:
     return _joined([*teachers, _digest_of_each(weights_in(student)), of_code])
 
 
-def differ(one: str | None, other: str | None) -> bool:
-    """Whether two fingerprints, of which either may be unknown, speak of different things.
+def differences_of(one: str | None, other: str | None) -> list[str]:
+    """In what two fingerprints differ, of which either may be unknown, in words.
 
     Parts are divided by a hyphen; what is empty, or the shorter one lacks, is unknown.
 
     Examples:
-        >>> differ('a1-b2', 'a1'), differ('a1-b2', 'a1-c3'), differ(None, 'a1')
-        (False, True, False)
-        >>> differ('a1-b2', '-b2-d4'), differ('a1--d4', '-b2-e5')
-        (False, True)
+        >>> differences_of('a1-b2', 'a1'), differences_of('a1-b2', 'a1-c3')
+        ([], ["the teacher's config"])
+        >>> differences_of(None, 'a1'), differences_of('a1--d4', '-b2-e5')
+        ([], ["another file of the teacher's"])
     """
     if one is None or other is None:
-        return False
-    parts = zip(one.split('-'), other.split('-'), strict=False)
-    return any(a != b for a, b in parts if a and b)
+        return []
+    parts = zip(PARTS, one.split('-'), other.split('-'), strict=False)
+    return [name for name, a, b in parts if a and b and a != b]
+
+
+def differ(one: str | None, other: str | None) -> bool:
+    """Whether two fingerprints speak of different things; see :func:`differences_of`."""
+    return bool(differences_of(one, other))
 
 
 def _parts(teachers: Iterable[Mapping[str, Any]]) -> list[str]:

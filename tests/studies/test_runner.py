@@ -264,7 +264,9 @@ def test_results_of_other_weights_to_start_from_are_refused(study, play, tmp_pat
     shutil.rmtree(study.folder)
     assert run_all(study) == table
     weights.write_text('second')
-    with pytest.raises(ConfigError, match=r'a, seed 0: its result in .*starts from or .*: --rerun'):
+    with pytest.raises(
+        ConfigError, match=r'a, seed 0: its result in .*the student starts from: --rerun'
+    ):
         run_all(study)
     weights.unlink()
     assert run_all(study) == table

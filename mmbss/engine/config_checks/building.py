@@ -1,5 +1,6 @@
 """Build all that a run needs before it begins; what fails is named by its path in the config."""
 
+import errno
 import logging
 import re
 import traceback
@@ -16,7 +17,15 @@ from mmbss.engine.config_checks.entries import INHERITED, Entry, find_entries, m
 from mmbss.engine.config_checks.rules import missing_files
 from mmbss.engine.config_checks.silent import counts_iterations, silent_mistakes
 from mmbss.engine.config_checks.untyped import idle_custom_keys, misfits_without_type
-from mmbss.engine.errors import LIBRARIES, ConfigError, is_of_input, lines_of, problems_of, refuse
+from mmbss.engine.errors import (
+    LIBRARIES,
+    ConfigError,
+    is_of_input,
+    lines_of,
+    one_line,
+    problems_of,
+    refuse,
+)
 from mmbss.engine.words import PLACES
 from mmbss.registry import RUNNERS
 
@@ -83,6 +92,10 @@ def named_start() -> Iterator[None]:
         part = starting_part(error)
         if part is None or isinstance(error, ConfigError) or not is_of_input(error):
             raise
+        if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):  # whatever writes
+            raise ConfigError(
+                f'work_dir: {one_line(error)}: make room there, or take another with --work-dir'
+            ) from error
         raise ConfigError(*(f'{part}: {line}' for line in lines_of(error))) from error
 
 

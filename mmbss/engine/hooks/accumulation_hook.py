@@ -1,4 +1,4 @@
-"""Gradients that are still being accumulated, kept for a resume."""
+"""What a step leaves behind, gradients and running statistics, kept whole for a resume."""
 
 import logging
 from typing import Any
@@ -9,6 +9,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mmbss.engine.hooks.shared_buffers import share_buffers
 from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
@@ -22,7 +23,8 @@ class AccumulationHook(Hook):
     stored beside the student's ``state_dict`` as ``accumulated_gradients``, and only then.
 
     Several processes take the mean of theirs beforehand, which the update would have taken in the
-    end, so that those of the first process are those of all.
+    end, so that those of the first process are those of all; and so they do with the running
+    statistics of BatchNorm, see :func:`~mmbss.engine.hooks.shared_buffers.share_buffers`.
     """
 
     def __init__(self) -> None:
@@ -38,14 +40,19 @@ class AccumulationHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Share the gradients where a checkpoint is about to be written within an epoch."""
+        """Share what there is where a checkpoint is about to be written within an epoch."""
         if any(_saves_now(hook, runner) for hook in runner.hooks):
             self.after_train_epoch(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Share the gradients."""
+        """Share gradients and statistics."""
+        share_buffers(unwrap(runner.model), runner.hooks)
         if get_world_size() > 1 and not runner.optim_wrapper.should_update():
             share_gradients(unwrap(runner.model))
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Share statistics, which the best checkpoint is written with."""
+        share_buffers(unwrap(runner.model), runner.hooks)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store the gradients if there are any."""

@@ -3,8 +3,9 @@
 Each of them is a side. What two sides say of the classes is compared wherever both say it.
 """
 
-import re
 import reprlib
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,8 +56,16 @@ def side_of(dataset: Any, where: str) -> Side:
         as_names((getattr(dataset, 'metainfo', None) or {}).get('classes')),
         labels,
         labels_of(leaf) if hasattr(dataset, 'dataset') else labels,
-        getattr(leaf, 'folder_to_idx', None),
+        _folders(leaf),
     )
+
+
+def _folders(dataset: Any) -> dict[str, int] | None:
+    """Numbers of the folders that images were found in, by names as :func:`as_names` has them."""
+    folders = getattr(dataset, 'folder_to_idx', None)
+    if not isinstance(folders, dict):
+        return None
+    return dict(zip(as_names([*folders]) or (), folders.values(), strict=True))
 
 
 def labels_of(dataset: Any) -> np.ndarray | None:
@@ -204,19 +213,29 @@ def between(trained: Side, other: Side) -> Iterator[str]:
 def are_same(ours: Names, theirs: Names) -> bool:
     """Whether names stand for the same classes in the same order.
 
-    They may differ in spelling, and each may list synonyms between commas, of which one is enough,
-    as the libraries name the classes of ImageNet. One in a hundred may have a name that is nowhere
-    else.
+    They may differ in spelling, and each may list synonyms between commas, of which one that no
+    other class has is enough, as the libraries name the classes of ImageNet. One in a hundred may
+    share its name with another class, or have one that is nowhere else.
 
     Examples:
         >>> are_same(('tiger cat', 'lynx, catamount'), ('Tiger_cat', 'lynx'))
         True
+        >>> are_same(('C', 'C++'), ('C++', 'C')), are_same(('< 5 mm', '> 5 mm'), ('>5mm', '<5mm'))
+        (False, False)
     """
-    if len(ours) != len(theirs):
-        return False
+    if len(ours) != len(theirs) or {*ours} == {*theirs}:
+        return ours == theirs
     own, other = ([_synonyms(name) for name in names] for names in (ours, theirs))
-    unlike = [that for this, that in zip(own, other, strict=True) if not this & that]
-    return len(unlike) <= len(ours) // 100 and not set().union(*own) & set().union(*unlike)
+    counts = [Counter(synonym for each in side for synonym in each) for side in (own, other)]
+    shared = counts[0].keys() & counts[1].keys()
+    telling = {synonym for synonym in shared if all(count[synonym] == 1 for count in counts)}
+    doubtful = [
+        (this, that)
+        for name, this, known, that in zip(ours, own, theirs, other, strict=True)
+        if name != known and not this & that & telling
+    ]
+    elsewhere = any(that & shared for this, that in doubtful if not this & that)
+    return len(doubtful) <= len(ours) // 100 and not elsewhere
 
 
 def _difference(ours: Names, theirs: Names, where: str) -> str:
@@ -249,7 +268,11 @@ def _empty(side: Side) -> list[str]:
 
 def _plain(name: str) -> str:
     """A name without what writers differ in; a name of signs alone as it is."""
-    return re.sub(r'[\W_]+', '', name.casefold()) or name
+    # marks are vowels in some scripts
+    kept = [
+        each for each in name.casefold() if each.isalnum() or unicodedata.category(each)[0] == 'M'
+    ]
+    return ''.join(kept) or name
 
 
 def _synonyms(name: str) -> set[str]:

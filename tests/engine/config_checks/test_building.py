@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.fileio import put_text
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -262,3 +263,11 @@ def test_only_hooks_of_libraries_speak_of_the_config_when_a_run_starts(config):
 def test_an_error_in_a_batch_is_none_of_the_start():
     with pytest.raises(RuntimeError, match='expected input'), named_start():
         torch.nn.Conv2d(3, 1, 1)(torch.zeros(1, 2, 4, 4))
+
+
+def test_a_full_disk_at_the_start_is_that_of_the_work_dir():
+    def _init_model_weights():
+        put_text('x', '/dev/full')
+
+    with pytest.raises(ConfigError, match=r'^work_dir: .*No space .*--work-dir'), named_start():
+        _init_model_weights()

@@ -89,7 +89,7 @@ def test_gradients_of_two_processes_survive_a_resume(
     config.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
     config.train_dataloader.batch_size = 16
     config.optim_wrapper.accumulative_counts = 4
-    config.merge_from_dict(changes)
+    config.merge_from_dict(copy.deepcopy(changes))  # it takes _delete_ out
     alone, again = tmp_path / 'alone', tmp_path / 'again'
     in_two_processes(train_together, config, alone)
     assert 'accumulated_gradients' in torch.load(alone / middle)
@@ -111,3 +111,41 @@ def test_every_process_gets_the_mean_of_all_gradients(in_two_processes, tmp_path
     for rank in (0, 1):
         both, of_one, of_none = torch.load(tmp_path / f'{rank}.pth')
         assert (both.tolist(), of_one.tolist(), of_none) == ([1.5, 3.5], [2.0], None)
+
+
+def train_apart(rank, config, folder, load_from=None):
+    config = copy.deepcopy(config)
+    config.update(launcher='pytorch', work_dir=str(folder), experiment_name=folder.name)
+    config.update(load_from=load_from, resume=load_from is not None)
+    # as mmengine does on GPUs, and mmbss on CPUs
+    config.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )
+    Runner.from_cfg(config).train()
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+@pytest.mark.parametrize('changes', [{}, BY_ITERATION], ids=['epochs', 'iterations'])
+def test_running_statistics_of_two_processes_survive_a_resume_and_an_average(
+    changes, update_buffers, run_settings, resnet_config, in_two_processes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('mmengine.runner.loops.time', SimpleNamespace(sleep=lambda seconds: None))
+    average = dict(type='EMAHook', momentum=0.1, update_buffers=update_buffers)
+    config = Config(
+        run_settings('unused', resnet_config(), default_hooks=HOOKS, custom_hooks=[average])
+    )
+    config.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
+    config.train_dataloader.batch_size = 16
+    config.merge_from_dict(copy.deepcopy(changes))  # it takes _delete_ out
+    middle, end = ('iter_6.pth', 'iter_12.pth') if changes else ('epoch_1.pth', 'epoch_2.pth')
+    alone, again = tmp_path / 'alone', tmp_path / 'again'
+    in_two_processes(train_apart, config, alone)
+    in_two_processes(train_apart, config, again, str(alone / middle))
+    first, second = (torch.load(folder / end) for folder in (alone, again))
+    assert same(first['state_dict'], second['state_dict'])
+    assert same(first['ema_state_dict'], second['ema_state_dict'])
+    statistics = [name for name in first['state_dict'] if 'running' in name]
+    assert statistics
+    # mmengine writes the averaged weights as the model's, and the model's as the averaged ones
+    of_model = {name: first['ema_state_dict'][f'module.{name}'] for name in statistics}
+    assert same(of_model, first['state_dict']) != update_buffers

@@ -1,5 +1,7 @@
 """Each mistake ended in a wrong accuracy or wrong names before, or in a traceback."""
 
+import types
+
 import mmcv
 import numpy as np
 import pytest
@@ -258,6 +260,34 @@ MANY = tuple(f'class {number}' for number in range(200))
 )
 def test_synonyms_and_single_other_names(ours, theirs, same):
     assert data_sides.are_same(ours, theirs) is same
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ('<=50K', '>50K'),
+        ('-1', '+1'),
+        ('C', 'C++', 'C#'),
+        ('Smith, Anna', 'Smith, John'),
+        ('0,5 mm', '0,7 mm'),
+        (f'{chr(0x915)}{chr(0x93F)}', f'{chr(0x915)}{chr(0x940)}'),
+    ],
+)
+def test_names_that_differ_in_signs_alone_have_an_order(names):
+    turned = (*names[1:], names[0])
+    spaced = tuple(f'{name} ' for name in turned)
+    assert data_sides.are_same(names, names)
+    assert not data_sides.are_same(names, turned)
+    assert not data_sides.are_same(names, spaced)
+
+
+def test_folders_are_compared_with_names_of_one_way_to_write_an_accent():
+    folders = dict(zip((f'e{chr(0x301)}', f'u{chr(0x308)}'), (0, 1), strict=True))
+    data = types.SimpleNamespace(
+        folder_to_idx=folders, metainfo=dict(classes=[*folders][::-1]), data_list=[{}]
+    )
+    side = data_sides.side_of(data, 'train')
+    assert any('numbered by their folders' in line for line in data_sides.within(side, 2))
 
 
 def test_the_classes_of_imagenet_as_libraries_name_them():
