@@ -31,6 +31,7 @@ def plain_config(
     model: nn.Module,
     interface: Interface,
     stored: tuple[int, int] | None = None,
+    keeps_reader: bool = False,
 ) -> Config:
     """The student's config alone, for ``mmpretrain.get_model`` and its inferencer.
 
@@ -43,8 +44,10 @@ def plain_config(
         model: The student that was built from it.
         interface: What it takes and gives.
         stored: See :class:`~mmbss.export.real_images.RealImages`.
+        keeps_reader: Whether grey images are read as the training has read them, where it says how.
+            mmpretrain's inferencer reads colours whatever the config says.
     """
-    transforms = file_pipeline(transforms_of(config), interface, stored)
+    transforms = file_pipeline(transforms_of(config), interface, stored, keeps_reader)
     student = plain_classifier(config.model.to_dict())
     preprocessor = student.pop('data_preprocessor', None) or config.get('data_preprocessor') or {}
     lasting = {key: value for key, value in preprocessor.items() if key in LASTING}
@@ -85,9 +88,15 @@ def plain_config(
 
 
 def file_pipeline(
-    transforms: list[dict[str, Any]], interface: Interface, stored: tuple[int, int] | None
+    transforms: list[dict[str, Any]],
+    interface: Interface,
+    stored: tuple[int, int] | None,
+    keeps_reader: bool = False,
 ) -> list[dict[str, Any]]:
-    """A pipeline that makes of the file of an image what the network's test images are."""
+    """A pipeline that makes of the file of an image what the network's test images are.
+
+    See :func:`plain_config`.
+    """
     if not reads_files(transforms):
         transforms = [dict(type='LoadImageFromFile'), *transforms]
         stored = stored or (interface.height, interface.width)
@@ -98,9 +107,10 @@ def file_pipeline(
         transforms = [transforms[0], resize, *transforms[1:]]
     if not str(transforms[-1]['type']).startswith('Pack'):  # where the data set packs by itself
         transforms = [*transforms, dict(type='PackInputs')]
-    if interface.channels != 'gray':
-        return transforms
     load, *others = transforms
+    is_read_grey = keeps_reader and load.get('color_type') == 'grayscale'
+    if interface.channels != 'gray' or is_read_grey:
+        return transforms
     load = {key: value for key, value in load.items() if key != 'color_type'}
     return [load, *(dict(each) for each in TO_GREY), *others]
 

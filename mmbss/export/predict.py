@@ -154,7 +154,7 @@ def load_predictor(model: str | Path, checkpoint: str | Path | None = None) -> P
     images = read_real_images(cfg, network.data_preprocessor, LOOKED_AT, one_size=False)
     classes = class_names(None, meta, images, num_classes(network))
     interface, assumed = interface_of(cfg, network, images, classes)
-    plain = plain_config(cfg, network, interface, images.stored)
+    plain = plain_config(cfg, network, interface, images.stored, keeps_reader=True)
     # it reads files as BGR, as its pipeline does
     network.data_preprocessor.to_rgb = plain.model.data_preprocessor.to_rgb
     return Predictor(network, transforms_of(plain), classes, assumed)

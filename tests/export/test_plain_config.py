@@ -46,6 +46,13 @@ def test_files_that_had_one_size_are_given_it():
     assert file_pipeline([LOAD, pad, PACK], COLOUR, None) == [LOAD, pad, PACK]
 
 
+def test_grey_is_read_as_in_the_training_where_it_says_how():
+    load = dict(type='LoadImageFromFile', color_type='grayscale')
+    assert file_pipeline([load, PACK], GREY, None, keeps_reader=True) == [load, PACK]
+    of_colours = file_pipeline([LOAD, PACK], GREY, None, keeps_reader=True)
+    assert 'torchvision/Grayscale' in kinds(of_colours)
+
+
 def test_grey_is_made_of_colour():
     load = dict(type='LoadImageFromFile', color_type='grayscale')
     resize = dict(type='Resize', scale=(6, 8))
