@@ -14,14 +14,21 @@ def flags(digits_teacher):
     return ['--teacher', digits_teacher['config'], digits_teacher['checkpoint']]
 
 
-def test_a_table_and_all_figures(
-    call_tool, flags, digits_teacher, digits_student, tmp_path, capsys
-):
-    config, out = digits_teacher['config'], tmp_path / 'folder' / 'figures.json'
-    (tmp_path / 'attacks.py').write_text(
+@pytest.fixture
+def attacks(tmp_path):
+    """A config of attacks that take next to no time."""
+    path = tmp_path / 'attacks.py'
+    path.write_text(
         "boundary = dict(type='mmbss.NewtonAttack', step_size=0.9)\n"
         "robustness = dict(fgsm_9=dict(type='mmbss.FGSMAttack', radius=9.0))\n"
     )
+    return path
+
+
+def test_a_table_and_all_figures(
+    call_tool, flags, attacks, digits_teacher, digits_student, tmp_path, capsys
+):
+    config, out = digits_teacher['config'], tmp_path / 'folder' / 'figures.json'
     call_tool(
         *('evaluate_boundary', *flags, '--students', config, digits_student),
         *(config, digits_teacher['checkpoint'], '--names', 'disturbed', 'copy'),
@@ -60,7 +67,7 @@ def test_a_table_and_all_figures(
 
 
 def test_the_runs_of_a_comparison_are_averaged(
-    call_tool, bss_run, digits_teacher, tmp_path, capsys
+    call_tool, attacks, bss_run, digits_teacher, tmp_path, capsys
 ):
     for seed in (0, 1):
         shutil.copytree(bss_run.folder, tmp_path / 'runs' / 'bss_x' / f'seed_{seed}')
@@ -68,7 +75,7 @@ def test_the_runs_of_a_comparison_are_averaged(
     shutil.copytree(Path(digits_teacher['checkpoint']).parent, plain)
     call_tool(
         *('evaluate_boundary', '--runs', tmp_path / 'runs', '--num-samples', 20),
-        *('--out', tmp_path / 'boundary.json'),
+        *('--attacks', attacks, '--out', tmp_path / 'boundary.json'),
     )
     networks = json.loads((tmp_path / 'boundary.json').read_text())['networks']
     names = ['teacher', 'bss, seed_0', 'bss, seed_1', 'plain, seed_0']
@@ -81,14 +88,15 @@ def test_the_runs_of_a_comparison_are_averaged(
 
 
 def test_autoattack_gets_samples_of_its_own(
-    call_tool, flags, digits_teacher, digits_student, tmp_path, monkeypatch, capsys
+    call_tool, flags, attacks, digits_teacher, digits_student, tmp_path, monkeypatch, capsys
 ):
     pytest.importorskip('pyautoattack')
     # the whole of it takes minutes
     monkeypatch.setitem(AUTOATTACK['radius_1'], 'name', 'apgd-ce')
     call_tool(
         *('evaluate_boundary', *flags, '--students', digits_teacher['config'], digits_student),
-        *('--num-samples', 10, '--autoattack', 12, '--out', tmp_path / 'boundary.json'),
+        *('--num-samples', 10, '--autoattack', 12, '--attacks', attacks),
+        *('--out', tmp_path / 'boundary.json'),
     )
     result = json.loads((tmp_path / 'boundary.json').read_text())
     assert result['settings']['autoattack_samples'] == 12
