@@ -38,3 +38,10 @@ def test_a_teacher_that_normalises_pixels_itself_is_given_no_others(
         evaluate(metric, student, (inputs / 255, samples))
     # whatever the unit, it gets what the student gets
     evaluate(dict(metric, teacher=digits_teacher), student, (inputs / 255, samples))
+
+
+def test_black_images_at_the_beginning_are_no_other_unit(evaluate, student, digits):
+    inputs, samples = digits
+    dark = inputs.clone()
+    dark[:25] = dark[:25].clamp(max=1)  # the first batch
+    evaluate(dict(type='mmbss.RobustAccuracy', attacks=FGSM), student, (dark, samples))
