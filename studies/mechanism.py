@@ -18,17 +18,23 @@ MATCHED = 'configs/dkd/dkd-matched_resnet26-to-resnet8_1xb256-80e_cifar10.py'
 common = {'model.acceleration.winograd': '4x4', 'model.teacher.acceleration.winograd': '4x2'}
 # a quarter of the batch is attacked, as published
 _closest = {'model.losses.loss_bss.num_base_samples': 16}
+# all were planned with eight; what is beside the contrast ended with its first look
+SEEDS = 4
 arms = {
     'kd': dict(config=KD),
-    'kd-t4': dict(config=KD_T4),
+    'kd-t4': dict(config=KD_T4, seeds=SEEDS),
     'closest': dict(config=CLOSEST, options=_closest),
     'clean-input': dict(
-        config=CLOSEST, options={**_closest, 'model.losses.loss_bss.student_input': 'base'}
+        config=CLOSEST,
+        options={**_closest, 'model.losses.loss_bss.student_input': 'base'},
+        seeds=SEEDS,
     ),
     'clean-answer': dict(
-        config=CLOSEST, options={**_closest, 'model.losses.loss_bss.teacher_answer': 'base'}
+        config=CLOSEST,
+        options={**_closest, 'model.losses.loss_bss.teacher_answer': 'base'},
+        seeds=SEEDS,
     ),
-    'dkd-matched': dict(config=MATCHED),
+    'dkd-matched': dict(config=MATCHED, seeds=SEEDS),
 }
 # kd and closest differ in the boundary term alone
 contrast = ('closest', 'kd')

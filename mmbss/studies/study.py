@@ -28,22 +28,29 @@ OF_PLACE = ('name', 'folder', 'results')
 
 @dataclass(frozen=True)
 class Arm:
-    """What is compared: a config and what is changed in it, by dotted key."""
+    """What is compared: a config, and what is changed in it.
+
+    Attributes:
+        config: Config file.
+        options: What is changed in it, by dotted key.
+        seeds: With how many of the study's seeds it is run, from the first; by default with all.
+    """
 
     config: str
     options: dict[str, Any] = field(default_factory=dict)
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)
 class Study:
-    """Arms, each with every seed; what its file may say, and of which type, is declared here.
+    """Arms, each with its seeds; what its file may say, and of which type, is declared here.
 
     Attributes:
         name: Name of the study.
         folder: Its runs lie in ``folder/ARM/seed_N``.
         results: Its results, without an ending.
         arms: What is compared, by name.
-        seeds: Seeds of each arm.
+        seeds: Seeds of each arm that does not say with how many of them it is run.
         question: What it asks, in one sentence.
         teacher: Config that is trained first and once, into ``work_dirs/<its name>``.
         common: Options of all arms, which an arm's own replace.
@@ -101,7 +108,16 @@ class Study:
 
     def runs(self) -> list[Run]:
         """Its runs, a seed after the other, so that an early table has all arms."""
-        return [self.run(name, seed) for seed in self.seeds for name in self.arms]
+        return [
+            self.run(name, seed)
+            for seed in self.seeds
+            for name in self.arms
+            if seed in self.seeds_of(name)
+        ]
+
+    def seeds_of(self, name: str) -> list[int]:
+        """The seeds of an arm."""
+        return self.seeds[: self.arms[name].seeds]
 
     def run(self, name: str, seed: int) -> Run:
         """The run of an arm with a seed."""
@@ -148,6 +164,14 @@ class Study:
         for pair in self.pairs:
             if len({*pair}) != 2 or not {*pair} <= {*self.arms}:
                 yield f'{self.name} compares {" with ".join(pair)}: name two of {[*self.arms]}'
+        for name, arm in self.arms.items():
+            if arm.seeds is not None and not 1 <= arm.seeds <= len(self.seeds):
+                yield (
+                    f'{self.name}: arm {name}: seeds={arm.seeds} must be from 1 to the '
+                    f'{len(self.seeds)} of the study'
+                )
+            if arm.seeds not in (None, len(self.seeds)) and name in (self.contrast or ()):
+                yield f'{self.name}: {name} is an arm of the contrast, which needs all seeds'
         looks, last = self.looks, len(self.seeds)
         rising = looks == sorted({*looks}) and looks[:1] > [1] and looks[-1:] == [last]
         if looks and not (self.contrast and rising):

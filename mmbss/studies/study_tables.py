@@ -32,9 +32,10 @@ def study_markdown(
     rows = [Row(name, results) for name, results in shown.items()]
     parts = [f'{study.question}\n'] if study.question else []
     parts.append(accuracy_markdown(rows, study.metric))
-    counts = {name: len(shown.get(name, ())) for name in study.arms}
-    every = len(study.seeds)
-    left = [f'{name} {count} of {every} seeds' for name, count in counts.items() if count < every]
+    counts = {name: (len(shown.get(name, ())), len(study.seeds_of(name))) for name in study.arms}
+    left = [
+        f'{name} {here} of {every} seeds' for name, (here, every) in counts.items() if here < every
+    ]
     if left:
         parts.append(f'Not complete: {", ".join(left)}.\n')
     if others:

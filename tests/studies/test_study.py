@@ -43,6 +43,19 @@ def test_every_arm_is_run_with_every_seed(read, tmp_path):
     }
 
 
+def test_an_arm_may_have_the_first_seeds_alone(read):
+    fewer = STUDY.replace('options={_key: 3', 'seeds=1, options={_key: 3')
+    study = read(fewer)
+    study.check()
+    runs = [(run.arm, run.seed) for run in study.runs()]
+    assert runs == [('a', 0), ('b', 0), ('c', 0), ('a', 3), ('b', 3)]
+    for seeds in (0, 3, -1):
+        with pytest.raises(ConfigError, match=f'arm c: seeds={seeds} must be from 1 to the 2'):
+            read(fewer.replace('seeds=1', f'seeds={seeds}')).check()
+    with pytest.raises(ConfigError, match='b is an arm of the contrast, which needs all seeds'):
+        read(STUDY.replace("'b': dict(", "'b': dict(seeds=1, ")).check()
+
+
 def test_an_arms_options_replace_common_ones_and_the_subset_follows_the_seed(read):
     plain, other, longer = (read().run(arm, 3).merged for arm in 'abc')
     assert plain.optim_wrapper.optimizer.lr == 0.2
