@@ -243,7 +243,7 @@ def _left_out(
     left = {each.label for each in kept}
     gone = sorted({each.label for each in found} - left)
     for names, words in (
-        (unreadable, 'left out, since they cannot be read'),
+        (unreadable, 'left out, since they cannot be used'),
         (two_classes, 'left out, since the picture lies in two classes'),
         (two_splits, 'left in the first of these alone, since the picture lies in two splits'),
         (layout.empty, 'left out, folders of classes without an image'),

@@ -15,6 +15,8 @@ from mmbss.engine.errors import one_line
 
 #: Standard deviation of the pixels of an image, in levels of 255, below which it shows nothing.
 FLAT = 4.0
+#: How many times as long as wide an image may be: a training enlarges its short side.
+LONG = 200
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class ImageFile:
         path: Below the folder of the data, with slashes.
         label: Name of its class.
         split: ``train``, ``val`` or ``test``.
-        error: Why it cannot be read, '' where it can.
+        error: Why it cannot be used, '' where it can.
         width: In pixels, as it is seen: turned where its EXIF data say so.
         height: The same.
         is_grey: Whether all pixels are, in whatever mode they are stored.
@@ -49,7 +51,7 @@ class ImageFile:
 
 
 def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
-    """Decode a file below a folder as trainings do; one that cannot be read says why in ``error``.
+    """Decode a file below a folder as trainings do; one that cannot be used says why in ``error``.
 
     Pillow says what is in it and what is wrong with it; pixels are those of OpenCV, which mmcv's
     ``LoadImageFromFile`` reads with: it knows fewer kinds of files, and turns images by their EXIF.
@@ -73,6 +75,9 @@ def read_image(root: Path, path: str, label: str, split: str) -> ImageFile:
     if pixels is None:
         return ImageFile(path, label, split, 'OpenCV, which trainings read with, does not take it')
     height, width = pixels.shape[:2]
+    if max(height, width) > LONG * min(height, width):
+        problem = f'{width} x {height} pixels are more than {LONG} times as long as wide'
+        return ImageFile(path, label, split, problem)
     return ImageFile(
         path,
         label,

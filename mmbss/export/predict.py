@@ -1,5 +1,6 @@
 """Ask a student about image files: names of classes and their probabilities."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from mmbss.teachers.classifiers import num_classes
 
 #: Test images of a config that are read, to find out how it sees files.
 LOOKED_AT = 32
+#: Where errors of trainings begin to say what to do about an image.
+REMEDY = ': restore the file|: take it out of the dataset'
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Predictor:
         try:
             return self.pipeline(dict(img_path=str(path)))
         except Exception as error:  # whatever a decoder makes of a damaged file
-            return why_unreadable(path) or lines_of(error)[0].partition(': restore the file')[0]
+            return why_unreadable(path) or re.split(REMEDY, lines_of(error)[0])[0]
 
     @torch.no_grad()
     def _ask(

@@ -92,7 +92,7 @@ def test_why_there_is_too_little_left_is_said(write_images):
     for row in range(1, 5):
         (root / 'b' / f'{row:03}.png').write_bytes(b'')
     with pytest.raises(
-        ConfigError, match=r'class b has 1 .* at least 3\n.*cannot be read \(4\): b/001.png'
+        ConfigError, match=r'class b has 1 .* at least 3\n.*cannot be used \(4\): b/001.png'
     ):
         look_at(root, 0, 1)
     root = write_images({'train/a': 3, 'train/b': 3}, root=root.parent / 'leaking')
@@ -104,7 +104,7 @@ def test_why_there_is_too_little_left_is_said(write_images):
         look_at(root, 0, 1)
     root = write_images({'train/a': 6, 'train/b': 6, 'val/a': 0}, root=root.parent / 'empty')
     (root / 'val/a/0.png').write_bytes(b'')
-    with pytest.raises(ConfigError, match=r'val holds no image .*\n.*cannot be read \(1\)'):
+    with pytest.raises(ConfigError, match=r'val holds no image .*\n.*cannot be used \(1\)'):
         look_at(root, 0, 1)
     root = write_images({'a': 6}, root=root.parent / 'one')
     (root / 'a/broken.png').write_bytes(b'')

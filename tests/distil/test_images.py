@@ -95,6 +95,15 @@ def test_cut_off(tmp_path, make_picture):
     assert read_image(tmp_path, 'a.png', 'a', 'train').error
 
 
+@pytest.mark.parametrize('size', [(1, 201), (402, 2)])
+def test_too_long(tmp_path, size):
+    Image.new('RGB', size).save(tmp_path / 'a.png')
+    error = read_image(tmp_path, 'a.png', 'a', 'train').error
+    assert error == f'{size[0]} x {size[1]} pixels are more than 200 times as long as wide'
+    Image.new('RGB', (2, 400)).save(tmp_path / 'b.png')
+    assert read_image(tmp_path, 'b.png', 'a', 'train').error == ''
+
+
 def test_in_their_order(write_images):
     root = write_images({'a': 5})
     files = [(f'a/{row:03}.png', 'a', 'train') for row in (3, 0, 4)]

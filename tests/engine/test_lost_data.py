@@ -22,7 +22,10 @@ def pictures(tmp_path):
     return tmp_path / 'pictures'
 
 
-def loader(folder, workers):
+READ = [dict(type='LoadImageFromFile')]
+
+
+def loader(folder, workers, pipeline=READ):
     return dict(
         batch_size=8,
         num_workers=workers,
@@ -30,7 +33,7 @@ def loader(folder, workers):
         dataset=dict(
             type='CustomDataset',
             data_root=str(folder),
-            pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
+            pipeline=[*pipeline, dict(type='PackInputs')],
         ),
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='default_collate'),
@@ -66,11 +69,11 @@ class DamageHook(Hook):
 def train(make_runner, resnet_config, pictures, tmp_path):
     """Train two epochs on the pictures; the hook does its damage in the second."""
 
-    def train(workers, hook=None, **changes):
+    def train(workers, hook=None, pipeline=READ, **changes):
         runner = make_runner(
             resnet_config(in_channels=3, num_classes=2),
             work_dir=str(tmp_path / 'run'),
-            train_dataloader=loader(pictures, workers),
+            train_dataloader=loader(pictures, workers, pipeline),
             data_preprocessor=dict(num_classes=2, mean=[127.0] * 3, std=[60.0] * 3),
             **changes,
         )
@@ -114,6 +117,18 @@ def test_a_picture_that_a_worker_cannot_read_is_named(train, pictures, tmp_path,
     assert '\n' not in str(caught.value)
     assert sorted(path.name for path in (tmp_path / 'run').glob('*.pth')) == ['epoch_1.pth']
     assert torch.load(tmp_path / 'run' / 'epoch_1.pth')['meta']['epoch'] == 1
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_picture_that_a_step_cannot_use_is_named(train, pictures, workers):
+    victim = pictures / '0' / '00.png'
+    cv2.imwrite(str(victim), np.zeros((1, 60000), np.uint8))
+    enlarge = dict(type='ResizeEdge', scale=2000, edge='short')  # to 720 GB
+    with pytest.raises(SystemExit) as caught, readable_errors():
+        train(workers, pipeline=[*READ, enlarge])
+    said = str(caught.value)
+    assert said.startswith(f'error: the pipeline cannot use the image {victim} of 60000 x 1 pixels')
+    assert '\n' not in said
 
 
 @pytest.mark.parametrize('workers', [0, 2])

@@ -19,6 +19,7 @@ REPAIRS = {
     'mmengine.utils.package_utils': ('package_paths',),
     'mmengine.config.config': ('config_dump',),
     'mmengine.config.utils': ('config_package',),
+    'mmengine.dataset.base_dataset': ('unusable_images',),
     'mmengine.hooks.checkpoint_hook': ('pointer_file',),
     'mmengine.hooks.runtime_info_hook': ('stale_metrics',),
     'mmengine.runner.checkpoint': ('checkpoint_loading', 'checkpoint_saving', 'fitting_weights'),

@@ -82,6 +82,10 @@ import mmpretrain.models
 from mmcv.transforms import LoadImageFromFile
 assert LoadImageFromFile.transform.__wrapped__
 """,
+    'unusable_images': """
+from mmengine.dataset import Compose
+assert Compose.__call__.__wrapped__
+""",
 }
 
 
