@@ -59,7 +59,7 @@ class CIFARResNet(BaseBackbone):
         init_cfg: Initialisation; He's for convolutions by default.
 
     Raises:
-        ConfigError: If the depth is not 6n+2.
+        ConfigError: If the depth is not 6n+2, or there is no such stage.
 
     Examples:
         >>> import torch
@@ -78,6 +78,10 @@ class CIFARResNet(BaseBackbone):
     ) -> None:
         if depth < 8 or (depth - 2) % 6:
             raise ConfigError(f'CIFARResNet: depth must be 6n+2 (8, 14, 20, ...), got {depth}')
+        if not out_indices or not {*out_indices} <= {0, 1, 2}:
+            raise ConfigError(
+                f'CIFARResNet: out_indices={out_indices} must name stages among 0, 1 and 2'
+            )
         if init_cfg is None:
             init_cfg = [
                 dict(type='Kaiming', layer='Conv2d', mode='fan_out'),

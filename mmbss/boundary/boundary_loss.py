@@ -241,8 +241,8 @@ class BoundaryLoss(Term):
             self.check_batch_size(max(len(batch.inputs), batch.least_asked))
         found: BoundarySamples = batch.brought if self.joins else self.find(batch)
         count = len(found.inputs)
-        if not self.joins and count < batch.least_asked:
-            count = 0
+        passes = batch.brought_outputs is not None if self.joins else count >= batch.least_asked
+        count = count if passes else 0
         own = torch.full((), float(count), device=batch.inputs.device)
         total = own.clone()
         all_reduce(total)

@@ -10,7 +10,7 @@ from mmbss.distillers.data_samples import class_labels, has_labels
 from mmbss.distillers.token_heads import class_token_loss
 from mmbss.engine.errors import ConfigError
 from mmbss.teachers.classifiers import num_classes
-from mmbss.teachers.features import deployed_outputs
+from mmbss.teachers.features import outputs_of
 
 
 def classify(
@@ -34,7 +34,7 @@ def classify(
     if not has_labels(data_samples):
         return _without_labels(student, features)
     of_class_token = None
-    with deployed_outputs(student.head) as outputs:
+    with outputs_of(student.head) as (deployed, with_labels):
         try:
             if by_class_token:
                 losses, of_class_token = class_token_loss(student.head, features, data_samples)
@@ -42,17 +42,23 @@ def classify(
                 losses = student.head.loss(features, data_samples)
         except IndexError as error:
             count = num_classes(student)
-            if count is None or class_labels(data_samples).max() < count:
+            labels = class_labels(data_samples)
+            if count is None or (labels.min() >= 0 and labels.max() < count):
                 raise
             raise ConfigError(
                 f'a label lies beyond the {count} classes of the student ({error}): set '
                 'head.num_classes of student and teacher to your classes'
             ) from error
     # heads with a margin, such as ArcFace, tell their logits from those with labels
-    logits = _as_logits(student, outputs[0] if outputs else student.head(features))
+    logits = _as_logits(student, deployed[0] if deployed else student.head(features))
+    if of_class_token is None:
+        is_of_margin = not deployed and len(with_labels) == 1 and _are_logits(with_labels[0])
+        of_labels = with_labels[0] if is_of_margin else logits
+    else:
+        of_labels = of_class_token
     # "loss" is the name under which mmengine logs the sum
     losses = {'loss_cls' if k == 'loss' else k: v for k, v in losses.items()}
-    return losses, logits, logits if of_class_token is None else of_class_token
+    return losses, logits, of_labels
 
 
 def _without_labels(
@@ -68,8 +74,12 @@ def _without_labels(
     return dict(loss_cls=(0 * logits).sum()), logits, logits
 
 
+def _are_logits(output: Any) -> bool:
+    return isinstance(output, Tensor) and output.ndim == 2
+
+
 def _as_logits(student: ImageClassifier, output: Any) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 2:
+    if not _are_logits(output):
         raise ConfigError(
             f"the student's {type(student.head).__name__} puts out no (N, K) logits: take a head "
             'with one output, such as LinearClsHead'

@@ -97,14 +97,20 @@ def learn(
     for name, term in terms.items():
         own = replace(batch, ask_student=partial(_answer, ask_student, seen[name]))
         if brought[name] is not None:
-            # the head, unlike the backbone, need not pass no sample at all
+            # unlike the backbone, the head passes them alone: not one, where it has a BatchNorm
             rest, features_of_rest = next(later)
-            has_samples = len(brought[name].inputs) > 0
-            outputs = _classify(distiller, rest, features_of_rest, terms) if has_samples else None
+            passes = len(brought[name].inputs) >= (2 if has_batch_norm(distiller.head) else 1)
+            outputs = _classify(distiller, rest, features_of_rest, terms) if passes else None
             own = replace(own, brought=brought[name], brought_outputs=outputs)
             seen[name] += [outputs.logits] if outputs else []
         with left_as_it_is(name, term, own):
-            losses[name], statistics = checked(name, term, term.compute(own))
+            loss, statistics = checked(name, term, term.compute(own))
+        if name in losses:
+            raise ConfigError(
+                f"losses.{name}: the student's {type(distiller.head).__name__} has a loss of that "
+                'name of its own: call the term otherwise'
+            )
+        losses[name] = loss
         losses |= logged(name, statistics)
     return losses | shares(distiller, losses, seen)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError
 from mmbss.losses import DistillationLoss, Term
-from mmbss.teachers.features import deployed_outputs
+from mmbss.teachers.features import outputs_of
 
 #: What stands for the path of the distillation token's layer, whichever kind the head is of.
 BY_KIND = 'token'
@@ -92,7 +92,7 @@ def class_token_loss(
     """
     layers = token_layers(head)
     assert layers is not None
-    with deployed_outputs(head.get_submodule(layers[0])) as outputs:
+    with outputs_of(head.get_submodule(layers[0])) as (outputs, _):
         deployed = head(features)
     losses = head._get_loss(outputs[0], data_samples)
     # DDP waits for a gradient of the other layer, also while the term that trains it has no weight

@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
@@ -24,9 +25,7 @@ def clip_norms(weight: Tensor, max_norm: float) -> None:
         weight: (units, ...), one row, or filter, of incoming weights for each unit.
         max_norm: Largest norm of a row; a row within it stays exactly as it is.
     """
-    # unlike torch.renorm, which adds an epsilon, this leaves a row of zeros as it is
-    norms = weight.flatten(1).float().norm(dim=1).clamp(min=max_norm)
-    weight.mul_((max_norm / norms).to(weight.dtype).view(-1, *(1,) * (weight.ndim - 1)))
+    weight.renorm_(2, 0, max_norm)
 
 
 @HOOKS.register_module()
@@ -34,14 +33,14 @@ class MaxNormHook(Hook):
     """Keeps the L2 norm of each unit's incoming weights within a bound, after every update.
 
     With dropout it allows a high learning rate at first. It holds for every fully connected and
-    convolutional layer of the model, or of a distiller's student; biases are free.
+    convolutional layer of the model, or of a distiller's student, that learns; biases are free.
 
     Args:
         max_norm: The bound, positive. Hinton et al. bound the squared norm by 15, so 3.87.
 
     Raises:
         ConfigError: If the bound is not positive, and before training if the model has no such
-            layer.
+            layer, or one whose weight is computed from others.
     """
 
     priority = 'VERY_HIGH'  # before a moving average of the weights is taken
@@ -62,7 +61,12 @@ class MaxNormHook(Hook):
             raise ConfigError(
                 'MaxNormHook: the model has no fully connected or convolutional layer'
             )
-        self.weights = [layer.weight for layer in layers]
+        if any(is_parametrized(layer, 'weight') for layer in layers):
+            raise ConfigError(
+                'MaxNormHook: a layer computes its weight from others (weight_norm, for instance), '
+                'which the hook cannot bound: leave out one of the two'
+            )
+        self.weights = [layer.weight for layer in layers if layer.weight.requires_grad]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

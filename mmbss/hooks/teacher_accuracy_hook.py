@@ -53,7 +53,8 @@ class TeacherAccuracyHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Ask the teacher, unless no loss listens to it or the run is a resumed one."""
         model = unwrap(runner.model)
-        if not isinstance(model, Distiller) or self.min_accuracy == 0 or runner.iter > 0:
+        listens = isinstance(model, Distiller) and len(model.terms) > 0
+        if not listens or self.min_accuracy == 0 or runner.iter > 0:
             return
         with unchanged_randomness():
             answers = ask_teacher(model, runner.train_dataloader, self.num_samples)
@@ -73,8 +74,10 @@ class TeacherAccuracyHook(Hook):
         guesses = least is not None and accuracy < least
         if least is None:
             least = chance_accuracy(decisions, labels, classes)
-            guesses = accuracy <= least + ROUNDING and accuracy < 1
+            guesses = accuracy <= least + ROUNDING and least < 1
         runner.logger.info(f'the teacher knows {accuracy:.1%} of {asked} training images')
+        if least >= 1 > accuracy:
+            runner.logger.warning(f'{asked} images are too few to tell whether the teacher guesses')
         if guesses:
             said = int(decisions[0])
             alike = f' since it says class {said} of each,' if (decisions == said).all() else ''
@@ -88,6 +91,8 @@ class TeacherAccuracyHook(Hook):
 
 def chance_accuracy(decisions: Tensor, labels: Tensor, classes: int) -> float:
     """Accuracy that decisions which know nothing of the images hardly ever exceed (5 sigma).
+
+    It is 1 or more where they are too few to tell.
 
     Whoever says the frequent classes more often is right more often. What decisions and labels
     agree in by chance, and its variance: Fleiss, Cohen and Everitt, Psychological Bulletin 1969.
@@ -103,7 +108,7 @@ def chance_accuracy(decisions: Tensor, labels: Tensor, classes: int) -> float:
         said = true = torch.full_like(true, 1 / classes)
     chance = (said * true).sum()
     variance = (chance + chance**2 - (said * true * (said + true)).sum()) / count
-    return min(float(chance + 5 * variance.clamp(min=0).sqrt()), 1.0)
+    return float(chance + 5 * variance.clamp(min=0).sqrt())
 
 
 def ask_teacher(

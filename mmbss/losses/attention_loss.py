@@ -51,10 +51,11 @@ class AttentionLoss(FeatureLoss):
         student: Paths of the student's layers, see :class:`FeatureLoss`.
         teacher: Paths of the teacher's layers.
         loss_weight: See :class:`FeatureLoss`; the paper uses 1000.
-        num_extra_tokens: Tokens before those of the grid, such as a class token.
+        num_extra_tokens: Tokens before those of the grid, such as a class token; or the numbers of
+            student and teacher.
 
     Raises:
-        ConfigError: In training, if a layer has neither maps nor such tokens.
+        ConfigError: If it is below 0; in training, if a layer has neither maps nor such tokens.
     """
 
     def __init__(
@@ -62,10 +63,16 @@ class AttentionLoss(FeatureLoss):
         student: Sequence[str],
         teacher: Sequence[str],
         loss_weight: float = 1000.0,
-        num_extra_tokens: int = 0,
+        num_extra_tokens: int | tuple[int, int] = 0,
     ) -> None:
         super().__init__(student, teacher, loss_weight)
-        self.num_extra_tokens = num_extra_tokens
+        both = (num_extra_tokens,) * 2 if isinstance(num_extra_tokens, int) else num_extra_tokens
+        if len(both) != 2 or min(both) < 0:
+            raise ConfigError(
+                f'AttentionLoss: num_extra_tokens={num_extra_tokens} must be 0 or more, or two '
+                'such numbers, of student and teacher'
+            )
+        self.num_extra_tokens = both
 
     def compare(
         self,
@@ -78,21 +85,25 @@ class AttentionLoss(FeatureLoss):
         pairs = zip(student_features, teacher_features, strict=True)
         for index, (student, teacher) in enumerate(pairs):
             shapes = self.describe(index, student, teacher)
-            maps = (self.as_map(feature, shapes) for feature in (student, teacher))
+            maps = [
+                self.as_map(feature, extra, shapes)
+                for feature, extra in zip((student, teacher), self.num_extra_tokens, strict=True)
+            ]
             losses.append(attention_loss(*map(attention_map, maps)))
         return sum(losses[1:], losses[0])
 
-    def as_map(self, features: Tensor, shapes: str) -> Tensor:
+    def as_map(self, features: Tensor, num_extra_tokens: int, shapes: str) -> Tensor:
         """Lay tokens out as a map (N, C, H, W); maps come back as they are."""
         if features.ndim == 4:
             return features
         if features.ndim != 3:
             raise ConfigError(f'{shapes}: attention is defined on maps and tokens')
-        tokens = features[:, self.num_extra_tokens :]
+        tokens = features[:, num_extra_tokens:]
         side = isqrt(tokens.shape[1])
         if side == 0 or side**2 != tokens.shape[1]:
             raise ConfigError(
                 f'{shapes}: {tokens.shape[1]} tokens are no square; set num_extra_tokens to the '
-                'number of tokens before those of the image, such as a class token'
+                'number of tokens before those of the image, such as a class token, or to those of '
+                'student and teacher'
             )
         return tokens.mT.unflatten(2, (side, side))

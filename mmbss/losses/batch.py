@@ -78,7 +78,8 @@ class Batch(TeacherBatch):
             and a BatchNorm batch of their own.
         least_asked: Fewest inputs that ``ask_student`` takes: 2 where BatchNorm normalises by them.
         brought: What :meth:`~mmbss.losses.Term.bring` of this term has returned.
-        brought_outputs: The student's answer to ``brought.inputs``; None where there are none.
+        brought_outputs: The student's answer to ``brought.inputs``; None where there are none, or
+            a single one that a BatchNorm of the head could not take.
     """
 
     student_logits: Tensor

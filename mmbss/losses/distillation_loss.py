@@ -46,10 +46,21 @@ class DistillationLoss(Term):
         return self(self.logits_of(batch), batch.teacher_logits, batch.labels), {}
 
     def logits_of(self, batch: Batch) -> Tensor:
-        """See :meth:`Term.logits_of`."""
+        """See :meth:`Term.logits_of`.
+
+        Raises:
+            ConfigError: If the layer that is looked at puts out no logits of the teacher's classes.
+        """
         if self.student_logits is None:
             return batch.student_logits
-        return batch.student_features[self.student_logits]
+        logits, wanted = batch.student_features[self.student_logits], batch.teacher_logits.shape
+        if logits.shape != wanted:
+            raise ConfigError(
+                f'{type(self).__name__}: student_logits={self.student_logits!r} puts out '
+                f'{tuple(logits.shape)} where the teacher has {tuple(wanted)}: name a layer that '
+                'puts out one logit a class'
+            )
+        return logits
 
 
 def build_inner_loss(config: dict[str, Any]) -> DistillationLoss:

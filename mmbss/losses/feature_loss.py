@@ -75,9 +75,21 @@ class FeatureLoss(Term):
         return self.loss_weight * loss
 
     def compute(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :meth:`~mmbss.losses.Term.compute`."""
+        """See :meth:`~mmbss.losses.Term.compute`.
+
+        Raises:
+            ConfigError: If a layer of the student has no gradient.
+        """
+        features = batch.student_features
+        frozen = [path for path in self.layers['student'] if not features[path].requires_grad]
+        if frozen and torch.is_grad_enabled():
+            raise ConfigError(
+                f'{type(self).__name__}: {", ".join(frozen)} of the student has no gradient, so '
+                'nothing would be learnt there: it may be frozen, or lie within what is computed '
+                'anew in the backward pass (with_cp=True)'
+            )
         loss = self(
-            [batch.student_features[path] for path in self.layers['student']],
+            [features[path] for path in self.layers['student']],
             [batch.teacher_features[path] for path in self.layers['teacher']],
             batch.labels,
         )

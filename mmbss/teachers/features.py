@@ -18,29 +18,30 @@ Call = tuple[Any, int]
 
 
 @contextmanager
-def deployed_outputs(head: nn.Module) -> Iterator[list[Any]]:
-    """Collect what a head puts out, while the context is open, where it gets features alone.
+def outputs_of(head: nn.Module) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Collect what a head puts out, while the context is open, of features alone and of labels too.
 
-    What it puts out when it is given labels too, to add a margin, is not what it says when it is
+    What it puts out when it is given labels, to add a margin, is not what it says when it is
     deployed.
 
     Examples:
         >>> import torch
         >>> head = torch.nn.Bilinear(2, 2, 3)
-        >>> with deployed_outputs(head) as outputs:
+        >>> with outputs_of(head) as (deployed, with_labels):
         ...     _ = head(torch.zeros(1, 2), torch.zeros(1, 2))
-        >>> outputs
-        []
+        >>> len(deployed), len(with_labels)
+        (0, 1)
     """
-    outputs: list[Any] = []
+    deployed: list[Any] = []
+    with_labels: list[Any] = []
 
     def record(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        if len(args) == 1 and not kwargs:
-            outputs.append(output)
+        kind = deployed if len(args) == 1 and not kwargs else with_labels
+        kind.append(output)
 
     handle = head.register_forward_hook(record, with_kwargs=True)
     try:
-        yield outputs
+        yield deployed, with_labels
     finally:
         handle.remove()
 

@@ -49,6 +49,12 @@ def test_block_without_residual_is_its_shortcut():
     torch.testing.assert_close(block(x), block.shortcut(x).relu())
 
 
+@pytest.mark.parametrize('out_indices', [(3,), (1, 2, 3), (-1,), ()])
+def test_stages_that_there_are_not_are_refused(out_indices):
+    with pytest.raises(ValueError, match='stages among 0, 1 and 2'):
+        CIFARResNet(8, out_indices=out_indices)
+
+
 @pytest.mark.parametrize('out_indices', [(2,), (0, 2), (0, 1, 2)])
 def test_outputs_are_those_of_the_named_stages(out_indices):
     model = CIFARResNet(8, in_channels=1, base_channels=4, out_indices=out_indices)

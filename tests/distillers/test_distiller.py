@@ -283,6 +283,56 @@ def test_terms_see_the_logits_as_deployed_and_not_those_with_a_margin(
     )
 
 
+def test_shares_count_the_logits_with_a_margin(make_distiller, make_batch, resnet_config):
+    student = resnet_config()
+    student['head'] = dict(type='ArcFaceClsHead', num_classes=10, in_channels=8, scale=10.0)
+    losses = dict(loss_kd=dict(type='mmbss.KDLoss', share=0.3))
+    distiller = make_distiller(student, type='mmbss.Distiller', losses=losses)
+    distiller.logs_shares = True
+    values = distiller.loss(*make_batch(range(10)))
+    torch.testing.assert_close(values['kd_share'], torch.tensor(0.3))
+    torch.testing.assert_close(values['cls_share'], torch.tensor(0.7))
+
+
+@pytest.mark.parametrize('right', [1, 2, 8])
+def test_a_head_with_batch_norm_takes_no_single_sample(
+    make_distiller, make_batch, resnet_config, boundary_config, right
+):
+    student = resnet_config()
+    student['head'] = dict(
+        type='StackedLinearClsHead',
+        num_classes=10,
+        in_channels=8,
+        mid_channels=[6],
+        norm_cfg=dict(type='BN1d'),
+    )
+    term = boundary_config(
+        attack=dict(type='mmbss.SegmentAttack'), candidates='teacher_correct', train_on='all'
+    )
+    distiller = make_distiller(
+        student, type='mmbss.Distiller', losses=dict(loss_bss=term), favoured=None
+    )
+    inputs, samples = make_batch([0] * 8)
+    decisions = distiller.teacher(inputs).argmax(dim=1)
+    for row, sample in enumerate(samples):
+        sample.set_gt_label((int(decisions[row]) + (row >= right)) % 10)
+    values = distiller.loss(inputs, samples)
+    assert values['bss_samples'] <= right
+    assert (values['loss_bss'] > 0) == (values['bss_samples'] > 1)
+
+
+def test_losses_of_head_and_term_need_names_of_their_own(make_distiller, make_batch, monkeypatch):
+    distiller = make_distiller(
+        type='mmbss.Distiller', losses=dict(loss_center=dict(type='mmbss.KDLoss'))
+    )
+    loss = distiller.head.loss
+    monkeypatch.setattr(
+        distiller.head, 'loss', lambda *args: loss(*args) | dict(loss_center=torch.zeros(()))
+    )
+    with pytest.raises(ConfigError, match=r'losses\.loss_center.*call the term otherwise'):
+        distiller.loss(*make_batch(range(4)))
+
+
 def test_a_term_may_need_logits_features_and_further_answers(make_kd, make_batch):
     seen = []
 

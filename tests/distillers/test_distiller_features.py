@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 
 from mmbss.losses import AttentionLoss, attention_loss, attention_map, hint_loss
 from mmbss.teachers.classifiers import plain_classifier
-from mmbss.teachers.features import deployed_outputs
+from mmbss.teachers.features import outputs_of
 
 PAIRS = [('backbone.layer2:input', 'backbone.layer2'), ('backbone.layer3', 'neck.gap')]
 KD = dict(type='mmbss.KDLoss', temperature=3.0, loss_weight=4.0)
@@ -67,8 +67,8 @@ def test_losses_are_those_of_the_layers_that_the_config_names(make, make_batch):
     outputs = []
     for backbone in (student, teacher):
         with (
-            deployed_outputs(backbone.layer1) as first,
-            deployed_outputs(backbone.layer2) as second,
+            outputs_of(backbone.layer1) as (first, _),
+            outputs_of(backbone.layer2) as (second, _),
         ):
             last = backbone(inputs)[-1]
         outputs.append((first[0], second[0], last))
@@ -270,8 +270,8 @@ def test_the_teacher_gets_its_own_normalisation(make, make_teacher, make_batch, 
     teacher = distiller.teacher
     assert not teacher.input_map.is_identity
     with (
-        deployed_outputs(teacher.network.backbone.layer2) as theirs,
-        deployed_outputs(distiller.backbone.layer2) as ours,
+        outputs_of(teacher.network.backbone.layer2) as (theirs, _),
+        outputs_of(distiller.backbone.layer2) as (ours, _),
     ):
         teacher.network(teacher.from_student(inputs))
         distiller.extract_feat(inputs)

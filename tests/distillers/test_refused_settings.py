@@ -107,5 +107,6 @@ def test_misspelt_teacher_key_is_named(make_distiller, make_teacher):
 
 def test_label_beyond_the_classes_is_refused_with_the_key_to_set(make_distiller, make_batch):
     distiller = make_distiller(favoured=0)
-    with pytest.raises(ValueError, match=r'beyond the 10 classes .* set head.num_classes'):
-        distiller.loss(*make_batch([0, 10]))
+    for label in (10, -1):
+        with pytest.raises(ValueError, match=r'beyond the 10 classes .* set head.num_classes'):
+            distiller.loss(*make_batch([0, label]))

@@ -144,7 +144,23 @@ def test_a_loss_on_features_that_are_frozen_is_refused(make_distiller, make_batc
     assert distiller.try_terms(*make_batch(range(4)))['loss_far'] > 0
     for name, parameter in distiller.backbone.named_parameters():
         parameter.requires_grad = name.startswith(('layer2', 'layer3'))
-    with pytest.raises(ConfigError, match=r'losses\.loss_far.*frozen'):
+    with pytest.raises(ConfigError, match=r'FarApart: backbone\.layer1 .*frozen'):
+        distiller.try_terms(*make_batch(range(4)))
+
+
+def test_a_hint_with_a_regressor_on_what_is_frozen_is_refused(make_distiller, make_batch):
+    hint = dict(
+        type='mmbss.HintLoss',
+        student='backbone.layer2',
+        teacher='backbone.layer3',
+        student_channels=4,
+        teacher_channels=8,
+    )
+    distiller = make_distiller(type='mmbss.Distiller', losses=dict(loss_hint=hint))
+    assert distiller.try_terms(*make_batch(range(4)))['loss_hint'] > 0
+    for name, parameter in distiller.backbone.named_parameters():
+        parameter.requires_grad = name.startswith('layer3')
+    with pytest.raises(ConfigError, match=r'HintLoss: backbone\.layer2 of the student'):
         distiller.try_terms(*make_batch(range(4)))
 
 

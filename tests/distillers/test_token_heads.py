@@ -171,6 +171,15 @@ def test_any_layer_of_logits_can_be_named(make_distiller, make_batch):
     torch.testing.assert_close(values['loss_same'], values['loss_kd'])
 
 
+def test_a_layer_of_another_width_is_refused(make_distiller, make_batch):
+    term = dict(type='mmbss.HardKDLoss', student_logits='neck.gap')
+    model = make_distiller(type='mmbss.Distiller', losses=dict(loss_same=term))
+    with pytest.raises(
+        ConfigError, match=r"student_logits='neck\.gap' puts out .* name a layer that"
+    ):
+        model.loss(*make_batch([0, 1, 2]))
+
+
 def test_a_student_may_have_a_list_of_initializers(make_distiller):
     # as mmpretrain's DeiT has
     init_cfg = [dict(type='Constant', layer='Linear', val=0.5), dict(type='Xavier', layer='Conv2d')]

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from mmbss.hooks import MaxNormHook
 from mmbss.hooks.max_norm_hook import clip_norms
@@ -31,6 +32,26 @@ def test_rows_above_the_bound_are_shrunk_to_it_and_others_stay(shape, dtype):
 def test_a_bound_that_is_not_positive_is_refused(bound):
     with pytest.raises(ValueError, match='max_norm must be positive'):
         MaxNormHook(bound)
+
+
+def test_a_weight_that_is_computed_from_others_is_refused(make_runner, resnet_config):
+    runner = make_runner(
+        resnet_config(), epochs=1, custom_hooks=[dict(type='mmbss.MaxNormHook', max_norm=0.5)]
+    )
+    weight_norm(runner.model.backbone.conv1)
+    with pytest.raises(ValueError, match='computes its weight from others'):
+        runner.train()
+
+
+def test_what_does_not_learn_stays():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone()
+    hook = MaxNormHook(0.1)
+    hook.before_train(SimpleNamespace(model=model))
+    hook.after_train_iter(SimpleNamespace(model=model), 0)
+    assert torch.equal(model[0].weight, before)
+    assert norms(model[1]).max() <= 0.1 * (1 + 1e-6)
 
 
 def norms(model):

@@ -126,3 +126,15 @@ def test_every_path_needs_its_features():
     maps = torch.zeros(3, 4, 4, 4)
     with pytest.raises(ValueError, match='zip'):
         AttentionLoss(['a'], ['b'])([maps], [maps, maps], LABELS)
+
+
+def test_student_and_teacher_may_have_other_tokens_before_those_of_the_image():
+    tokens, others = torch.randn(2, 18, 4), torch.randn(2, 17, 4)
+    both = compare(tokens, others, num_extra_tokens=(2, 1))
+    assert both == compare(tokens[:, 2:], others[:, 1:])
+
+
+@pytest.mark.parametrize('number', [-1, (0, -1), (1, 2, 3), ()])
+def test_numbers_of_tokens_out_of_range_are_refused(number):
+    with pytest.raises(ValueError, match=r'num_extra_tokens=.* must be 0 or more'):
+        AttentionLoss(['a'], ['b'], num_extra_tokens=number)

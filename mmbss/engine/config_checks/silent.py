@@ -71,11 +71,13 @@ def in_weights(cfg: Config) -> Iterator[str]:
         if not str(hook['type']).endswith('BSSHook') or not isinstance(schedules, dict):
             continue
         for name in schedules:
-            term = losses.get(name)
-            weight = term.get('loss_weight') if isinstance(term, dict) else None
-            if isinstance(weight, (int, float)) and weight >= 0:
+            where = 'head.loss' if name == 'loss_cls' else f'losses.{name}'
+            weight = setting(model, f'{where}.loss_weight')
+            # the head's is 1 in most configs, which are inherited from
+            is_set = isinstance(weight, (int, float)) and weight >= 0
+            if is_set and (name != 'loss_cls' or weight != 1):
                 yield (
-                    f'model.losses.{name}.loss_weight={weight} would be replaced by '
+                    f'model.{where}.loss_weight={weight} would be replaced by '
                     f'{path}.schedules.{name}: remove one of the two'
                 )
 

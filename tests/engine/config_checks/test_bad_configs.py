@@ -576,6 +576,18 @@ def test_a_key_that_mmpretrain_finds_left_names_the_same_cure(base, run, tmp_pat
     check_line(run(config), [DATA, "'split'", 'add _delete_=True'])
 
 
+@pytest.mark.parametrize(('weight', 'is_refused'), [(0.1, True), (1.0, False)])
+def test_a_schedule_replaces_no_other_weight_of_the_head(weight, is_refused, base):
+    config = Config(base('unused'))
+    config.model.head.loss = dict(type='CrossEntropyLoss', loss_weight=weight)
+    config.default_hooks.bss.schedules.loss_cls = dict(start=1.0, end=0.5)
+    if is_refused:
+        with pytest.raises(ConfigError, match=r'model\.head\.loss\.loss_weight=0\.1 would be'):
+            check_config(config)
+    else:
+        check_config(config)
+
+
 def test_a_slip_of_the_pen_is_not_taken_for_inherited(base):
     config = Config(base('unused'))
     config.model.losses.loss_kd.temprature = 2.0
