@@ -115,11 +115,17 @@ def choose_runs(study: 'Study', args: argparse.Namespace) -> 'list[Run]':
         strange = [each for each in asked or () if each not in known]
         if strange:
             raise ConfigError(f'{flag}: {study.name} has no {strange[0]}, choose among {known}')
-    return [
+    runs = [
         run
         for run in study.runs()
         if run.arm in (args.arms or study.arms) and run.seed in (args.seeds or study.seeds)
     ]
+    idle = [name for name in args.arms or () if name not in {run.arm for run in runs}]
+    if idle:
+        raise ConfigError(
+            f'--seeds: {study.name} runs {idle[0]} with the seeds {study.seeds_of(idle[0])} alone'
+        )
+    return runs
 
 
 def compare(args: argparse.Namespace) -> None:

@@ -165,11 +165,11 @@ def main() -> None:
             attacks=attacks.get('robustness'),
             autoattack_samples=args.autoattack,
         )
-        print(markdown_table(result))
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(result, indent=2))
             print(f'written to {args.out}')
+        print(markdown_table(result))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,7 @@
 """How alike the decision boundaries of student and teacher are (Heo et al., AAAI 2019)."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -52,6 +54,17 @@ def compare_boundaries(
         teacher_accepted=accepted[0],
         student_accepted=accepted[1],
     )
+
+
+def distinct_names(classes: Sequence[str]) -> list[str]:
+    """Names of classes, with their labels where two have the same, as ImageNet's cranes have.
+
+    Examples:
+        >>> distinct_names(['crane', 'dog', 'crane'])
+        ['crane_0', 'dog', 'crane_2']
+    """
+    twice = {name for name, count in Counter(classes).items() if count > 1}
+    return [f'{name}_{k}' if name in twice else name for k, name in enumerate(classes)]
 
 
 @METRICS.register_module()
@@ -133,7 +146,7 @@ class BoundarySimilarity(TeacherMetric):
             return metrics
         metrics |= {name: float(value.mean()) for name, value in similarities.items()}
         if self.per_class:
-            names = (self.dataset_meta or {}).get('classes')
+            names = distinct_names((self.dataset_meta or {}).get('classes') or ())
             labels = values['label'][both].long()
             for label in labels.unique().tolist():
                 of_class = labels == label

@@ -78,7 +78,7 @@ def build_report(work_dir: Path, options: ReportOptions, command: str) -> Report
         measured=measured,
         configs={each.name: each.runs[0].config.pretty_text for each in experiments},
         commands=[
-            *repeat_commands(work_dir, students, of_teacher, comparison.has_own_settings),
+            *repeat_commands(work_dir, students, of_teacher, comparison.is_uneven),
             command,
         ],
         legend=styles,

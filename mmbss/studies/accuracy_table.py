@@ -7,7 +7,7 @@ from typing import Any
 
 from mmbss.studies.experiments import Experiment
 from mmbss.studies.results import Result, logged_result
-from mmbss.studies.text import Table, markdown, spread
+from mmbss.studies.text import Table, deviation, markdown, spread
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Row:
             values=self.values,
             epochs=[each.epoch for each in self.results],
             mean=statistics.mean(self.values),
-            standard_deviation=statistics.stdev(self.values) if several else None,
+            standard_deviation=deviation(self.values) if several else None,
             ms_per_iteration=statistics.median(times) if times else None,
             seconds=statistics.mean(seconds) if seconds else None,
         )

@@ -84,9 +84,15 @@ class Comparison:
         return [f'{what}: {", ".join(listed)}.' for what, listed in parts.items() if listed]
 
     @property
-    def has_own_settings(self) -> bool:
-        """Whether runs of one experiment differ in more than ``randomness.seed``."""
-        return any(changed(each.runs[0], run) for each in self.students for run in each.runs)
+    def is_uneven(self) -> bool:
+        """Whether no one command repeats all runs.
+
+        Runs of one experiment differ in more than ``randomness.seed``, or experiments in their
+        seeds.
+        """
+        seeds = {frozenset(run.seed for run in each.runs) for each in self.students}
+        own = any(changed(each.runs[0], run) for each in self.students for run in each.runs)
+        return own or len(seeds) > 1
 
     @property
     def student_networks(self) -> dict[str, Network]:

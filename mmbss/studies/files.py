@@ -24,7 +24,7 @@ def read_results(study: Study) -> Results:
     Raises:
         ConfigError: If the file is damaged; with a line for each result that is none.
     """
-    path = study.results.with_suffix('.json')
+    path = study.file('.json')
     stored = read_json(path)
     records = stored.get('results') if isinstance(stored, dict) else []
     if not isinstance(stored, dict | None) or not isinstance(records, list):
@@ -82,16 +82,16 @@ def write_results(study: Study, results: Results, others: Sequence[Result] = ())
         results=[asdict(each) for each in results.values()],
     )
     for path, written in (
-        (study.results.with_suffix('.json'), content),
+        (study.file('.json'), content),
         (study.folder / STUDY_FILE, contents_of(study)),
     ):
         with whole_file(path) as part:
             part.write_text(json.dumps(written, indent=1) + '\n')
-    with whole_file(study.results.with_suffix('.md')) as part:
+    with whole_file(study.file('.md')) as part:
         part.write_text(table)
     if rows:
         figure = draw_accuracies({row.name: row.values for row in rows}, f'{study.metric}, last')
-        save_figure(figure, study.results.with_suffix('.svg'))
+        save_figure(figure, study.file('.svg'))
     return table
 
 

@@ -68,10 +68,13 @@ class StudyRunner:
         if teacher and self.trains and is_any_left and not teacher.is_done():
             # its result is stored, but what it was read from is not here
             teacher.train(self.tools / 'train.py', self.threads)
+        # also of seeds that an arm has no more, which the table shows
         self.others.extend(
             result
-            for run in self.study.runs()
-            if (result := stored.get((run.arm, run.seed))) and not result.is_of(run)
+            for (arm, seed), result in stored.items()
+            if arm in self.study.arms
+            and seed in self.study.seeds
+            and not result.is_of(self.study.run(arm, seed))
         )
         if any(self.is_unmeasured(*each) for each in zip(runs, found, strict=True)):
             refuse(missing_files(Config(dict(evaluators=self.study.evaluators))))

@@ -19,9 +19,15 @@ PLACE_OF_LOADER = ('pin_memory', 'persistent_workers')
 
 
 def by_dotted_key(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Options, those in dicts by their path."""
+    """Options, those in dicts by their path; dicts whose own keys hold dots stay whole.
+
+    Examples:
+        >>> dict(by_dotted_key({'a.b': dict(c=1), 'd': {'head.fc': dict(lr_mult=0.1)}}))
+        {'a.b.c': 1, 'd': {'head.fc': {'lr_mult': 0.1}}}
+    """
     for key, value in options.items():
-        if isinstance(value, Mapping) and value:
+        by_path = isinstance(value, Mapping) and value
+        if by_path and not any(str(name).count('.') for name in value):
             yield from by_dotted_key(value, f'{prefix}{key}.')
         else:
             yield f'{prefix}{key}', value

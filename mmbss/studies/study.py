@@ -119,6 +119,10 @@ class Study:
         """The seeds of an arm."""
         return self.seeds[: self.arms[name].seeds]
 
+    def file(self, ending: str) -> Path:
+        """The file of its results with an ending, such as ``'.json'``."""
+        return self.results.with_name(self.results.name + ending)
+
     def run(self, name: str, seed: int) -> Run:
         """The run of an arm with a seed."""
         arm = self.arms[name]
@@ -165,10 +169,11 @@ class Study:
             if len({*pair}) != 2 or not {*pair} <= {*self.arms}:
                 yield f'{self.name} compares {" with ".join(pair)}: name two of {[*self.arms]}'
         for name, arm in self.arms.items():
-            if arm.seeds is not None and not 1 <= arm.seeds <= len(self.seeds):
+            is_whole = isinstance(arm.seeds, int) and 1 <= arm.seeds <= len(self.seeds)
+            if arm.seeds is not None and not is_whole:
                 yield (
-                    f'{self.name}: arm {name}: seeds={arm.seeds} must be from 1 to the '
-                    f'{len(self.seeds)} of the study'
+                    f'{self.name}: arm {name}: seeds={arm.seeds} must be a whole number from 1 to '
+                    f'the {len(self.seeds)} of the study'
                 )
             if arm.seeds not in (None, len(self.seeds)) and name in (self.contrast or ()):
                 yield f'{self.name}: {name} is an arm of the contrast, which needs all seeds'
@@ -195,7 +200,7 @@ class Study:
         said |= {f'{name}: options': arm.options for name, arm in self.arms.items()}
         for where, options in said.items():
             for key, value in by_dotted_key(options):
-                if isinstance(value, Mapping):
+                if value == {}:
                     yield (
                         f'{self.name}: {where}: {key!r} is empty, which changes nothing: with '
                         'dict(_delete_=True) it would be emptied'

@@ -32,10 +32,12 @@ def study_markdown(
     rows = [Row(name, results) for name, results in shown.items()]
     parts = [f'{study.question}\n'] if study.question else []
     parts.append(accuracy_markdown(rows, study.metric))
-    counts = {name: (len(shown.get(name, ())), len(study.seeds_of(name))) for name in study.arms}
-    left = [
-        f'{name} {here} of {every} seeds' for name, (here, every) in counts.items() if here < every
-    ]
+    left = []
+    for name in study.arms:
+        planned = study.seeds_of(name)
+        here = {*planned} & {each.seed for each in shown.get(name, ())}
+        if len(here) < len(planned):
+            left.append(f'{name} {len(here)} of {len(planned)} seeds')
     if left:
         parts.append(f'Not complete: {", ".join(left)}.\n')
     if others:

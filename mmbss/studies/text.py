@@ -1,5 +1,6 @@
 """Numbers and tables as text."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -22,7 +23,17 @@ def spread(values: Sequence[float], form: str = '.2f') -> str:
     mean = f'{statistics.mean(values):{form}}'
     if len(values) == 1:
         return mean
-    return f'{mean} ± {statistics.stdev(values):{form.lstrip("+")}}'
+    return f'{mean} ± {deviation(values):{form.lstrip("+")}}'
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation (n - 1) of several values; NaN where one is not finite.
+
+    Examples:
+        >>> deviation([1.0, 3.0]), deviation([1.0, float('inf')])
+        (1.4142135623730951, nan)
+    """
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def tallied(values: Iterable[str]) -> str:

@@ -36,10 +36,10 @@ def test_runs_of_other_settings_are_not_averaged_without_a_word(
 ):
     folder = make_seeds(*settings)
     comparison = read_comparison(folder)
-    assert comparison.has_own_settings == has_own
+    assert comparison.is_uneven == has_own
     said = [remark.partition(': ')[2] for remark in comparison.remarks]
     assert said == [f'{folder}/kd/seed_1 ({name}).' for name in mixed]
-    (command,) = repeat_commands(folder, comparison.students, [], comparison.has_own_settings)
+    (command,) = repeat_commands(folder, comparison.students, [], comparison.is_uneven)
     assert command.count('train.py') == 2 * has_own
 
 

@@ -70,7 +70,7 @@ def run_all(study, runs=None, **settings):
 
 
 def read(study):
-    return json.loads(study.results.with_suffix('.json').read_text())
+    return json.loads(study.file('.json').read_text())
 
 
 def test_results_are_those_of_the_last_epoch_with_commit_config_and_metrics(study, play):
@@ -97,7 +97,7 @@ def test_differences_are_paired_by_seed_and_the_contrast_comes_first(study, play
     assert '| **b - a** | 3 | +2.00 |' in table
     assert 'b - a is not decided' in table
     assert '| agreement/top1 | 71.00 ± 1.00 | 73.00 ± 1.73 | 71.10 ± 0.79 | +2.00 ± 1.00 |' in table
-    assert study.results.with_suffix('.md').read_text() == table
+    assert study.file('.md').read_text() == table
 
 
 def test_what_is_stored_is_not_done_again_even_if_its_folder_is_gone(study, play):
@@ -148,7 +148,7 @@ RESULT |= dict(ms_per_iteration=None, seconds=1.0, folder='runs/a')
 
 def test_a_result_of_an_earlier_version_is_read(study):
     study.results.parent.mkdir()
-    path = study.results.with_suffix('.json')
+    path = study.file('.json')
     path.write_text(json.dumps(dict(results=[RESULT])))
     assert [*read_results(study)] == [('a', 0)]
 
@@ -173,7 +173,7 @@ def test_a_result_of_an_earlier_version_is_read(study):
 )
 def test_damaged_results_are_one_line_with_the_file(study, content):
     study.results.parent.mkdir()
-    path = study.results.with_suffix('.json')
+    path = study.file('.json')
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=r'played\.json') as caught:
         read_results(study)
@@ -280,7 +280,7 @@ def test_results_of_other_settings_stand_beside_no_new_ones(study, play):
     with pytest.raises(ConfigError, match='memory'):
         run_all(study, [by_name['b', seed] for seed in (0, 1)] + [by_name['a', 0]], rerun=True)
     play.failing.clear()
-    table = study.results.with_suffix('.md').read_text()
+    table = study.file('.md').read_text()
     assert 'other settings: b seed 1, b seed 2.' in table
     (row,) = [row for row in read(study)['arms'] if row['name'] == 'b']
     assert row['seeds'] == [0]
@@ -290,6 +290,44 @@ def test_results_of_other_settings_stand_beside_no_new_ones(study, play):
     assert 'other settings' not in table
     # one that was not told of the new results meanwhile
     assert 'other settings' not in keep(study, others=[old['b', 0]])
+
+
+def test_a_seed_that_an_arm_has_no_more_is_shown_with_its_settings_alone(study, play):
+    run_all(study)
+    arms = dict(study.arms, c=replace(study.arms['c'], seeds=2))
+    fewer = replace(study, arms=arms)
+    table = run_all(fewer)
+    assert '2: ' in table.split('| c | ')[1].splitlines()[0]
+    assert 'Not complete' not in table
+    changed_arm = replace(arms['c'], options={MOMENTUM: 0.9})
+    other = replace(study, arms=dict(arms, c=changed_arm))
+    shutil.rmtree(study.folder)
+    table = run_all(other, rerun=True)
+    assert 'other settings: c seed 2.' in table
+    (row,) = [row for row in read(study)['arms'] if row['name'] == 'c']
+    assert row['seeds'] == [0, 1]
+
+
+def test_seeds_that_are_planned_count_as_complete_and_no_others(study, play):
+    run_all(study, [study.run('c', 2), study.run('c', 1)])
+    fewer = replace(study, arms=dict(study.arms, c=replace(study.arms['c'], seeds=2)))
+    assert 'c 1 of 2 seeds' in run_all(fewer, [])
+
+
+def test_studies_whose_names_hold_dots_have_files_of_their_own(study, play):
+    one, other = (replace(study, results=study.results.with_name(f'lr.0.{k}')) for k in (1, 2))
+    run_all(one)
+    assert read_results(other) == {}
+    assert one.file('.json').name == 'lr.0.1.json'
+
+
+def test_a_metric_that_is_not_finite_loses_no_result(study, play, monkeypatch):
+    monkeypatch.setitem(ACCURACY, 'b', [float('nan')] * 3)
+    values = iter([50.0, 51.0, 52.0])
+    monkeypatch.setattr('mmbss.studies.results.LoggedRun.last_value', lambda *_: next(values))
+    table = run_all(study, [study.run('b', seed) for seed in (0, 1, 2)])
+    assert 'nan ± nan' in table
+    assert len(read(study)['results']) == 3
 
 
 def test_what_other_evaluators_said_is_not_shown(study, play):

@@ -43,14 +43,22 @@ def test_every_arm_is_run_with_every_seed(read, tmp_path):
     }
 
 
+def test_settings_whose_keys_hold_dots_stay_whole(read):
+    rates = "{'optim_wrapper.paramwise_cfg': dict(custom_keys={'head.fc': dict(lr_mult=0.1)})}"
+    study = read(STUDY.replace('{_key: 3', rates + ' | {_key: 3'))
+    study.check()
+    keys = study.run('c', 0).merged.optim_wrapper.paramwise_cfg.custom_keys
+    assert keys.to_dict() == {'head.fc': dict(lr_mult=0.1)}
+
+
 def test_an_arm_may_have_the_first_seeds_alone(read):
     fewer = STUDY.replace('options={_key: 3', 'seeds=1, options={_key: 3')
     study = read(fewer)
     study.check()
     runs = [(run.arm, run.seed) for run in study.runs()]
     assert runs == [('a', 0), ('b', 0), ('c', 0), ('a', 3), ('b', 3)]
-    for seeds in (0, 3, -1):
-        with pytest.raises(ConfigError, match=f'arm c: seeds={seeds} must be from 1 to the 2'):
+    for seeds in (0, 3, -1, 1.0):
+        with pytest.raises(ConfigError, match=f'arm c: seeds={seeds} must be a whole number from'):
             read(fewer.replace('seeds=1', f'seeds={seeds}')).check()
     with pytest.raises(ConfigError, match='b is an arm of the contrast, which needs all seeds'):
         read(STUDY.replace("'b': dict(", "'b': dict(seeds=1, ")).check()

@@ -227,3 +227,11 @@ def test_the_seed_is_no_option_of_a_comparison(call_tool, tiny, tmp_path):
     flags = ['--work-dir', tmp_path / 'runs', '--cfg-options', 'randomness.seed=5']
     with pytest.raises(SystemExit, match=r"^error: compare: common: 'randomness\.seed' is set"):
         call_tool('compare', tiny['plain'], *flags)
+
+
+def test_a_seed_that_an_arm_has_not_is_refused(call_tool, tmp_path, tiny):
+    study = tmp_path / 'few.py'
+    arms = f'arms = dict(a=dict(config={str(tiny["plain"])!r}, seeds=1))'
+    study.write_text(f'{arms}\nseeds = [0, 3]\n')
+    with pytest.raises(SystemExit, match=r'few runs a with the seeds \[0\] alone'):
+        call_tool('compare', study, '--arms', 'a', '--seeds', 3, '--results', tmp_path)
