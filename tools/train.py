@@ -78,8 +78,9 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     merge_amp(cfg, args)
     if args.resume == 'auto':
-        # load_from holds where there is nothing to go on from
-        cfg.resume = cfg.get('resume') or 'auto'
+        # load_from holds where there is nothing to go on from, in the way that the config says
+        if cfg.get('resume') is not True or has_checkpoint(cfg):
+            cfg.resume = 'auto'
     elif args.resume is not None:
         cfg.update(resume=True, load_from=args.resume)
     if args.auto_scale_lr:

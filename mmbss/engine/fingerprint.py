@@ -199,10 +199,13 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from leaves(item, f'{path}.{key}')
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+    elif isinstance(value, (list, tuple)) and holds_settings(value):
         names: list[str] = []
         for place, item in enumerate(value):
-            kind = text_of(item.get('type', place) if isinstance(item, Mapping) else item)
+            if isinstance(item, Mapping) or holds_settings(item):
+                kind = text_of(item.get('type', place) if isinstance(item, Mapping) else place)
+            else:
+                kind = text_of(item)
             names.append(kind.strip("'").rpartition('.')[2])
             count = names.count(names[-1])
             yield from leaves(item, f'{path}.{names[-1]}' + (f'#{count}' if count > 1 else ''))
@@ -210,6 +213,13 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield path, f'[{", ".join(names)}]'
     elif value is not None:
         yield path, text_of(value)
+
+
+def holds_settings(value: Any) -> bool:
+    """Whether there are dicts in a list, or in a list in it."""
+    return isinstance(value, (list, tuple)) and any(
+        isinstance(item, Mapping) or holds_settings(item) for item in value
+    )
 
 
 def text_of(value: Any) -> str:

@@ -29,7 +29,10 @@ BY_NAME = (nn.Module, type, FunctionType, MethodType, BuiltinFunctionType)
 
 def is_plain(value: Any) -> bool:
     """Whether a checkpoint can hold it, and it is not too large."""
-    return amount(value) <= MOST
+    try:
+        return amount(value) <= MOST
+    except RecursionError:  # a list may hold itself
+        return False
 
 
 def amount(value: Any) -> float:

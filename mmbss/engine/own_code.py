@@ -13,6 +13,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmbss.engine.kept_values import LIBRARIES
+
 #: Where installed packages and Python's own modules lie, which have versions instead.
 INSTALLED = tuple(
     Path(folder).resolve()
@@ -69,7 +71,7 @@ def files_of(module: str) -> list[Path]:
     waiting, seen = [module], set()
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in seen or name.partition('.')[0] in LIBRARIES:
             continue
         seen.add(name)
         spec = spec_of(name)

@@ -1,6 +1,7 @@
 """Which checkpoint a run goes on from: the folder decides, whatever a pointer file says."""
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,8 +67,11 @@ def checkpoint_folder(cfg: Config) -> Path | None:
     out_dir = _hook(cfg).get('out_dir')
     if out_dir is None:
         return work_dir
-    # as mmengine's hook does
-    return None if '://' in str(out_dir) else Path(out_dir) / work_dir.resolve().name
+    # as mmengine's hook does, which follows no links
+    absolute = os.path.abspath(work_dir)  # noqa: PTH100
+    if str(out_dir) == absolute:
+        return work_dir
+    return None if '://' in str(out_dir) else Path(out_dir) / Path(absolute).name
 
 
 def templates_of(cfg: Config) -> tuple[str, ...]:
@@ -178,12 +182,15 @@ def progress(path: str | Path, content: dict[str, Any]) -> Progress:
 def check_named(path: Path, folder: Path, templates: tuple[str, ...]) -> None:
     """Refuse a checkpoint that is damaged, or to go back behind others in the folder of the run."""
     begin = progress(path, read_checkpoint(path))
-    newest = [group[0] for group in own_checkpoints(folder, templates) if group]
-    for later in (other for other in newest if is_later(other, begin)):
-        raise ConfigError(
-            f'{path} is of iteration {begin.iter}, and {later}, which is later, would be '
-            'overwritten: choose another --work-dir, or remove the later ones'
-        )
+    for group in own_checkpoints(folder, templates):
+        # a damaged one tells nothing, so the one before it is looked at
+        readable = ((found, other) for other in group if (found := progress_of(other)))
+        newest, later = next(readable, (begin, path))
+        if newest > begin:
+            raise ConfigError(
+                f'{path} is of iteration {begin.iter}, and {later}, which is later, would be '
+                'overwritten: choose another --work-dir, or remove the later ones'
+            )
     if path.parent.resolve() != folder.resolve():
         check_free(folder, templates, f'one that goes on from {path}')
 
@@ -202,12 +209,12 @@ def check_free(folder: Path, templates: tuple[str, ...], run: str) -> None:
         )
 
 
-def is_later(path: Path, begin: Progress) -> bool:
-    """Whether a checkpoint is further than another; one that cannot be read is not."""
+def progress_of(path: Path) -> Progress | None:
+    """How far the training of a checkpoint is; None for one that cannot be read."""
     try:
-        return progress(path, read_checkpoint(path)) > begin
+        return progress(path, read_checkpoint(path))
     except ConfigError:
-        return False
+        return None
 
 
 def _take_seed(cfg: Config, checkpoint: dict[str, Any]) -> None:

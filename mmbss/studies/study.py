@@ -1,6 +1,6 @@
 """A study: arms that are compared over seeds, and the one contrast that was written down first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

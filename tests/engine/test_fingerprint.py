@@ -140,3 +140,14 @@ def test_changes_are_sorted(before, now, kind):
     changes = changed(before, now)
     assert getattr(changes, kind)
     assert sum(map(bool, changes)) == 1
+
+
+def test_lists_of_lists_of_settings_are_looked_into():
+    def settings(magnitude):
+        choices = [[dict(type='Rotate', magnitude=magnitude)], [dict(type='Cutout', shape=4)]]
+        pipeline = [dict(type='RandomChoice', transforms=choices, prob=[0.5, 0.5])]
+        return settings_of(dict(train_dataloader=dict(dataset=dict(pipeline=pipeline))))
+
+    assert not any(compare(settings(1.0), settings(1.0)))
+    (line,) = compare(settings(1.0), settings(90.0)).refused.values()
+    assert 'transforms.0.Rotate.magnitude=90.0 (was 1.0)' in line

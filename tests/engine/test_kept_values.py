@@ -93,3 +93,9 @@ def test_what_is_large_or_tells_nothing_is_one_object():
 
     for value in (Closed(), ['x' * 2**21], torch.nn.Linear(2, 2)):
         assert trace(value) == trace(value)
+
+
+def test_a_list_that_holds_itself_cannot_be_stored():
+    endless = []
+    endless.append(endless)
+    assert not is_plain(endless)

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from mmbss.engine.own_code import code_digests, own_modules
+from mmbss.engine.own_code import code_digests, files_of, own_modules
 
 CODE = 'def scaled(x):\n    return 2 * x\n'
 
@@ -89,3 +89,9 @@ def test_modules_that_the_config_of_a_teacher_imports(tmp_path):
 )
 def test_modules_that_a_config_names(cfg, modules):
     assert own_modules(cfg) == modules
+
+
+def test_the_library_itself_is_no_code_of_the_user_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'laboratory.py').write_text('from mmbss.losses import DistillationLoss\n')
+    assert files_of('laboratory') == [tmp_path / 'laboratory.py']

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.resume import choose_checkpoint
+from mmbss.engine.resume import checkpoint_folder, choose_checkpoint
 from mmbss.engine.work_dir import claimed_work_dir
 
 
@@ -249,3 +249,23 @@ def test_a_student_of_the_zoo_is_nothing_to_go_on_from(tmp_path):
     with pytest.raises(ConfigError, match='only weights'):
         chosen(tmp_path, True, student)
     assert chosen(tmp_path, 'auto', student) == (False, student)
+
+
+def test_the_later_one_before_a_damaged_one_is_not_overwritten_either(work_dir):
+    write(work_dir / 'epoch_3.pth', 18, 3)
+    damage(work_dir / 'epoch_3.pth')
+    with pytest.raises(ValueError, match=r'epoch_2\.pth, which is later'):
+        chosen(work_dir, True, str(work_dir / 'epoch_1.pth'))
+
+
+def test_the_folder_is_that_of_mmengine_also_through_links(tmp_path):
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'run').symlink_to(tmp_path / 'real')
+
+    def folder(out_dir):
+        cfg = Config(dict(work_dir=str(tmp_path / 'run')))
+        cfg.default_hooks = dict(checkpoint=dict(out_dir=str(out_dir)))
+        return checkpoint_folder(cfg)
+
+    assert folder(tmp_path / 'ck') == tmp_path / 'ck' / 'run'
+    assert folder(tmp_path / 'run') == tmp_path / 'run'

@@ -1,11 +1,13 @@
 """From the command line to a config and its runner."""
 
 import argparse
+import logging
 import traceback
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 
 from mmbss.engine.build import check_known
 from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
@@ -109,6 +111,14 @@ def merge_amp(cfg: Config, args: argparse.Namespace) -> None:
         wrapper.setdefault('loss_scale', 'dynamic')
     else:
         wrapper.type = 'mmbss.CPUAmpOptimWrapper'
+        unused = {key: wrapper.pop(key) for key in ('loss_scale', 'dtype') if key in wrapper}
+        if unused:
+            said = ', '.join(f'optim_wrapper.{key}={value!r}' for key, value in unused.items())
+            print_log(
+                f'{said} not used: --amp on a CPU is bfloat16 without a scale',
+                'current',
+                logging.WARNING,
+            )
 
 
 def check_scaled_rate(cfg: Config) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files.checkpoints import AtomicLocalBackend, check_template, name_pattern
@@ -178,6 +179,8 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         for key in [key for key in info if key.startswith(('best_ckpt', 'best_score'))]:
             if key.startswith('best_score'):
+                if isinstance(info[key], Tensor) and info[key].numel() == 1:
+                    info[key] = info[key].item()
                 known = isinstance(info[key], int | float)
             else:
                 info[key] = PurePath(str(info[key])).name

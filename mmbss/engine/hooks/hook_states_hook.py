@@ -43,6 +43,8 @@ class HookStatesHook(Hook):
 
     def __init__(self) -> None:
         self.fresh: dict[str, State] = {}
+        # what a checkpoint holds of each hook
+        self.late: dict[str, State] = {}
         self.begun: dict[str, dict[str, int]] | None = None
         self.stopped = False
 
@@ -57,9 +59,26 @@ class HookStatesHook(Hook):
             runner.logger.info('the run has stopped early already')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Remember what each hook holds that cannot be stored, once they have all begun."""
-        if self.begun is None:
-            self.begun = {name: others(hook) for name, hook in named_hooks(runner)}
+        """Look at the hooks once they have all begun.
+
+        What they hold that cannot be stored is remembered. What a checkpoint holds of an attribute
+        that they have only while they train is put back, and what they have set anew is named.
+        """
+        if self.begun is not None:
+            return
+        self.begun = {name: others(hook) for name, hook in named_hooks(runner)}
+        anew = []
+        for name, hook in named_hooks(runner):
+            for key, value in self.late.get(name, {}).items():
+                if key not in vars(hook):
+                    setattr(hook, key, value)
+                elif is_plain(now := vars(hook)[key]) and not same(copied(now), copied(value)):
+                    anew.append(f'{name}.{key}')
+        if anew:
+            runner.logger.warning(
+                f'set anew by the before_train of their hooks, so not as in the checkpoint: '
+                f'{", ".join(anew)}'
+            )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store what has changed."""
@@ -88,11 +107,14 @@ class HookStatesHook(Hook):
         lost = list(stored.get('lost') or ())
         for name, hook in named_hooks(runner):
             for key, value in dict(states.get(name) or {}).items():
-                # a file of others gets at nothing but numbers that are there
-                if key in counts_of(hook) and is_plain(value):
-                    # a resume may have brought all that it reads to the GPU
-                    was_away = key in (away.get(name) or ())
-                    device = device_of(runner.model) if was_away else torch.device('cpu')
+                # a file of others gets at nothing but numbers
+                if not is_plain(value) or is_of_class(hook, str(key)):
+                    continue
+                # a resume may have brought all that it reads to the GPU
+                was_away = key in (away.get(name) or ())
+                device = device_of(runner.model) if was_away else torch.device('cpu')
+                self.late.setdefault(name, {})[key] = moved(value, device)
+                if key in counts_of(hook):
                     setattr(hook, key, moved(value, device))
         if lost:
             runner.logger.warning(
@@ -112,6 +134,12 @@ def named_hooks(runner: Runner) -> Iterator[tuple[str, Hook]]:
             continue
         counts[kind.__name__] += 1
         yield f'{kind.__name__}.{counts[kind.__name__]}', hook
+
+
+def is_of_class(hook: Hook, name: str) -> bool:
+    """Whether a name is that of a method or property, which no attribute may hide."""
+    found = getattr(type(hook), name, None)
+    return callable(found) or isinstance(found, property)
 
 
 def counts_of(hook: Hook) -> State:

@@ -25,7 +25,6 @@ REPAIRS = {
     'mmengine.runner.checkpoint': ('checkpoint_loading', 'checkpoint_saving', 'fitting_weights'),
     'mmengine.runner.runner': ('failed_resume',),
     'mmcv': ('negative_hue',),
-    'mmcv.transforms.loading': ('unreadable_images',),
     'mmpretrain.datasets': ('missing_archives',),
 }
 

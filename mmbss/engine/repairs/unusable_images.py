@@ -1,7 +1,8 @@
-"""Say of which image a step of a pipeline cannot make what it should.
+"""Say which image file cannot be read, or be used by a step of a pipeline, and what to do.
 
-Cause: where OpenCV or the memory gives up, as at an image a thousand times as long as wide that is
-enlarged, mmengine's ``Compose`` ends with an error that does not say which file it was.
+Cause: where a file has vanished or is damaged, or OpenCV or the memory gives up, as at an image a
+thousand times as long as wide that is enlarged, mmengine's ``Compose`` ends with whatever error
+comes up below it, and few of these name the file.
 """
 
 import functools
@@ -20,17 +21,22 @@ def repair(base_dataset: Any) -> None:
     def call(self: Any, data: Any) -> Any:
         try:
             return original(self, data)
-        except (cv2.error, MemoryError) as error:
-            if not (isinstance(data, dict) and data.get('img_path')):
+        except (AssertionError, MemoryError, OSError, cv2.error) as error:
+            path, shape = (
+                data.get(key) if isinstance(data, dict) else None
+                for key in ('img_path', 'ori_shape')
+            )
+            if path is None or (shape and isinstance(error, AssertionError | OSError)):
                 raise
+            if not shape:  # which loading sets
+                raise ConfigError(
+                    f'cannot read the image {path} ({type(error).__name__}): restore the file, or '
+                    'take it out of the dataset, then go on with --resume'
+                ) from error
             raise ConfigError(
-                f'the pipeline cannot use the image {data["img_path"]} of '
-                f'{_size(data.get("ori_shape"))}: {one_line(error)}: take it out of the dataset '
-                'or change the pipeline, then go on with --resume'
+                f'the pipeline cannot use the image {path} of {shape[1]} x {shape[0]} pixels: '
+                f'{one_line(error)}: take it out of the dataset or change the pipeline, then go '
+                'on with --resume'
             ) from error
 
     base_dataset.Compose.__call__ = call
-
-
-def _size(shape: Any) -> str:
-    return 'unknown size' if shape is None else f'{shape[1]} x {shape[0]} pixels'

@@ -36,7 +36,7 @@ from mmbss.engine.trial.sides import (
     doubts_of_overlap,
     side_of,
 )
-from mmbss.engine.trial.unchanged import unchanged
+from mmbss.engine.trial.unchanged import unchanged, unchanged_attributes
 from mmbss.engine.trial.validation import schedules_of, try_validation
 
 #: Settings on which it depends whether images pass.
@@ -91,7 +91,9 @@ def try_training(runner: Runner) -> None:
                 check_batch_norm(model, min(loader.batch_size, len(loader.dataset)))
         seen, validated = try_batches(runner, model, is_tried), []
         if is_tried and validation is not None:
-            validated = try_validation(runner, model.eval(), validation)
+            # a metric may remember, too
+            with unchanged_attributes(validation.evaluator.metrics):
+                validated = try_validation(runner, model.eval(), validation)
         preprocessor = getattr(model, 'data_preprocessor', None)
         # a loop of another kind may say neither
         lengths = (getattr(runner.train_loop, f'max_{unit}', inf) for unit in ('epochs', 'iters'))

@@ -1,7 +1,7 @@
 """A model that is tried is afterwards as it was: buffers, gradients, modes and attributes."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import PurePath
@@ -32,21 +32,32 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     other objects stays as it has become.
     """
     memories = [(memory, memory.clone()) for memory in memory_of_buffers(model)]
-    attributes = [(vars(module), counted(vars(module))) for module in model.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
+    try:
+        with unchanged_attributes(model.modules()):
+            yield
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        for memory, content in memories:
+            memory.copy_(content)
+
+
+@contextmanager
+def unchanged_attributes(owners: Iterable[Any]) -> Iterator[None]:
+    """Leave the attributes of objects as they were, as far as they are :data:`COUNTED`."""
+    attributes = [(vars(owner), counted(vars(owner))) for owner in owners]
     contents = [
         (value, dict(value) if isinstance(value, dict) else [*value])
         for _, values in attributes
         for value in values.values()
         if isinstance(value, CONTAINERS)
     ]
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    for parameter, _ in gradients:
-        parameter.grad = None
     try:
         yield
     finally:
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
         for owner, values in attributes:
             for name in counted(owner):
                 if name in values:
@@ -57,8 +68,6 @@ def unchanged(model: nn.Module) -> Iterator[None]:
             container.clear()
             put_in = container.extend if isinstance(container, list | deque) else container.update
             put_in(content)
-        for memory, content in memories:
-            memory.copy_(content)
 
 
 def counted(attributes: dict[str, Any]) -> dict[str, Any]:

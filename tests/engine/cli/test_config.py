@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmbss.engine.cli.config import (
     check_scaled_rate,
     load_config,
+    merge_amp,
     merge_common_arguments,
     merge_options,
 )
@@ -119,3 +120,12 @@ def test_a_package_that_is_only_on_the_path_is_to_be_installed(tmp_path, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match='install'):
         load_config('only_here::kd/kd.py')
+
+
+def test_amp_on_a_cpu_takes_no_scale_of_a_gpu(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD', lr=0.1))
+    config = Config(dict(optim_wrapper=wrapper))
+    merge_amp(config, argparse.Namespace(amp=True))
+    assert config.optim_wrapper.type == 'mmbss.CPUAmpOptimWrapper'
+    assert 'loss_scale' not in config.optim_wrapper

@@ -130,6 +130,17 @@ def test_scores_of_another_metric_are_no_measure_of_the_best(run, tmp_path):
     assert 'looked for anew' not in Path(runner.logger.log_file).read_text().removeprefix(said)
 
 
+def test_a_best_score_that_is_a_tensor_is_remembered(run, tmp_path):
+    run(epochs=1, keep=-1, save_best='auto')
+    checkpoint = torch.load(tmp_path / 'epoch_1.pth')
+    info = checkpoint['message_hub']['runtime_info']
+    info['best_score'] = torch.tensor(200.0)  # which no later epoch reaches
+    torch.save(checkpoint, tmp_path / 'epoch_1.pth')
+    run(resume='epoch_1.pth', epochs=2, keep=-1, save_best='auto')
+    assert (tmp_path / 'best_accuracy_top1_epoch_1.pth').is_file()
+    assert not (tmp_path / 'best_accuracy_top1_epoch_2.pth').exists()
+
+
 def test_what_lies_elsewhere_is_never_removed(run, tmp_path):
     run(epochs=1, keep=-1, save_best='auto')
     elsewhere = tmp_path / 'of_another_run' / 'best.pth'

@@ -198,3 +198,29 @@ def test_a_checkpoint_that_says_nothing_of_devices_leaves_tensors_on_the_cpu(tra
     torch.save(content, path)
     resumed = train(counting, epochs=1, resume='epoch_1.pth', folder='other')
     assert hook_of(resumed, 'CountingHook').mean[0] == 6
+
+
+@HOOKS.register_module()
+class LateHook(Hook):
+    """Has one number only while it trains, and sets another anew each time."""
+
+    total = 0
+
+    def before_train(self, runner):
+        self.seen = 0
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen += 1
+        self.total += 1
+
+
+def test_what_a_hook_has_only_while_it_trains_goes_on_or_is_named(train, capfd):
+    late = dict(type='mmbss.LateHook')
+    whole = hook_of(train(late), 'LateHook')
+    train(late, epochs=1, folder='run')
+    capfd.readouterr()
+    resumed = hook_of(train(late, resume='epoch_1.pth', folder='other'), 'LateHook')
+    assert resumed.total == whole.total > 0
+    assert resumed.seen < whole.seen
+    said = capfd.readouterr()
+    assert 'not as in the checkpoint: LateHook.1.seen' in said.out + said.err

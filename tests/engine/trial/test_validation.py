@@ -136,3 +136,25 @@ def test_the_validation_is_compared_with_the_training(runner):
     classes = [*'1234567890']
     with pytest.raises(ConfigError, match=r'^val_dataloader\.dataset: .* another order'):
         try_training(runner(data=dict(metainfo=dict(classes=classes))))
+
+
+@METRICS.register_module(name='TestBestSoFar')
+class BestSoFar(FewClasses):
+    """Remembers over validations."""
+
+    def __init__(self):
+        super().__init__(prefix='own')
+        self.calls = 0
+        self.all = []
+
+    def compute_metrics(self, results):
+        self.calls += 1
+        self.all.append(len(results))
+        return dict(calls=self.calls)
+
+
+def test_a_metric_with_a_memory_forgets_the_trial(runner):
+    tried = runner(dict(type='mmbss.TestBestSoFar'))
+    try_training(tried)
+    (metric,) = tried.val_loop.evaluator.metrics
+    assert (metric.calls, metric.all) == (0, [])
