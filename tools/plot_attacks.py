@@ -22,7 +22,6 @@ ATTACKS = {
     'closest': dict(type='ClosestAttack'),
     'FGSM': dict(type='FGSMAttack'),
     'PGD': dict(type='PGDAttack'),
-    'estimated gradients': dict(type='GradientEstimationAttack'),
     'JSMA': dict(type='JSMAAttack'),
     'noise, as long as BSS': dict(type='RandomNoiseAttack', attack=dict(type='BSSAttack')),
     'segment': dict(type='SegmentAttack'),

@@ -9,7 +9,6 @@ those that go toward another image share :mod:`~mmbss.attacks.partners`.
 from mmbss.attacks.base import Attack, AttackResult, Partners
 from mmbss.attacks.bss import BSSAttack
 from mmbss.attacks.closest import ClosestAttack
-from mmbss.attacks.gradient_estimation import GradientEstimationAttack
 from mmbss.attacks.gradient_sign import FGSMAttack, PGDAttack
 from mmbss.attacks.jsma import JSMAAttack
 from mmbss.attacks.library import LibraryAttack
@@ -25,7 +24,6 @@ __all__ = [
     'ChosenMixAttack',
     'ClosestAttack',
     'FGSMAttack',
-    'GradientEstimationAttack',
     'JSMAAttack',
     'LibraryAttack',
     'NewtonAttack',

@@ -139,8 +139,25 @@ class Attack(ABC):
         if partners is not None and not self.needs_partners:
             raise ConfigError(f'{type(self).__name__} moves toward no partners: leave them out')
         check_evaluating(model)
-        if (dtype := samples.dtype) != torch.float32:
-            asked, model = model, lambda inputs: asked(inputs.to(dtype))
+        if not samples.is_floating_point():
+            raise ConfigError(f'samples are {samples.dtype}: give floating-point ones')
+        if self.needs_gradient and torch.is_inference_mode_enabled():
+            raise ConfigError(
+                f'{type(self).__name__} needs gradients, which there are none of within '
+                'torch.inference_mode(): call it outside, or take torch.no_grad() instead'
+            )
+        dtype = samples.dtype
+
+        def ask(inputs: Tensor) -> Tensor:
+            logits = model(inputs if dtype == torch.float32 else inputs.to(dtype))
+            if inputs.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
+                raise ConfigError(
+                    'the logits of the teacher have no gradient, which the attack needs: leave '
+                    'out no_grad() and detach() there, or take an attack that asks for logits '
+                    'alone, such as mmbss.SegmentAttack'
+                )
+            return logits
+
         samples = samples.detach().float()
         if bounds is not None:
             bounds = ends(bounds, samples, '')  # moved to a GPU once, not at each step
@@ -148,7 +165,7 @@ class Attack(ABC):
         further = {} if partners is None else dict(partners=partners)
         # a validation loop runs under no_grad, an attack needs gradients all the same
         with torch.enable_grad():
-            return self.run(model, samples, base, target, bounds, **further)
+            return self.run(ask, samples, base, target, bounds, **further)
 
     @abstractmethod
     def run(

@@ -150,13 +150,15 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _along(gradient: Tensor, factor: Tensor, divisor: Tensor) -> Tensor:
-    """``factor / divisor * gradient`` for each sample, zero where the divisor is zero."""
-    vanishes = divisor == 0
+    """``factor / divisor * gradient`` for each sample; 0 where the divisor is 0 or not finite."""
+    vanishes = (divisor == 0) | ~divisor.isfinite()
     scale = factor / divisor.masked_fill(vanishes, 1.0)
     # a finite scale keeps 0 where the gradient is 0; with a tiny divisor it would be infinite
     largest = torch.finfo(scale.dtype).max
     scale = scale.masked_fill(vanishes, 0.0).clamp(-largest, largest)
-    return per_sample(scale, gradient) * gradient.float()
+    gradient = gradient.float()
+    moved = per_sample(scale, gradient) * gradient
+    return torch.where(per_sample(vanishes, gradient), 0.0, moved)  # 0 times NaN is NaN
 
 
 def project(samples: Tensor, bounds: Bounds | None) -> Tensor:
@@ -173,13 +175,23 @@ def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, 
         needed_for: What to say where there are none.
 
     Raises:
-        ConfigError: If ``bounds`` is None, or are not two.
+        ConfigError: If ``bounds`` is None, are not two, or do not go with one sample.
     """
     if bounds is None:
         raise ConfigError(f'{needed_for}: give bounds, the lowest and highest value of an input')
     if len(bounds) != 2:
         raise ConfigError(f'bounds must be (lowest, highest), got {len(bounds)} values')
     lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
+    for bound in (lowest, highest):
+        try:
+            fits = torch.broadcast_shapes(bound.shape, like.shape) == like.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ConfigError(
+                f'bounds of shape {tuple(bound.shape)} do not go with samples of '
+                f'{tuple(like.shape[1:])}: give numbers, or one value a channel as (C, 1, 1)'
+            )
     return lowest, highest
 
 

@@ -110,7 +110,7 @@ class PGDAttack(Attack):
             found = project(samples + self.radius * pixel * noise, bounds)
         first_logits: Tensor | None = None
         for _ in range(self.num_steps):
-            gradient, logits = self.gradient(model, found, base, target, bounds)
+            gradient, logits = self.gradient(model, found, base, target)
             first_logits = logits if first_logits is None else first_logits
             stepped = found + self.step_size * pixel * gradient.sign()
             found = project(stepped.clamp(*box), bounds)
@@ -118,7 +118,7 @@ class PGDAttack(Attack):
         return found, first_logits
 
     def gradient(
-        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
+        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Gradient of :meth:`objective`, (N, ...), and the logits, (N, K), at the samples."""
         current = samples.detach().requires_grad_()

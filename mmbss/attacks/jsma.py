@@ -76,6 +76,11 @@ class JSMAAttack(Attack):
         moving = MovingSamples(model, project(samples, bounds))
         moving.keep(in_base_class(moving.output, base))
         num_pairs = int(self.gamma * change.numel() / 2)
+        if not num_pairs:
+            raise ConfigError(
+                f'JSMAAttack: gamma={self.gamma} of {change.numel()} values is less than a pair, '
+                f'so nothing would be changed: set it to {2 / change.numel():.3g} or more'
+            )
         for pairs_left in reversed(range(num_pairs)):
             if not len(moving.rows):
                 break

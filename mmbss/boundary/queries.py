@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks.functional import ToLogits
+from mmbss.engine.errors import ConfigError
 
 #: Most numbers in the inputs that a network gets at a time, unless the batch itself has more: 1,365
 #: images of CIFAR, 27 of ImageNet.
@@ -33,9 +34,20 @@ class Queries:
         self.asked = 0
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """(N, K) logits of (N, ...) inputs."""
+        """(N, K) logits of (N, ...) inputs.
+
+        Raises:
+            ConfigError: If the network changes them in place, which would move the samples.
+        """
         self.asked += len(inputs)
-        return self.network(inputs)
+        version = None if inputs.is_inference() else inputs._version
+        logits = self.network(inputs)
+        if version is not None and inputs._version != version:
+            raise ConfigError(
+                'the teacher changes its inputs in place, and with them the samples: give it '
+                'operations that leave them alone (inplace=False)'
+            )
+        return logits
 
     def statistic(self, like: Tensor) -> Tensor:
         """How many inputs, as a scalar float32 on the device of another tensor."""

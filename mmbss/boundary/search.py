@@ -126,6 +126,8 @@ def find_boundary_samples(
         raise ConfigError(f'pool: {type(attack).__name__} moves toward no other input: remove it')
     if attack.needs_student and ask_student is None:
         raise ConfigError(f'{type(attack).__name__} asks the student: give ask_student')
+    if labels is not None and labels.shape != inputs.shape[:1]:
+        raise ConfigError(f'{len(inputs)} inputs need as many labels, got {tuple(labels.shape)}')
     check_evaluating(teacher)
     network = Queries(teacher)
     if teacher_logits is None:
@@ -155,7 +157,6 @@ def find_boundary_samples(
             teacher_logits[chosen], labels[chosen], pool_logits, pairing or 'random'
         )
         chosen = chosen[indices]
-        count = len(chosen)
         target = pool_logits[rows].argmax(dim=1)
         partners = Partners(
             pool_inputs[rows],
@@ -164,12 +165,11 @@ def find_boundary_samples(
             pool_logits[rows] if teacher_says == 'logits' else None,
         )
     else:
-        count = len(chosen)
         indices, target = choose_target_classes(
             teacher_logits[chosen], labels[chosen], target_class or 'probability'
         )
         chosen = chosen[indices]
-    statistics = {'samples': torch.full((), float(count), device=inputs.device)}
+    statistics = {'samples': torch.full((), float(len(chosen)), device=inputs.device)}
     base = labels[chosen]
     if not len(chosen):
         statistics['queries'] = network.statistic(inputs)

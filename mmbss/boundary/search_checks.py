@@ -35,6 +35,10 @@ def check_search(
     Raises:
         ConfigError: Naming the setting.
     """
+    chosen = dict(base_class=base_class, base_samples=base_samples, train_on=train_on)
+    for key, value in (chosen | dict(teacher_says=teacher_says)).items():
+        if value is None:
+            raise ConfigError(f'{key}=None says nothing: leave it out, or choose')
     check_choice(None, BASE_CLASSES, base_class=base_class)
     check_choice(None, BASE_SAMPLES, base_samples=base_samples)
     check_choice(None, TEACHER_SAYS, teacher_says=teacher_says)

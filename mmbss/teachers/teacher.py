@@ -187,19 +187,13 @@ class Teacher(nn.Module):
         """(N, K) logits of inputs in the teacher's own normalisation, of the student's size.
 
         Raises:
-            ConfigError: If the network puts out anything else, or a gradient is asked for that it
-                does not give.
+            ConfigError: If the network puts out anything else.
         """
         images = inputs
         if self.input_size is not None:
             images = resized(images, self.input_size, self.interpolation, self.pixel_bounds)
         logits = self.ask(self.network, images.to(self._dtype))
         self._check(logits, len(inputs))
-        if inputs.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
-            raise ConfigError(
-                "the teacher's logits have no gradient, but the attack needs it: take one that "
-                'asks for logits alone, such as mmbss.SegmentAttack'
-            )
         return logits
 
     def _check(self, logits: Any, count: int) -> None:

@@ -17,9 +17,6 @@ ATTACKS = {
     'fgsm': dict(type='mmbss.FGSMAttack', radius=40.0),
     'pgd': dict(type='mmbss.PGDAttack', radius=40.0, step_size=20.0, num_steps=3, targeted=False),
     'jsma': dict(type='mmbss.JSMAAttack'),
-    'estimation': dict(
-        type='mmbss.GradientEstimationAttack', radius=40.0, num_steps=2, num_directions=10
-    ),
     'ddn': dict(type='mmbss.LibraryAttack', name='DDNAttack', options=dict(steps=5)),
     'deepfool': dict(
         type='mmbss.LibraryAttack', name='L2DeepFoolAttack', options=dict(steps=5), targeted=False

@@ -213,3 +213,10 @@ def test_after_the_last_pair_no_graph_is_built():
     )
     assert graphs == [True, False]
     assert result.samples.sum().item() == 2
+
+
+def test_less_than_a_pair_of_values_is_refused():
+    inputs, base = torch.rand(3, 64), torch.zeros(3, dtype=torch.long)
+    attack = JSMAAttack(gamma=0.03)
+    with pytest.raises(ValueError, match=r'of 64 values is less than a pair.*0\.0312 or more'):
+        attack(lambda points: points[:, :2], inputs, base, base + 1, (0.0, 1.0))

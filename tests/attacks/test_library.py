@@ -258,7 +258,7 @@ def test_the_classifier_hides_the_model_from_the_library():
     [
         (dict(name='DeepFool'), r"no attack 'DeepFool', did you mean .*L2DeepFoolAttack"),
         (dict(name='DDNAttack', options=dict(step=5)), "no key 'step', did you mean 'steps'"),
-        (dict(name='L2DeepFoolAttack'), 'set targeted=False'),
+        (dict(name='L0FMNAttack', radius=20), 'counts values, not pixels'),
         (dict(name='LinfPGD'), 'give radius, in pixels'),
         (dict(name='LinfPGD', radius=0), 'radius must be positive'),
     ],
@@ -266,6 +266,23 @@ def test_the_classifier_hides_the_model_from_the_library():
 def test_bad_arguments_for_foolbox(options, message, foolbox):
     with pytest.raises(ConfigError, match=message):
         ATTACKS.build(dict(type='LibraryAttack', **options))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(name='L2DeepFoolAttack'),
+        dict(name='LinfFastGradientAttack', radius=8),
+        dict(name='GenAttack', radius=8, targeted=False),
+        dict(name='DatasetAttack', targeted=False),
+    ],
+)
+def test_what_foolbox_does_not_run_is_named_with_its_settings(
+    options, foolbox, network, attacked, channel_bounds
+):
+    attack = ATTACKS.build(dict(type='LibraryAttack', **options))
+    with pytest.raises(ConfigError, match=f'{options["name"]} of foolbox cannot be run with'):
+        attack(network, *attacked, bounds=channel_bounds)
 
 
 @pytest.mark.parametrize(

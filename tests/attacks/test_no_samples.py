@@ -9,7 +9,6 @@ from mmbss.attacks import (
     ChosenMixAttack,
     ClosestAttack,
     FGSMAttack,
-    GradientEstimationAttack,
     JSMAAttack,
     NewtonAttack,
     PGDAttack,
@@ -42,7 +41,6 @@ class RefusesNoSamples(nn.Module):
         FGSMAttack(),
         PGDAttack(random_start=True),
         RandomNoiseAttack(dict(type='BSSAttack')),
-        GradientEstimationAttack(num_steps=1, num_directions=1),
     ],
     ids=lambda attack: type(attack).__name__,
 )

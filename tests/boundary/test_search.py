@@ -2,9 +2,11 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
-from mmbss.attacks import NewtonAttack, SegmentAttack
+from mmbss.attacks import BSSAttack, ClosestAttack, NewtonAttack, SegmentAttack
 from mmbss.boundary import BoundaryLoss, find_boundary_samples
+from mmbss.engine.errors import ConfigError
 
 CLASSES = 5
 
@@ -136,3 +138,74 @@ def test_a_teacher_of_another_type_gets_its_own(attack, dtype):
     assert len(found.inputs)
     said = network(found.inputs)
     torch.testing.assert_close(said.float(), found.teacher_logits.float(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['bss', 'newton', 'closest'])
+def test_a_gradient_that_is_nan_moves_no_sample(kind):
+    def teacher(inputs):
+        # the gradient of the root at 0 is infinite, and NaN times 0
+        size = inputs.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        return linear((inputs / (size + 1e-6)).flatten(1))
+
+    linear = nn.Linear(48, 3).eval()
+    inputs = torch.rand(8, 3, 4, 4)
+    inputs[0] = 0
+    attack = dict(bss=BSSAttack(), newton=NewtonAttack(), closest=ClosestAttack())[kind]
+    found = find_boundary_samples(
+        teacher, inputs, None, attack, base_class='teacher', train_on='all', bounds=(0.0, 1.0)
+    )
+    assert len(found.rows) == 8
+    assert found.inputs.isfinite().all()
+    assert found.teacher_logits.isfinite().all()
+    assert all(value.isfinite() for value in found.statistics.values())
+
+
+def test_a_teacher_that_changes_its_inputs_is_refused():
+    linear = nn.Linear(4, 3).eval()
+    inputs = torch.rand(8, 4)
+    for given in (None, linear(inputs).detach()):
+        with pytest.raises(ConfigError, match='changes its inputs in place'):
+            find_boundary_samples(
+                lambda points: linear(points.sub_(0.5)),
+                inputs.clone(),
+                None,
+                SegmentAttack(),
+                teacher_logits=given,
+                base_class='teacher',
+            )
+
+
+def test_mistakes_at_the_front_door_are_named():
+    linear = nn.Linear(4, 3).eval()
+    inputs, attack = torch.rand(8, 4), NewtonAttack()
+    labels = linear(inputs).argmax(dim=1)
+
+    @torch.no_grad()
+    def closed(points):
+        return linear(points)
+
+    with pytest.raises(ConfigError, match='have no gradient'):
+        find_boundary_samples(closed, inputs, labels, attack)
+    with pytest.raises(ConfigError, match='inference_mode'), torch.inference_mode():
+        find_boundary_samples(linear, inputs, labels, attack)
+    with pytest.raises(ConfigError, match=r'bounds of shape \(3,\) do not go'):
+        find_boundary_samples(linear, inputs, labels, attack, bounds=([0.0] * 3, [1.0] * 3))
+    with pytest.raises(ConfigError, match='8 inputs need as many labels'):
+        find_boundary_samples(linear, inputs, labels[:5], attack)
+    with pytest.raises(ConfigError, match='train_on=None'):
+        find_boundary_samples(linear, inputs, labels, attack, train_on=None)
+    with pytest.raises(ConfigError, match='floating-point'):
+        attack(linear, inputs.long(), labels, (labels + 1) % 3)
+
+
+def test_samples_that_have_no_other_class_are_not_counted():
+    logits = torch.full((8, 3), -torch.inf)
+    logits[:, 0] = 1.0
+    logits[:2, 1] = 0.5
+
+    def teacher(points):
+        return logits[: len(points)] + 0 * points.sum(dim=1, keepdim=True)
+
+    labels = torch.zeros(8, dtype=torch.long)
+    found = find_boundary_samples(teacher, torch.rand(8, 4), labels, NewtonAttack())
+    assert found.statistics['samples'] == 2

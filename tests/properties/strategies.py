@@ -237,14 +237,6 @@ ATTACKS = st.one_of(
         gamma=st.sampled_from([0.01, 0.1]),
         output=st.sampled_from(['logits', 'softmax']),
     ),
-    st.builds(
-        dict,
-        type=st.just('mmbss.GradientEstimationAttack'),
-        radius=RADII,
-        num_steps=st.integers(1, 2),
-        num_directions=st.integers(1, 3),
-        targeted=st.booleans(),
-    ),
 )
 TEMPERATURES = st.sampled_from([0.5, 1.0, 4.0, 20.0])
 LOSSES = st.one_of(
