@@ -108,16 +108,21 @@ def distil(args: argparse.Namespace) -> None:
         print(f'\n{summary}\nwritten to {args.work_dir / "summary.md"}')
 
 
-def how_to_go_on() -> str:
-    """What to do after an interruption."""
-    flags = [flag for flag in sys.argv[1:] if flag != '--rerun']
+def how_to_go_on(args: argparse.Namespace, begin: float) -> str:
+    """What to do after an interruption; what was begun anew since ``begin`` is gone on with."""
+    from mmbss.distil.state import FILE
+
+    state = args.work_dir / FILE
+    is_begun = state.is_file() and state.stat().st_mtime >= begin
+    flags = [flag for flag in sys.argv[1:] if flag != '--rerun' or not is_begun]
     return f'go on with: {this_command(*flags)}'
 
 
 def main() -> None:
     """Read the command line and distil."""
-    args = parse_args()
-    with readable_errors(), one_line_at_the_end(how_to_go_on), named_extra():
+    begin, args = time.time(), parse_args()
+    on_interrupt = one_line_at_the_end(lambda: how_to_go_on(args, begin))
+    with readable_errors(), on_interrupt, named_extra():
         distil(args)
 
 

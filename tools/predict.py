@@ -97,6 +97,12 @@ def main() -> None:
         paths = find_images(args.images)
         check_output(args.json, paths)
         check_output(args.csv, paths)
+        if (
+            args.json is not None
+            and args.csv is not None
+            and args.json.resolve() == args.csv.resolve()
+        ):
+            raise ConfigError(f'--json and --csv are both {args.json}: give each a file of its own')
         predictor = load_predictor(args.model, args.checkpoint)
         if predictor.assumed:
             print(f'assumed: {predictor.assumed}', file=sys.stderr)

@@ -10,6 +10,21 @@ from torch import Tensor, nn
 from mmbss.engine.build import check_keys, suggest
 from mmbss.engine.errors import ConfigError, one_line
 
+#: Parts of the names of those attacks that aim at a target class; the others take any class, of
+#: which some would leave out the target without a word.
+AIMING = (
+    'BasicIterative',
+    'BrendelBethge',
+    'CarliniWagner',
+    'DDN',
+    'EAD',
+    'FMN',
+    'GenAttack',
+    'MomentumIterative',
+    'ProjectedGradientDescent',
+    'SparseL1Descent',
+)
+
 
 def prepare_foolbox(
     name: str, options: dict[str, Any], radius: float | None, targeted: bool
@@ -24,8 +39,8 @@ def prepare_foolbox(
 
     Raises:
         ConfigError: If foolbox has no such attack, or the attack does not take an argument, or
-            needs a radius, or one that is no number of pixels; on a call, if it cannot be run so,
-            as where it aims at no target.
+            needs a radius, or one that is no number of pixels, or aims at no target; on a call, if
+            it cannot be run so, as where it takes nothing but a target.
     """
     from foolbox import PyTorchModel, attacks, distances
     from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
@@ -45,6 +60,8 @@ def prepare_foolbox(
     check_keys(options, kind, f'options of {name}')
     if radius is None and issubclass(kind, FixedEpsilonAttack):
         raise ConfigError(f'{name} of foolbox keeps within a radius: give radius, in pixels')
+    if targeted and not any(part in kind.__name__ for part in AIMING):
+        raise ConfigError(f'{name} of foolbox aims at no target class: set targeted=False')
     with refused_by_foolbox(name, f'options={options}'):
         attack = kind(**options)
     if radius is not None and getattr(attack, 'distance', None) is distances.l0:
@@ -66,7 +83,7 @@ def refused_by_foolbox(name: str, settings: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, NotImplementedError, ValueError) as error:
-        hint = ' (it aims at a target class alone, or at none)' if 'criterion' in str(error) else ''
+        hint = ' (targeted=True may help)' if 'criterion' in str(error) else ''
         raise ConfigError(
             f'{name} of foolbox cannot be run with {settings}: {one_line(error)}{hint}'
         ) from error

@@ -72,6 +72,7 @@ def distil(
     check_same(folder, state, 'weights', request.weights)
     job = understand(request)
     check_same(folder, state, 'data', job.data.counts)
+    check_same(folder, state, 'networks', job.networks)
     if 'plan' in state:
         plan, costs = stored_plan(folder, state)
     else:
@@ -84,16 +85,28 @@ def distil(
     print(plan_in_words(job, plan, settings), flush=True)
     if plan_only:
         return None
+    begun = dict(
+        arguments=request.arguments,
+        weights=request.weights,
+        data=job.data.counts,
+        networks=job.networks,
+    )
     if 'plan' not in state:
         if rerun and (aside := put_aside(folder)):
             print(f'{folder} was put aside as {aside}', flush=True)
-        begun = dict(arguments=request.arguments, weights=request.weights, data=job.data.counts)
-        write_state(folder, begun)  # so that the folder is known as ours
-        paths = Paths(folder)
-        job.data.write(paths.data)
-        write_configs(paths, job, settings, plan.epochs)
-        write_state(folder, dict(begun, plan=asdict(plan), costs=asdict(costs)))
+        if not (folder / FILE).is_file():
+            write_state(folder, begun)  # so that the folder is known as ours
     with claimed(folder):
+        if 'plan' not in state:
+            if 'plan' in read_state(folder):
+                raise ConfigError(
+                    f'another call has made a plan in {folder} meanwhile: call again to go on with '
+                    'it, or choose another --work-dir'
+                )
+            paths = Paths(folder)
+            job.data.write(paths.data)
+            write_configs(paths, job, settings, plan.epochs)
+            write_state(folder, dict(begun, plan=asdict(plan), costs=asdict(costs)))
         return carry_out(job, plan, costs, settings, tools, command)
 
 

@@ -12,6 +12,7 @@ from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.ranges import check_at_least, check_positive
 from mmbss.export.formats import cpu_count
+from mmbss.studies.settings import digest_of
 
 #: Images of a step, of small images and of others.
 BATCH_SIZES = (64, 32)
@@ -100,6 +101,12 @@ class Job:
     student: NetworkConfig
     teacher: TeacherChoice
     methods: list[str]
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """Fingerprints of the networks that are trained, whose configs may change."""
+        trained = dict(student=self.student, teacher=self.teacher.network)
+        return {name: digest_of(each.model) for name, each in trained.items() if each is not None}
 
     @property
     def batch_size(self) -> int:

@@ -85,11 +85,12 @@ def network_of(name: str, weights: str | None, num_classes: int, size: int) -> N
             return replace(found, about=about, is_pretrained=True)
         return replace(found, about=f'{found.about}, from random weights', model=model)
     start = dict(type='Pretrained', checkpoint=weights, prefix='backbone')
-    backbone = dict(found.model.get('backbone', {}), init_cfg=start)
+    model = without_pretrained(found.model)  # which would take the place of what is asked for
+    backbone = dict(model.get('backbone', {}), init_cfg=start)
     return replace(
         found,
         about=f'{found.about}, from the backbone of {weights}',
-        model=dict(found.model, backbone=backbone),
+        model=dict(model, backbone=backbone),
         is_pretrained=True,
     )
 
@@ -125,8 +126,9 @@ def _by_config(name: str, num_classes: int) -> NetworkConfig:
     if not isinstance(head, dict) or 'num_classes' not in head:
         raise ConfigError(f'{name}: its head has no num_classes that could be set to {num_classes}')
     model['head'] = dict(head, num_classes=num_classes, topk=(1,), loss=LOSS)
-    for key in ('pretrained', 'train_cfg'):
-        model.pop(key, None)
+    model.pop('train_cfg', None)
+    if pretrained := model.pop('pretrained', None):  # as mmpretrain's classifier takes it
+        model['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
     if preprocessor is not None:
         # what it leaves out is not what the config of the data says
         kept = {key: preprocessor.get(key) for key in ('mean', 'std')}

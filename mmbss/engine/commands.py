@@ -81,4 +81,5 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=as_called(description or ''),
         formatter_class=HelpFormatter,
+        allow_abbrev=False,  # commands that are repeated are read by the whole names of flags
     )

@@ -178,8 +178,8 @@ def lines_of_training(
             yield f'licence of its weights: {licence_of(said) or UNKNOWN}'
     for name, loss in config.model.get('losses', {}).items():
         yield f'{name}: {said_of(loss)}'
-    schedules = (config.get('default_hooks') or {}).get('bss', {}).get('schedules', {})
-    for name, schedule in schedules.items():
+    steers = (config.get('default_hooks') or {}).get('bss') or {}
+    for name, schedule in (steers.get('schedules') or {}).items():
         yield f'weight of {name}: {said_of(schedule)}'
     train = config.get('train_cfg') or {}
     length = [f'{key}={train[key]}' for key in ('max_epochs', 'max_iters') if train.get(key)]

@@ -127,17 +127,18 @@ def channels_of(
     known: str | None = None
     if count != 3:
         known = 'gray' if count == 1 else 'data'
-    elif swaps_channels(preprocessor, count):
-        known = 'rgb'
     elif reads_files(transforms):
-        known = 'bgr'
+        known = 'rgb' if swaps_channels(preprocessor, count) else 'bgr'
     if known is not None:
         if given not in (None, known):
             raise ConfigError(f'--channels {given}: by the config they are {known}: leave it out')
         return known, None
     if given is not None:
         return given, None
-    return 'rgb', (
-        'the colour channels are taken to be RGB: the data set gives arrays and does not say it; '
-        'tools/export.py --channels bgr says otherwise'
+    order, other, turned = 'rgb', 'bgr', ''
+    if swaps_channels(preprocessor, count):
+        order, other, turned = 'bgr', 'rgb', ', which to_rgb=True has made BGR of for the network'
+    return order, (
+        f'the colour channels are taken to be RGB{turned}: the data set gives arrays and does not '
+        f'say it; tools/export.py --channels {other} says otherwise'
     )

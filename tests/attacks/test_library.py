@@ -258,6 +258,8 @@ def test_the_classifier_hides_the_model_from_the_library():
     [
         (dict(name='DeepFool'), r"no attack 'DeepFool', did you mean .*L2DeepFoolAttack"),
         (dict(name='DDNAttack', options=dict(step=5)), "no key 'step', did you mean 'steps'"),
+        (dict(name='L2DeepFoolAttack'), 'set targeted=False'),
+        (dict(name='LinfFastGradientAttack', radius=8), 'set targeted=False'),
         (dict(name='L0FMNAttack', radius=20), 'counts values, not pixels'),
         (dict(name='LinfPGD'), 'give radius, in pixels'),
         (dict(name='LinfPGD', radius=0), 'radius must be positive'),
@@ -271,8 +273,6 @@ def test_bad_arguments_for_foolbox(options, message, foolbox):
 @pytest.mark.parametrize(
     'options',
     [
-        dict(name='L2DeepFoolAttack'),
-        dict(name='LinfFastGradientAttack', radius=8),
         dict(name='GenAttack', radius=8, targeted=False),
         dict(name='DatasetAttack', targeted=False),
     ],

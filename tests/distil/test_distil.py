@@ -162,3 +162,33 @@ def test_a_teacher_without_gradient(call, monkeypatch):
     assert call.measured == [[name for name in METHODS if name != 'bss']]
     with pytest.raises(ConfigError, match='bss'):
         call(teacher='onnx:a.onnx', methods=('bss',), work_dir=call.request.work_dir / 'b')
+
+
+def test_a_config_of_the_student_that_has_changed_is_refused(
+    call, tmp_path, write_config, resnet_config
+):
+    student = str(tmp_path / 'student.py')
+    for width in (2, 3):
+        write_config(student, dict(model=resnet_config(width=width, in_channels=3)))
+        if width == 2:
+            call(student=student)
+            assert call(student=student) == 'done'
+    with pytest.raises(ConfigError, match=r'was begun with student '):
+        call(student=student)
+
+
+def test_a_second_call_leaves_the_plan_of_the_first_alone(call, monkeypatch):
+    plans = []
+
+    def measure(job, _):  # while another call makes its plan, and trains
+        if not plans:
+            plans.append(1)
+            call(epochs=3)
+        return COSTS
+
+    monkeypatch.setattr(steps, 'measure_all', measure)
+    with pytest.raises(ConfigError, match='another call has made a plan'):
+        call(epochs=5)
+    state = json.loads((call.request.work_dir / 'distil.json').read_text())
+    assert state['arguments']['epochs'] == 3
+    assert state['plan']['epochs'] == 3

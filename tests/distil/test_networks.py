@@ -105,3 +105,22 @@ def test_weights_of_a_file(tmp_path):
 def test_refused(name, weights, size, kind, words):
     with pytest.raises(kind, match=words):
         network_of(name, weights, 3, size)
+
+
+@pytest.mark.parametrize('where', ['init_cfg', 'pretrained'])
+def test_weights_that_are_given_take_the_place_of_all_that_a_config_names(
+    tmp_path, write_config, resnet_config, build_model, where
+):
+    for name, value in (('old', 1.0), ('new', 2.0)):
+        model = build_model(resnet_config(in_channels=3))
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, value)
+        torch.save(dict(state_dict=model.state_dict()), tmp_path / f'{name}.pth')
+    old, new = (str(tmp_path / f'{name}.pth') for name in ('old', 'new'))
+    named = old if where == 'pretrained' else dict(type='Pretrained', checkpoint=old)
+    config = dict(model=dict(resnet_config(in_channels=3), **{where: named}))
+    path = str(write_config(tmp_path / 'a.py', config))
+    for weights, value in ((new, 2.0), (None, 1.0)):
+        network = built(network_of(path, weights, 10, 8), tmp_path)
+        network.init_weights()
+        assert (next(network.backbone.parameters()) == value).all(), weights

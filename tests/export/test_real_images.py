@@ -17,7 +17,8 @@ PACK = dict(type='PackInputs')
     [
         (FILES, True, 3, None, 'rgb'),
         (FILES, False, 3, None, 'bgr'),
-        ([], True, 3, None, 'rgb'),
+        ([], True, 3, 'rgb', 'rgb'),
+        ([], True, 3, 'bgr', 'bgr'),
         ([], False, 3, 'bgr', 'bgr'),
         ([], False, 3, 'rgb', 'rgb'),
         ([], True, 1, None, 'gray'),
@@ -30,10 +31,13 @@ def test_the_order_of_channels_that_is_known(transforms, to_rgb, count, given, o
     assert channels_of(transforms, preprocessor, count, given) == (order, None)
 
 
-def test_the_order_of_channels_that_is_not():
-    order, assumed = channels_of([], ClsDataPreprocessor(), 3, None)
-    assert order == 'rgb'
-    assert '--channels' in assumed
+@pytest.mark.parametrize(
+    ('to_rgb', 'wanted', 'other'), [(False, 'rgb', 'bgr'), (True, 'bgr', 'rgb')]
+)
+def test_the_order_of_channels_that_is_not(to_rgb, wanted, other):
+    order, assumed = channels_of([], ClsDataPreprocessor(to_rgb=to_rgb), 3, None)
+    assert order == wanted
+    assert f'--channels {other}' in assumed
     with pytest.raises(ConfigError, match='bgr'):
         channels_of(FILES, ClsDataPreprocessor(), 3, 'rgb')
 
