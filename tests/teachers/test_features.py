@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmbss.teachers.features import FeatureRecorder, deployed_outputs, find_module
+from mmbss.teachers.features import FeatureRecorder, find_module, outputs_of
 
 
 class Margin(nn.Linear):
@@ -18,12 +18,12 @@ class Margin(nn.Linear):
 
 def test_answers_without_labels_are_collected_with_their_graph():
     head, inputs = Margin(2, 3), torch.randn(4, 2)
-    with deployed_outputs(head) as outputs:
+    with outputs_of(head) as (outputs, with_labels):
         first, second = head(inputs), head(2 * inputs)
         head(inputs, torch.zeros(4))
         head(inputs, target=torch.zeros(4))
     head(inputs)
-    assert len(outputs) == 2
+    assert len(outputs) == len(with_labels) == 2
     assert outputs[0] is first
     assert outputs[1] is second
     outputs[1].sum().backward()
@@ -32,7 +32,7 @@ def test_answers_without_labels_are_collected_with_their_graph():
 
 def test_the_hook_is_removed_also_after_an_error():
     head = Margin(2, 3)
-    with pytest.raises(RuntimeError), deployed_outputs(head):
+    with pytest.raises(RuntimeError), outputs_of(head):
         head(torch.zeros(1, 5))
     assert not head._forward_hooks
 

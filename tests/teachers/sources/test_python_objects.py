@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmbss.attacks import NewtonAttack
 from mmbss.engine.errors import ConfigError
 from mmbss.teachers.sources import load_source
 
@@ -124,10 +125,11 @@ def test_a_module_itself_is_copied(make_teacher, pixels, to_student):
 
 def test_a_missing_gradient_is_said(make_teacher, module, pixels, to_student):
     teacher = make_teacher(module.closed)
-    inputs = to_student(pixels(8)).requires_grad_()
+    inputs = teacher.from_student(to_student(pixels(8)))
+    base = teacher.logits(inputs).argmax(dim=1)
     with pytest.raises(ConfigError, match='no gradient'):
-        teacher.logits(inputs)
-    assert teacher(inputs).shape == (4, 3)
+        NewtonAttack()(teacher.logits, inputs, base, (base + 1) % 3)
+    assert teacher(to_student(pixels(8))).shape == (4, 3)
 
 
 @pytest.mark.parametrize(
