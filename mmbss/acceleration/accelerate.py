@@ -103,7 +103,8 @@ class _Forward:
         self.channels_last = channels_last
 
     def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
-        dtype = next(self.network.parameters()).dtype
+        parameter = next(self.network.parameters(), None)
+        dtype = inputs.dtype if parameter is None else parameter.dtype
         images = inputs.to(dtype)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)

@@ -16,6 +16,8 @@ from mmbss.registry import DATASETS
 
 #: A pipeline that changes nothing; augmentation is done by whole batches, on the device.
 PACK_ONLY = (dict(type='PackInputs'),)
+#: What other datasets read their files by.
+OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'filter_cfg')
 
 
 @DATASETS.register_module()
@@ -50,10 +52,17 @@ class ArrayDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         self.data_file = data_file
-        self.packs_only = list(pipeline) == list(PACK_ONLY)
         # views of one array need no copies to be shared between worker processes
         kwargs.setdefault('serialize_data', False)
+        unused = [key for key in OF_FILES if kwargs.pop(key, None)]
+        if unused:
+            raise ConfigError(
+                f'{type(self).__name__}: {", ".join(unused)} not used, all comes from '
+                f'{self.data_file!r}: leave it out'
+            )
         super().__init__(ann_file='', metainfo=metainfo, pipeline=pipeline, **kwargs)
+        # a hook may give it another pipeline later
+        self.packing = self.pipeline if list(pipeline) == list(PACK_ONLY) else None
 
     def load_arrays(self) -> dict[str, np.ndarray]:
         """``images``, and ``labels`` and ``classes`` if the source has them."""
@@ -87,7 +96,7 @@ class ArrayDataset(BaseDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """The same as ``[self[i] for i in indices]``; torch's data loader calls this."""
-        if not self.packs_only or self.serialize_data:
+        if self.pipeline is not self.packing or self.serialize_data:
             return [self[index] for index in indices]
         infos = [self.data_list[index] for index in indices]
         images = torch.from_numpy(np.stack([info['img'] for info in infos]))
@@ -136,6 +145,8 @@ def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np
             f'{source}: images must be (N, H, W) or (N, H, W, C) and labels (N,), got '
             f'{images.shape} and {None if labels is None else labels.shape}'
         )
+    if images.dtype.kind == 'u' and images.itemsize > 1:  # which torch turns no channels of
+        images = images.astype(np.int64 if images.itemsize > 2 else np.int32)
     if images.dtype.kind not in 'biuf':
         raise ConfigError(f'{source}: images must be numbers, got {images.dtype}')
     if labels is not None and (labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0)):

@@ -31,7 +31,9 @@ def stratified_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarra
     if not 0 < fraction <= 1:
         raise ConfigError(f'fraction must be in (0, 1], got {fraction}')
     classes, counts = np.unique(labels, return_counts=True)
-    if len(counts) and round(fraction * counts.min()) == 0:
+    if not len(counts):
+        raise ConfigError('there are no samples to keep a share of')
+    if round(fraction * counts.min()) == 0:
         label, count = classes[counts.argmin()], counts.min()
         raise ConfigError(
             f'fraction {fraction} leaves none of the {count} samples of class {label}: take '
@@ -182,7 +184,11 @@ class ClassSubset(RowSubset):
 
 def _labels(dataset: Any) -> np.ndarray:
     try:
-        return np.asarray(dataset.get_gt_labels())
+        if hasattr(dataset, 'get_gt_labels'):
+            return np.asarray(dataset.get_gt_labels())
+        # a dataset around others, such as ConcatDataset
+        rows = range(len(dataset))
+        return np.asarray([dataset.get_data_info(row)['gt_label'] for row in rows])
     except KeyError as error:
         raise ConfigError(
             f'{type(dataset).__name__} has no labels, by which a subset is chosen: leave the '

@@ -1,8 +1,11 @@
 """Names of classes, in an order that two sides have to share."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+Names = tuple[str, ...]
 
 
 def as_names(classes: Any) -> tuple[str, ...] | None:
@@ -37,3 +40,44 @@ def moved_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, int, in
         if name in known and [*known[number : number + 1]] != [name]:
             return name, [*known].index(name), number
     return None
+
+
+def are_same(ours: Names, theirs: Names) -> bool:
+    """Whether names stand for the same classes in the same order.
+
+    They may differ in spelling, and each may list synonyms between commas, of which one that no
+    other class has is enough, as the libraries name the classes of ImageNet. One in a hundred may
+    share its name with another class, or have one that is nowhere else.
+
+    Examples:
+        >>> are_same(('tiger cat', 'lynx, catamount'), ('Tiger_cat', 'lynx'))
+        True
+        >>> are_same(('C', 'C++'), ('C++', 'C')), are_same(('< 5 mm', '> 5 mm'), ('>5mm', '<5mm'))
+        (False, False)
+    """
+    if len(ours) != len(theirs) or {*ours} == {*theirs}:
+        return ours == theirs
+    own, other = ([_synonyms(name) for name in names] for names in (ours, theirs))
+    counts = [Counter(synonym for each in side for synonym in each) for side in (own, other)]
+    shared = counts[0].keys() & counts[1].keys()
+    telling = {synonym for synonym in shared if all(count[synonym] == 1 for count in counts)}
+    doubtful = [
+        (this, that)
+        for name, this, known, that in zip(ours, own, theirs, other, strict=True)
+        if name != known and not this & that & telling
+    ]
+    elsewhere = any(that & shared for this, that in doubtful if not this & that)
+    return len(doubtful) <= len(ours) // 100 and not elsewhere
+
+
+def _plain(name: str) -> str:
+    """A name without what writers differ in; a name of signs alone as it is."""
+    # marks are vowels in some scripts
+    kept = [
+        each for each in name.casefold() if each.isalnum() or unicodedata.category(each)[0] == 'M'
+    ]
+    return ''.join(kept) or name
+
+
+def _synonyms(name: str) -> set[str]:
+    return {_plain(each) for each in name.split(',') if each.strip()} or {name}

@@ -6,6 +6,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmbss.distillers import Distiller
@@ -22,7 +23,8 @@ class TeacherCacheHook(Hook):
     """Answers the clean training samples from a file instead of with the teacher.
 
     Before training, the samples are passed once through the teacher where there is no file yet,
-    and once more to compare each with the one whose logits are stored. So a run whose inputs are
+    and once more to compare each with the one whose logits are stored; where there was a file, the
+    teacher is asked about a batch and its answers are compared. So a run whose inputs are
     augmented, whose data have changed or whose teacher is another one ends before it starts. A
     part of a training set may use the file of the whole one. An attack still asks the teacher.
 
@@ -68,14 +70,40 @@ class TeacherCacheHook(Hook):
                     f'{self.file} holds the logits of another teacher, or of this one under '
                     'another config: remove it or name another file'
                 )
+            is_compared = made
             try:
                 for inputs, data_samples in clean_batches(model, runner.train_dataloader):
-                    cache.look_up(inputs, data_samples)
+                    stored = cache.look_up(inputs, data_samples)
+                    if not is_compared:
+                        check_answers(stored, model.teacher(inputs))
+                        is_compared = True
             except ConfigError as error:
                 if made:
                     self.file.unlink()
                 raise ConfigError(f'TeacherCacheHook, {self.file}: {error}') from error
         model.teacher.cache = cache
+
+
+def check_answers(stored: Tensor, answers: Tensor) -> None:
+    """Refuse stored logits that the teacher does not give.
+
+    Its identity may not tell: that of a function is its name. Another device or precision rounds
+    otherwise, which is allowed.
+
+    Args:
+        stored: (N, K) float32.
+        answers: (N, K) of the teacher to the same inputs.
+
+    Raises:
+        ConfigError: If they differ by more than a tenth of the largest.
+    """
+    answers = answers.float()
+    same_shape = stored.shape == answers.shape
+    if not same_shape or (stored - answers).abs().max() > 0.1 * answers.abs().max():
+        raise ConfigError(
+            'the teacher does not give the logits that are stored, so they are of another one: '
+            'remove the file or name another'
+        )
 
 
 def compute_cache(model: Distiller, source: DataLoader, teacher: str) -> LogitCache:

@@ -161,14 +161,23 @@ class Teacher(nn.Module):
                 f'the teacher is no module, so it has no {paths[0]!r}: leave out losses that learn '
                 'from its features'
             )
-        for path in paths if self.acceleration.get('fuse_bn') else ():
+        for path in paths:
+            self._refuse_altered(path)
+        self.recorder.watch(paths)
+
+    def _refuse_altered(self, path: str) -> None:
+        """Refuse a path to a module that differs in the faster form, of a member too."""
+        if self.acceleration.get('fuse_bn'):
             module = find_module(self.network, path.removesuffix(INPUT), 'teacher')
             if is_altered(module, at_input=path.endswith(INPUT)):
                 raise ConfigError(
                     f"teacher.acceleration.fuse_bn may fold a BatchNorm into the teacher's {path}: "
                     'name the BatchNorm or the block around it, or set fuse_bn=False'
                 )
-        self.recorder.watch(paths)
+        for name, member in self.network.named_modules():
+            within = f'{name}.network.'
+            if isinstance(member, Teacher) and path.startswith(within):
+                member._refuse_altered(path.removeprefix(within))
 
     @property
     def pixel_bounds(self) -> Bounds:

@@ -171,3 +171,28 @@ def test_other_settings_give_whole_batches_too(write, settings):
     dataset = ArrayDataset(write(images=IMAGES, labels=LABELS), **settings)
     for row, sample in enumerate(dataset.__getitems__(range(5))):
         assert torch.equal(sample['inputs'], dataset[row]['inputs'])
+
+
+def test_a_pipeline_that_is_switched_later_is_used(write):
+    path = write(images=IMAGES, labels=LABELS)
+    dataset = ArrayDataset(path)
+    plain = dataset.__getitems__([0, 1])
+    flip = [dict(type='RandomFlip', prob=1.0), dict(type='PackInputs')]
+    dataset.pipeline = ArrayDataset(path, pipeline=flip).pipeline
+    for before, after in zip(plain, dataset.__getitems__([0, 1]), strict=True):
+        assert torch.equal(after['inputs'], before['inputs'].flip(-1))
+
+
+def test_what_is_of_other_datasets_is_refused(write):
+    path = write(images=IMAGES, labels=LABELS)
+    ArrayDataset(path, ann_file='', data_prefix={}, data_root='')
+    with pytest.raises(ConfigError, match='ann_file, data_root not used'):
+        ArrayDataset(path, ann_file='a.txt', data_root='b')
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.uint32])
+def test_channels_of_wide_pixels_can_be_turned(write, dtype):
+    images = IMAGES.astype(dtype) * 200
+    (sample,) = ArrayDataset(write(images=images, labels=LABELS)).__getitems__([2])
+    expected = torch.from_numpy(images[2].astype(np.int64)).permute(2, 0, 1).flip(0)
+    assert torch.equal(sample['inputs'].flip(0).long(), expected)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import ConcatDataset, pseudo_collate
 from torch.utils.data import DataLoader
 
 from mmbss.datasets import ArrayDataset, ClassSubset, Digits, StratifiedSubset
@@ -148,3 +148,16 @@ def test_a_dataset_without_labels_has_no_such_subsets(tmp_path):
     np.savez(tmp_path / 'a.npz', images=np.zeros((4, 8, 8), np.uint8))
     with pytest.raises(ConfigError, match='ArrayDataset has no labels, by which a subset'):
         StratifiedSubset(ArrayDataset(str(tmp_path / 'a.npz')), fraction=0.5)
+
+
+def test_a_subset_of_datasets_around_others(digits):
+    whole = ConcatDataset([digits, digits])
+    subset = StratifiedSubset(whole, fraction=0.5)
+    labels = [subset.get_data_info(row)['gt_label'] for row in range(len(subset))]
+    assert abs(len(subset) - len(digits)) <= 10
+    assert subset.get_gt_labels().tolist() == labels
+
+
+def test_a_share_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match='no samples'):
+        stratified_rows(np.array([], dtype=np.int64), 0.5, seed=0)

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from mmbss.datasets import Digits
 from mmbss.hooks import TeacherCacheHook
+from mmbss.teachers import Teacher
 
 DIGITS = dict(type='mmbss.Digits', split='train', indices=96)
 FLIP = [dict(type='RandomFlip', prob=0.5), dict(type='PackInputs')]
@@ -95,7 +96,7 @@ def test_training_is_as_without_the_cache_and_asks_the_teacher_once(
 ):
     runs = []
     resume = dict(load_from=str(tmp_path / 'run_2' / 'epoch_1.pth'), resume=True)
-    for expected, changes in ((6, dict(cached=False)), (3, {}), (0, resume)):
+    for expected, changes in ((6, dict(cached=False)), (3, {}), (1, resume)):
         runs.append(make_run(**changes))
         calls = count_calls(runs[-1].model.teacher, 'logits')
         runs[-1].train()
@@ -267,3 +268,15 @@ def test_an_ensemble_with_a_function_is_known_by_its_members(start, rows, file, 
     others = [dict(teacher), dict(config=decide, input_size=10)]
     with pytest.raises(ValueError, match='logits of another teacher'):
         start(teacher=dict(config=others))
+
+
+def test_a_teacher_of_the_same_name_that_answers_otherwise_is_noticed(start, teacher, monkeypatch):
+    start()
+    ask = Teacher.logits
+    # as a function behind which another network stands
+    monkeypatch.setattr(Teacher, 'logits', lambda self, inputs: ask(self, inputs).roll(1, dims=1))
+    with pytest.raises(ValueError, match='does not give the logits that are stored'):
+        start()
+    # of another precision
+    monkeypatch.setattr(Teacher, 'logits', lambda self, inputs: ask(self, inputs).bfloat16())
+    start()

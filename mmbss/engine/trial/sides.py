@@ -4,8 +4,6 @@ Each of them is a side. What two sides say of the classes is compared wherever b
 """
 
 import reprlib
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mmbss.engine.class_names import as_names
+from mmbss.engine.class_names import Names, are_same, as_names
 from mmbss.engine.errors import refuse
-
-Names = tuple[str, ...]
 
 #: Samples whose labels are read where these do not lie in memory, spread evenly.
 MOST_LABELS = 10_000
@@ -210,34 +206,6 @@ def between(trained: Side, other: Side) -> Iterator[str]:
             )
 
 
-def are_same(ours: Names, theirs: Names) -> bool:
-    """Whether names stand for the same classes in the same order.
-
-    They may differ in spelling, and each may list synonyms between commas, of which one that no
-    other class has is enough, as the libraries name the classes of ImageNet. One in a hundred may
-    share its name with another class, or have one that is nowhere else.
-
-    Examples:
-        >>> are_same(('tiger cat', 'lynx, catamount'), ('Tiger_cat', 'lynx'))
-        True
-        >>> are_same(('C', 'C++'), ('C++', 'C')), are_same(('< 5 mm', '> 5 mm'), ('>5mm', '<5mm'))
-        (False, False)
-    """
-    if len(ours) != len(theirs) or {*ours} == {*theirs}:
-        return ours == theirs
-    own, other = ([_synonyms(name) for name in names] for names in (ours, theirs))
-    counts = [Counter(synonym for each in side for synonym in each) for side in (own, other)]
-    shared = counts[0].keys() & counts[1].keys()
-    telling = {synonym for synonym in shared if all(count[synonym] == 1 for count in counts)}
-    doubtful = [
-        (this, that)
-        for name, this, known, that in zip(ours, own, theirs, other, strict=True)
-        if name != known and not this & that & telling
-    ]
-    elsewhere = any(that & shared for this, that in doubtful if not this & that)
-    return len(doubtful) <= len(ours) // 100 and not elsewhere
-
-
 def _difference(ours: Names, theirs: Names, where: str) -> str:
     missing = [name for name in ours if name not in theirs]
     added = [name for name in theirs if name not in ours]
@@ -264,19 +232,6 @@ def _empty(side: Side) -> list[str]:
     if side.of_whole is None:
         return []
     return [name for name, label in (side.folders or {}).items() if label not in side.of_whole]
-
-
-def _plain(name: str) -> str:
-    """A name without what writers differ in; a name of signs alone as it is."""
-    # marks are vowels in some scripts
-    kept = [
-        each for each in name.casefold() if each.isalnum() or unicodedata.category(each)[0] == 'M'
-    ]
-    return ''.join(kept) or name
-
-
-def _synonyms(name: str) -> set[str]:
-    return {_plain(each) for each in name.split(',') if each.strip()} or {name}
 
 
 def _listed(names: Sequence[str] | None) -> str:

@@ -3,12 +3,13 @@
 import hashlib
 import math
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmbss.engine.class_names import Names, are_same
 from mmbss.engine.errors import ConfigError
 from mmbss.teachers.sources.source import Source
 
@@ -59,10 +60,27 @@ def load(configs: list[Any], build: Callable[[dict[str, Any]], nn.Module]) -> So
     return Source(
         network=Ensemble(members),
         num_classes=the_one([each.num_classes for each in members], 'numbers of classes'),
-        classes=the_one([each.classes for each in members], 'classes'),
+        classes=common_names([each.classes for each in members]),
         differentiable=all(each.differentiable for each in members),
         digest=hashlib.sha256(repr([each.facts for each in members]).encode()).hexdigest(),
     )
+
+
+def common_names(classes: Sequence[Names | None]) -> Names | None:
+    """The names that teachers have for their classes, of which some may be synonyms.
+
+    Raises:
+        ConfigError: If they do not stand for the same classes in the same order.
+    """
+    said = [names for names in classes if names is not None]
+    for names in said[1:]:
+        if not are_same(said[0], names):
+            raise ConfigError(
+                f'teacher.config: its teachers have different classes, {reprlib.repr(said[0])} '
+                f'and {reprlib.repr(names)}: take those that were trained on the same classes in '
+                'the same order, or say with classes=[...] of a teacher what they are'
+            )
+    return said[0] if said else None
 
 
 def the_one(values: list[Any], what: str) -> Any:

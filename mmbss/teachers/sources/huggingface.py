@@ -150,6 +150,7 @@ def _wants(folder: Path) -> dict[str, Any]:
             _seen(processor, colour)
             for colour in ((0, 0, 0), (255, 255, 255), (255, 0, 0), (51, 51, 51))
         )
+        is_sized = _seen(processor, (0, 0, 0), side=260).shape == black.shape
     low, high = black.mean((1, 2)), white.mean((1, 2))
     plain = all(torch.allclose(image, image[:, :1, :1], atol=1e-4) for image in (black, white))
     if not plain or not torch.allclose(grey, low.view(-1, 1, 1) * 0.8 + high.view(-1, 1, 1) * 0.2):
@@ -164,14 +165,15 @@ def _wants(folder: Path) -> dict[str, Any]:
         mean=[round(value, 4) for value in (-low * std).tolist()],
         std=[round(value, 4) for value in std.tolist()],
         channels='rgb' if shift.argmax() == 0 else 'bgr',
-        input_size=(black.shape[1], black.shape[2]),
+        # one that leaves sizes alone wants none of its own
+        input_size=(black.shape[1], black.shape[2]) if is_sized else None,
         interpolation=FILTERS.get(int(getattr(processor, 'resample', None) or 2), 'bilinear'),
     )
 
 
-def _seen(processor: Any, colour: tuple[int, int, int]) -> Tensor:
-    """What a processor makes of an image of one colour, (3, H, W)."""
-    image = np.full((300, 300, 3), colour, np.uint8)
+def _seen(processor: Any, colour: tuple[int, int, int], side: int = 300) -> Tensor:
+    """What a processor makes of a square image of one colour, (3, H, W)."""
+    image = np.full((side, side, 3), colour, np.uint8)
     return processor(images=image, return_tensors='pt', input_data_format='channels_last')[
         'pixel_values'
     ][0].float()

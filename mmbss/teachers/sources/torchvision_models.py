@@ -14,6 +14,8 @@ from mmbss.teachers.sources.weights import fill, read_weights
 
 #: Networks that normalise once more where their weights are published ones.
 RENORMALISING = ('googlenet', 'inception_v3')
+#: Arguments that the builder of a network takes, and its class does not.
+OF_BUILDERS = dict(MobileNetV3=('width_mult', 'reduced_tail', 'dilated'))
 
 
 def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source:
@@ -70,9 +72,10 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
         transforms = published.transforms()
         classes = tuple(published.meta['categories'])
     # some of its models swallow any argument
-    if unknown := set(arguments) - set(inspect.signature(type(model)).parameters):
+    of_builder = OF_BUILDERS.get(type(model).__name__, ())
+    if unknown := {*arguments} - {*inspect.signature(type(model)).parameters, *of_builder}:
         raise ConfigError(f'teacher.arguments: {name} knows no {", ".join(sorted(unknown))}')
-    size = transforms.crop_size[0]
+    size = arguments.get('image_size', transforms.crop_size[0])
     return Source(
         model.eval(),
         num_classes=arguments.get('num_classes', 1000),

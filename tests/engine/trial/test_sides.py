@@ -9,6 +9,7 @@ import torch
 from mmpretrain.datasets import CustomDataset
 
 from mmbss.datasets import ArrayDataset, ClassSubset, Digits, StratifiedSubset
+from mmbss.engine.class_names import are_same
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.trial import sides as data_sides
 from mmbss.engine.trial.sides import Side, compare_sides, doubts, labels_of, side_of
@@ -259,7 +260,7 @@ MANY = tuple(f'class {number}' for number in range(200))
     ],
 )
 def test_synonyms_and_single_other_names(ours, theirs, same):
-    assert data_sides.are_same(ours, theirs) is same
+    assert are_same(ours, theirs) is same
 
 
 @pytest.mark.parametrize(
@@ -276,9 +277,9 @@ def test_synonyms_and_single_other_names(ours, theirs, same):
 def test_names_that_differ_in_signs_alone_have_an_order(names):
     turned = (*names[1:], names[0])
     spaced = tuple(f'{name} ' for name in turned)
-    assert data_sides.are_same(names, names)
-    assert not data_sides.are_same(names, turned)
-    assert not data_sides.are_same(names, spaced)
+    assert are_same(names, names)
+    assert not are_same(names, turned)
+    assert not are_same(names, spaced)
 
 
 def test_folders_are_compared_with_names_of_one_way_to_write_an_accent():
@@ -295,8 +296,8 @@ def test_the_classes_of_imagenet_as_libraries_name_them():
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
     ours, theirs = tuple(IMAGENET_CATEGORIES), tuple(_IMAGENET_CATEGORIES)
-    assert data_sides.are_same(ours, theirs)
-    assert not data_sides.are_same(ours, (*theirs[1:], theirs[0]))
+    assert are_same(ours, theirs)
+    assert not are_same(ours, (*theirs[1:], theirs[0]))
 
 
 class Files:

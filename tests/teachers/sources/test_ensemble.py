@@ -132,3 +132,28 @@ def test_members_without_a_gradient(pixels, to_student):
         [dict(config=closed), ONE | dict(reverse_channels=False)], student_preprocessor=preprocessor
     )
     assert both(to_student(pixels(8))).shape == (4, 4)
+
+
+def test_members_may_name_their_classes_by_synonyms(make_teacher):
+    names = ['tiger cat', 'lynx, catamount', 'crane', 'dog']
+    others = ['Tiger_cat', 'lynx', 'crane', 'dog']
+    both = make_teacher([dict(ONE, classes=names), dict(OTHER, classes=others)])
+    assert both.classes == tuple(names)
+    many = [f'a long name of class {k}' for k in range(4)]
+    with pytest.raises(ConfigError, match='different classes') as caught:
+        make_teacher([dict(ONE, classes=many), dict(OTHER, classes=many[::-1])])
+    assert len(str(caught.value)) < 500
+
+
+def test_layers_that_a_members_faster_form_folds_are_refused(make_teacher):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 4)
+    ).eval()
+    fast = dict(config=network, acceleration=dict(fuse_bn=True))
+    for members, path in (
+        ([fast, ONE], 'members.0.network.0'),
+        ([ONE, fast], 'members.1.network.0'),
+    ):
+        with pytest.raises(ConfigError, match='fuse_bn'):
+            make_teacher(members).watch([path])
+    make_teacher([fast, dict(config=network)]).watch(['members.1.network.0'])

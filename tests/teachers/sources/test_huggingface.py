@@ -163,7 +163,7 @@ def test_from_the_hub(folder, monkeypatch):
 def test_processor_that_does_more(folder, monkeypatch):
     monkeypatch.setattr(
         'mmbss.teachers.sources.huggingface._seen',
-        lambda processor, colour: torch.full((3, 8, 8), float(colour[2]) ** 2),
+        lambda processor, colour, side=300: torch.full((3, 8, 8), float(colour[2]) ** 2),
     )
     with pytest.raises(ConfigError, match='does more'):
         load_source(f'hf:{folder}', None, None)
@@ -181,3 +181,16 @@ def test_it_may_be_accelerated_and_its_first_answer_is_compared(
     wrong.network.classifier.bias[0] += 1
     with pytest.raises(ConfigError, match='answers differently'):
         wrong(images)
+
+
+def test_a_processor_that_leaves_sizes_alone_wants_none(
+    make_teacher, vit, tmp_path, pixels, to_student
+):
+    vit.save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(
+        do_resize=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(tmp_path)
+    teacher, images = make_teacher(f'hf:{tmp_path}'), pixels(32)
+    assert teacher.input_size is None
+    own = asked(transformers.AutoImageProcessor.from_pretrained(tmp_path), vit, images)
+    torch.testing.assert_close(teacher(to_student(images)), own, atol=1e-4, rtol=0)

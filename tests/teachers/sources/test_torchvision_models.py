@@ -127,3 +127,19 @@ def test_arguments_that_a_model_swallows(tmp_path):
     assert load_source('torchvision:mobilenet_v3_small', path, dict(num_classes=2)).num_classes == 2
     with pytest.raises(ConfigError, match='knows no num_clases'):
         load_source('torchvision:mobilenet_v3_small', path, dict(num_classes=2, num_clases=2))
+
+
+def test_arguments_that_only_a_builder_takes(tmp_path):
+    arguments = dict(num_classes=2, width_mult=0.5)
+    network = torchvision.models.get_model('mobilenet_v3_small', **arguments)
+    torch.save(network.state_dict(), tmp_path / 'small.pth')
+    source = load_source('torchvision:mobilenet_v3_small', str(tmp_path / 'small.pth'), arguments)
+    assert source.num_classes == 2
+
+
+def test_a_size_of_the_image_that_is_set_is_asked_for(tmp_path, monkeypatch):
+    arguments = dict(num_classes=2, image_size=32)
+    network = torchvision.models.get_model('vit_b_32', **arguments)
+    torch.save(network.state_dict(), tmp_path / 'vit.pth')
+    source = load_source('torchvision:vit_b_32', str(tmp_path / 'vit.pth'), arguments)
+    assert source.input_size == (32, 32)
