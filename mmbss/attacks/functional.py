@@ -181,18 +181,23 @@ def ends(bounds: Bounds | None, like: Tensor, needed_for: str) -> tuple[Tensor, 
         raise ConfigError(f'{needed_for}: give bounds, the lowest and highest value of an input')
     if len(bounds) != 2:
         raise ConfigError(f'bounds must be (lowest, highest), got {len(bounds)} values')
-    lowest, highest = (torch.as_tensor(bound).to(like) for bound in bounds)
-    for bound in (lowest, highest):
-        try:
-            fits = torch.broadcast_shapes(bound.shape, like.shape) == like.shape
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise ConfigError(
-                f'bounds of shape {tuple(bound.shape)} do not go with samples of '
-                f'{tuple(like.shape[1:])}: give numbers, or one value a channel as (C, 1, 1)'
-            )
+    lowest, highest = (_of_one_sample(torch.as_tensor(bound).to(like), like) for bound in bounds)
     return lowest, highest
+
+
+def _of_one_sample(bound: Tensor, like: Tensor) -> Tensor:
+    if bound.ndim == like.ndim and len(bound) == 1:  # as a batch of one
+        bound = bound[0]
+    try:
+        fits = torch.broadcast_shapes(bound.shape, like.shape[1:]) == like.shape[1:]
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f'bounds of shape {tuple(bound.shape)} do not go with samples of '
+            f'{tuple(like.shape[1:])}: give numbers, or one value a channel as (C, 1, 1)'
+        )
+    return bound
 
 
 def check_bounds(lowest: Tensor, highest: Tensor, samples: Tensor) -> None:

@@ -220,3 +220,14 @@ def test_less_than_a_pair_of_values_is_refused():
     attack = JSMAAttack(gamma=0.03)
     with pytest.raises(ValueError, match=r'of 64 values is less than a pair.*0\.0312 or more'):
         attack(lambda points: points[:, :2], inputs, base, base + 1, (0.0, 1.0))
+
+
+def test_bounds_may_be_those_of_a_batch_of_one():
+    inputs, base = torch.rand(3, 2, 4, 4), torch.zeros(3, dtype=torch.long)
+    bounds = (torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1))
+    attack = JSMAAttack(gamma=0.2)
+    one, other = (
+        attack(lambda points: points.flatten(1)[:, :2], inputs, base, base + 1, each).samples
+        for each in (bounds, (0.0, 1.0))
+    )
+    assert torch.equal(one, other)
