@@ -234,7 +234,7 @@ ATTACKS = st.one_of(
         dict,
         type=st.just('mmbss.JSMAAttack'),
         theta=st.sampled_from([1.0, -1.0, 0.1]),
-        gamma=st.sampled_from([0.01, 0.1]),
+        gamma=st.sampled_from([0.05, 0.1]),  # of 64 values, or more, one pair and more
         output=st.sampled_from(['logits', 'softmax']),
     ),
 )

@@ -6,11 +6,15 @@ comes up below it, and few of these name the file.
 """
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
 
 from mmbss.engine.errors import ConfigError, one_line
+
+#: What a step fails with at an image that is too large for it.
+AT_A_STEP = (MemoryError, cv2.error)
 
 
 def repair(base_dataset: Any) -> None:
@@ -21,22 +25,26 @@ def repair(base_dataset: Any) -> None:
     def call(self: Any, data: Any) -> Any:
         try:
             return original(self, data)
-        except (AssertionError, MemoryError, OSError, cv2.error) as error:
-            path, shape = (
-                data.get(key) if isinstance(data, dict) else None
-                for key in ('img_path', 'ori_shape')
-            )
-            if path is None or (shape and isinstance(error, AssertionError | OSError)):
-                raise
-            if not shape:  # which loading sets
+        except (AssertionError, OSError, *AT_A_STEP) as error:
+            data = data if isinstance(data, dict) else {}
+            path, shape = data.get('img_path'), data.get('ori_shape')  # which loading sets
+            if path and not shape and loads_files(self.transforms):
                 raise ConfigError(
                     f'cannot read the image {path} ({type(error).__name__}): restore the file, or '
                     'take it out of the dataset, then go on with --resume'
                 ) from error
-            raise ConfigError(
-                f'the pipeline cannot use the image {path} of {shape[1]} x {shape[0]} pixels: '
-                f'{one_line(error)}: take it out of the dataset or change the pipeline, then go '
-                'on with --resume'
-            ) from error
+            if path and shape and isinstance(error, AT_A_STEP):
+                raise ConfigError(
+                    f'the pipeline cannot use the image {path} of {shape[1]} x {shape[0]} pixels: '
+                    f'{one_line(error)}: take it out of the dataset or change the pipeline, then '
+                    'go on with --resume'
+                ) from error
+            raise
 
     base_dataset.Compose.__call__ = call
+
+
+def loads_files(steps: Iterable[Any]) -> bool:
+    """Whether one of the steps is mmcv's that reads a file, or derives from it."""
+    kinds = {kind.__name__ for step in steps for kind in type(step).__mro__}
+    return 'LoadImageFromFile' in kinds
