@@ -44,7 +44,7 @@ class HookStatesHook(Hook):
     def __init__(self) -> None:
         self.fresh: dict[str, State] = {}
         # what a checkpoint holds of each hook
-        self.late: dict[str, State] = {}
+        self.stored: dict[str, State] = {}
         self.begun: dict[str, dict[str, int]] | None = None
         self.stopped = False
 
@@ -69,7 +69,7 @@ class HookStatesHook(Hook):
         self.begun = {name: others(hook) for name, hook in named_hooks(runner)}
         anew = []
         for name, hook in named_hooks(runner):
-            for key, value in self.late.get(name, {}).items():
+            for key, value in self.stored.get(name, {}).items():
                 if key not in vars(hook):
                     setattr(hook, key, value)
                 elif is_plain(now := vars(hook)[key]) and not same(copied(now), copied(value)):
@@ -113,7 +113,7 @@ class HookStatesHook(Hook):
                 # a resume may have brought all that it reads to the GPU
                 was_away = key in (away.get(name) or ())
                 device = device_of(runner.model) if was_away else torch.device('cpu')
-                self.late.setdefault(name, {})[key] = moved(value, device)
+                self.stored.setdefault(name, {})[key] = moved(value, device)
                 if key in counts_of(hook):
                     setattr(hook, key, moved(value, device))
         if lost:
