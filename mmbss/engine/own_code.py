@@ -13,8 +13,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmbss.engine.kept_values import LIBRARIES
-
+#: The libraries' own modules have versions.
+LIBRARIES = ('mmengine', 'mmpretrain', 'mmbss')
 #: Where installed packages and Python's own modules lie, which have versions instead.
 INSTALLED = tuple(
     Path(folder).resolve()
