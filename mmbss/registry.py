@@ -62,7 +62,6 @@ HOOKS = _Registry(
     'mmbss.hooks',
     'mmbss.engine.hooks',
     'mmbss.metrics',
-    'mmbss.visualization.boundary_visualization_hook',
 )
 DATASETS = _Registry('DATASETS', 'mmbss.datasets')
 WEIGHT_INITIALIZERS = _Registry('WEIGHT_INITIALIZERS', 'mmbss.backbones')

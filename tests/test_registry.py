@@ -20,7 +20,6 @@ OWN = [
     ('HOOKS', 'BSSHook', 'mmbss.hooks'),
     ('HOOKS', 'StepSeedHook', 'mmbss.engine.hooks'),
     ('HOOKS', 'ModelMetricHook', 'mmbss.metrics'),
-    ('HOOKS', 'BoundaryVisualizationHook', 'mmbss.visualization.boundary_visualization_hook'),
     ('METRICS', 'BoundarySimilarity', 'mmbss.metrics'),
     ('METRICS', 'RobustAccuracy', 'mmbss.metrics'),
     ('DATASETS', 'Digits', 'mmbss.datasets'),

@@ -24,7 +24,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmbss.engine.cli.flags import OptionsAction
+from mmbss.engine.cli.flags import OptionsAction, new_file
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 
@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
         help='Python file with `boundary`, the attack whose boundary samples are compared, '
         'or `robustness`, configs of attacks by name, or both (default: BSS; FGSM and PGD)',
     )
-    parser.add_argument('--out', type=Path, help='JSON file to write')
+    parser.add_argument('--out', type=new_file, help='JSON file to write')
     return parser.parse_args()
 
 
@@ -165,11 +165,12 @@ def main() -> None:
             attacks=attacks.get('robustness'),
             autoattack_samples=args.autoattack,
         )
+        print(markdown_table(result))
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(result, indent=2))
+            # a config may name a class itself
+            args.out.write_text(json.dumps(result, indent=2, default=str))
             print(f'written to {args.out}')
-        print(markdown_table(result))
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ wrong one; attacks that go toward another image go toward one of that class.
 import argparse
 from pathlib import Path
 
+from mmbss.engine.cli.flags import new_file
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
@@ -35,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument('config', help='config of the attacked network, with test samples')
     parser.add_argument('checkpoint', help='its weights')
-    parser.add_argument('--out', type=Path, default=Path('attacks.svg'), help='svg, png or pdf')
+    parser.add_argument('--out', type=new_file, default=Path('attacks.svg'), help='svg, png or pdf')
     parser.add_argument(
         '--num-samples', type=int, default=200, help='test samples that are looked at'
     )

@@ -9,6 +9,7 @@ all without one. Runs of one experiment and one share are seeds of a point.
 import argparse
 from pathlib import Path
 
+from mmbss.engine.cli.flags import new_file
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import readable_errors
 from mmbss.engine.extras import named_extra
@@ -20,7 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'work_dirs', nargs='+', type=Path, help='work dirs of tools/compare.py, one a fraction'
     )
-    parser.add_argument('--out', type=Path, default=Path('fractions.svg'), help='svg, png or pdf')
+    parser.add_argument(
+        '--out', type=new_file, default=Path('fractions.svg'), help='svg, png or pdf'
+    )
     parser.add_argument('--metric', default='accuracy/top1', help='metric on the ordinate')
     return parser.parse_args()
 

@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmbss.engine.cli.flags import new_file
 from mmbss.engine.commands import new_parser, this_command
 from mmbss.engine.errors import ConfigError, readable_errors
 from mmbss.engine.extras import named_extra
@@ -25,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'work_dir', type=Path, help='work dir of tools/train.py or tools/compare.py'
     )
-    parser.add_argument('--out', type=Path, help='the page (default: WORK_DIR/report.html)')
+    parser.add_argument('--out', type=new_file, help='the page (default: WORK_DIR/report.html)')
     parser.add_argument(
         '--figures', type=Path, metavar='FOLDER', help='also write each picture to a file there'
     )

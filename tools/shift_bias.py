@@ -14,8 +14,8 @@ has the shift of the held-out images.
 """
 
 import argparse
-from pathlib import Path
 
+from mmbss.engine.cli.flags import new_file
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import readable_errors
 
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', type=int, nargs='+', required=True, help='classes to shift')
     parser.add_argument(
         '--out',
-        type=Path,
+        type=new_file,
         help='checkpoint to write, of one (default: *_shifted.pth beside it)',
     )
     args = parser.parse_args()

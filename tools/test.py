@@ -73,6 +73,7 @@ def check_args(args: argparse.Namespace) -> None:
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the command line into the config."""
     from mmbss.engine.cli.config import merge_common_arguments, merge_options, section
+    from mmbss.engine.default_hooks import leave_out_hooks
     from mmbss.teachers.classifiers import plain_classifier
 
     merge_common_arguments(cfg, args)
@@ -97,6 +98,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
                 "set visualizer.type='UniversalVisualizer'"
             )
     merge_options(cfg, args)
+    leave_out_hooks(cfg)
     if args.tta:
         add_augmentation(cfg, section(cfg, 'test_dataloader', '--tta').dataset)
 
@@ -130,7 +132,7 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     from mmbss.engine.config_checks.rules import setting
     from mmbss.engine.files.checkpoint_reading import trained_classes
     from mmbss.engine.trial.sides import Side, compare_sides, side_of
-    from mmbss.export.trained_normalisation import check_trained_normalisation
+    from mmbss.studies.trained_normalisation import check_trained_normalisation
 
     try:
         content = runner.load_checkpoint(checkpoint, strict=True)

@@ -71,8 +71,13 @@ def accelerate(
     if fuse_bn:
         from mmcv.cnn import fuse_conv_bn
 
-        # in double, so that the folded weights are rounded only once
-        network = fuse_conv_bn(network.double()).requires_grad_(False)
+        try:  # in double, so that the folded weights are rounded only once
+            network = fuse_conv_bn(network.double()).requires_grad_(False)
+        except (KeyError, RuntimeError, TypeError) as error:
+            # of a BatchNorm that stands before its convolution, or has no weights, for instance
+            raise ConfigError(
+                f'mmcv cannot fold the BatchNorm of this network ({error}): set fuse_bn=False'
+            ) from error
     if winograd is not None:
         use_winograd(network, winograd, frozen=True)
     if channels_last:
@@ -117,7 +122,7 @@ class _Forward:
         logits = _logits_in(answer)
         if self.original is not None and logits is not None:
             original = self.original.to(inputs.device)
-            inputs = inputs.to(next(original.parameters()).dtype)
+            inputs = inputs.to(next(original.parameters(), inputs).dtype)
             with torch.no_grad():
                 expected = _logits_in(original(inputs, *args, **kwargs))
             _check_answers(expected, logits, FINE if _is_fine(dtype, inputs.device) else COARSE)

@@ -54,6 +54,11 @@ def add_safety_hooks(cfg: Config) -> None:
         for hook in (*hooks.values(), *(cfg.get('custom_hooks') or ())):
             if isinstance(hook, dict) and lookup(HOOKS, hook.get('type')) is CheckpointHook:
                 hook['type'] = 'mmbss.AtomicCheckpointHook'
-    # mmengine leaves out its own hooks alone where a config sets them to None
+    leave_out_hooks(cfg)
+
+
+def leave_out_hooks(cfg: Config) -> None:
+    """Take out the hooks that a config sets to None; mmengine does so with its own alone."""
+    hooks = cfg.get('default_hooks') or {}
     for name in [name for name in hooks if hooks[name] is None and name not in OF_MMENGINE]:
         hooks.pop(name)

@@ -77,6 +77,12 @@ def selection(dataset: Mapping[str, Any]) -> str:
     return words + (selection(inner) if isinstance(inner, Mapping) else '')
 
 
+def innermost(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dataset config within wrappers that have one inside."""
+    inner = dataset.get('dataset')
+    return innermost(inner) if isinstance(inner, Mapping) else dataset
+
+
 def data_in_words(dataset: Mapping[str, Any]) -> str:
     """A training set: its type, its files, the share of it.
 
@@ -86,12 +92,16 @@ def data_in_words(dataset: Mapping[str, Any]) -> str:
         '10 % of ArrayDataset (data/cifar10/train.npz)'
         >>> data_in_words(inner)
         'all of ArrayDataset (data/cifar10/train.npz)'
+        >>> data_in_words(dict(type='ConcatDataset', datasets=[inner, dict(type='mmbss.Digits')]))
+        'all of ArrayDataset (data/cifar10/train.npz) and all of Digits'
     """
     fraction, picked = training_fraction(dataset), selection(dataset)
-    while isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    places = [str(dataset[key]) for key in PLACES if dataset.get(key)]
+    dataset = innermost(dataset)
     share = 'all' if fraction == 1 else f'{100 * fraction:g} %'
+    if parts := dataset.get('datasets'):
+        said = ' and '.join(map(data_in_words, parts))
+        return f'{share} of {picked}({said})' if picked or fraction != 1 else said
+    places = [str(dataset[key]) for key in PLACES if dataset.get(key)]
     return f'{share} of {picked}{_name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
 
 

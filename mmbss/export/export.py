@@ -27,8 +27,9 @@ from mmbss.export.formats import (
 from mmbss.export.measures import compare, latency, machine
 from mmbss.export.model_card import model_card
 from mmbss.export.plain_config import needed_packages, plain_config
-from mmbss.export.real_images import RealImages, read_real_images, transforms_of
+from mmbss.export.real_images import RealImages, read_real_images
 from mmbss.export.student import class_names, interface_of, load_student, student_of
+from mmbss.studies.pipelines import transforms_of
 from mmbss.studies.provenance import versions
 from mmbss.studies.run_logs import is_run, read_run
 from mmbss.teachers.classifiers import num_classes

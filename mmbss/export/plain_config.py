@@ -8,8 +8,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmbss.export.deployed import Interface
-from mmbss.export.real_images import reads_files, transforms_of
 from mmbss.registry import TRANSFORMS
+from mmbss.studies.pipelines import reads_files, transforms_of
 from mmbss.teachers.classifiers import plain_classifier
 
 #: Packages that whoever has mmpretrain has.

@@ -14,6 +14,7 @@ from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.pixel_range import check_pixels
 from mmbss.report.networks import loader_of_tests
+from mmbss.studies.pipelines import reads_files
 
 
 @dataclass(frozen=True)
@@ -84,30 +85,6 @@ def array_size(dataset: Any) -> tuple[int, int] | None:
 def swaps_channels(preprocessor: nn.Module, count: int) -> bool:
     """Whether a data preprocessor turns the order of so many channels."""
     return count == 3 and bool(getattr(preprocessor, 'to_rgb', False))
-
-
-def transforms_of(config: Config) -> list[dict[str, Any]]:
-    """The pipeline of the test images, also where the data set is wrapped in others; may be empty.
-
-    Examples:
-        >>> inner = dict(type='CustomDataset', pipeline=[dict(type='PackInputs')])
-        >>> loader = dict(dataset=dict(type='RepeatDataset', dataset=inner))
-        >>> transforms_of(Config(dict(test_dataloader=loader)))
-        [{'type': 'PackInputs'}]
-    """
-    loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
-    dataset = loader.get('dataset', {})
-    while 'pipeline' not in dataset:
-        inner = dataset.get('dataset') or next(iter(dataset.get('datasets', [])), None)
-        if inner is None:
-            return []
-        dataset = inner
-    return [dict(each) for each in Config(dict(pipeline=dataset['pipeline'])).to_dict()['pipeline']]
-
-
-def reads_files(transforms: Iterable[dict[str, Any]]) -> bool:
-    """Whether a pipeline begins with files of images, which OpenMMLab reads as BGR."""
-    return any(str(each['type']).endswith('LoadImageFromFile') for each in transforms)
 
 
 def channels_of(

@@ -15,9 +15,10 @@ from mmbss.engine.finite import non_finite
 from mmbss.export.deployed import Interface
 from mmbss.export.formats import Ask, as_ask
 from mmbss.export.plain_config import without_pretrained
-from mmbss.export.real_images import RealImages, channels_of, swaps_channels, transforms_of
-from mmbss.export.trained_normalisation import check_trained_normalisation
+from mmbss.export.real_images import RealImages, channels_of, swaps_channels
 from mmbss.studies.classifiers import load_classifier
+from mmbss.studies.pipelines import transforms_of
+from mmbss.studies.trained_normalisation import check_trained_normalisation
 from mmbss.teachers.normalisation import normalisation
 
 

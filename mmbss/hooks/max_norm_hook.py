@@ -6,7 +6,6 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
@@ -61,7 +60,7 @@ class MaxNormHook(Hook):
             raise ConfigError(
                 'MaxNormHook: the model has no fully connected or convolutional layer'
             )
-        if any(is_parametrized(layer, 'weight') for layer in layers):
+        if not all(isinstance(layer.weight, nn.Parameter) for layer in layers):
             raise ConfigError(
                 'MaxNormHook: a layer computes its weight from others (weight_norm, for instance), '
                 'which the hook cannot bound: leave out one of the two'

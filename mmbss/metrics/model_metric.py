@@ -11,6 +11,7 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner, TestLoop, ValLoop
 from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
@@ -79,6 +80,10 @@ class ModelMetric(BaseMetric):
             ConfigError: If the model has no logits.
         """
         unwrapped = unwrap(model)
+        if isinstance(unwrapped, BaseTTAModel):
+            raise ConfigError(
+                f'{type(self).__name__} asks the model about images as they are: leave out --tta'
+            )
         check_single_label_logits(unwrapped, 'student')
         self.model = unwrapped
         generator = torch.Generator().manual_seed(self.seed)
@@ -98,8 +103,7 @@ class ModelMetric(BaseMetric):
         if self.model is None:
             raise ConfigError(
                 f'{type(self).__name__} asks the model itself, but nobody has handed it over: add '
-                "model_metrics=dict(type='mmbss.ModelMetricHook') to default_hooks, or the dict "
-                'to custom_hooks'
+                "model_metrics=dict(type='mmbss.ModelMetricHook') to default_hooks"
             )
         places = self.next_places(len(data_samples))
         # beyond the end lie repeated samples, so that each process gets as many

@@ -165,6 +165,8 @@ def shift_networks(
             beside which could be written, or no shift can be found for the classes.
     """
     cfg = load_config(config)
+    if cfg.get('test_dataloader') is None:
+        raise ConfigError(f'{config} has no test_dataloader, whose errors are counted')
     if cfg.get('held_out_dataloader') is None:
         raise ConfigError(
             f'{config} has no held_out_dataloader: name training images, with samples of all '

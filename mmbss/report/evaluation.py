@@ -99,7 +99,10 @@ def evaluate_networks(
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(copy.deepcopy(dataloader), seed=seed)
         size = len(loader.dataset)
-        models = {name: load_classifier(network, name) for name, network in students.items()}
+        classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
+        models = {
+            name: load_classifier(network, name, classes) for name, network in students.items()
+        }
         preprocessor = next(iter(models.values())).data_preprocessor
         asked = AskedTeacher(Teacher(**teacher, student_preprocessor=preprocessor), preprocessor)
         if attack is None:

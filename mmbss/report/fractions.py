@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from mmbss.engine.errors import ConfigError
-from mmbss.engine.words import selection, training_fraction
+from mmbss.engine.words import innermost, selection, training_fraction
 from mmbss.studies.comparison import short_names
 from mmbss.studies.experiments import read_experiments
 
@@ -38,6 +38,11 @@ def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:
                         level=logging.WARNING,
                     )
                 dataset = run.config.train_dataloader.dataset
+                if 'datasets' in innermost(dataset):
+                    raise ConfigError(
+                        f'{run.folder}: its training set is made of several, of which a share '
+                        'does not tell the images: leave it out'
+                    )
                 picked.add(selection(dataset))
                 fraction = training_fraction(dataset)
                 values[experiment.name][fraction].append(run.last_value(metric))

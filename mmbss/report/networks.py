@@ -58,13 +58,13 @@ def load_networks(
         ConfigError: If a file is missing, a checkpoint does not fit, or the classes differ.
     """
     answers: dict[str, ToLogits] = {}
+    dataset = loader_of_tests(data_config, num_samples)['dataset']
     for name, network in students.items():
-        student = load_classifier(network, name)
+        student = load_classifier(network, name, dataset.metainfo.get('classes'))
         guide = Teacher(**teacher, student_preprocessor=student.data_preprocessor)
         guide.to(device_of(student))
         check_same_classes(num_classes(student), guide.num_classes, name)
         answers[name] = _in_teachers_space(student, guide)
-    dataset = loader_of_tests(data_config, num_samples)['dataset']
     # of the students the last one is at hand, and any of them prepares the images
     batch = pseudo_collate([dataset[row] for row in range(len(dataset))])
     data = student.data_preprocessor(batch, False)

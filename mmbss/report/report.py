@@ -112,22 +112,21 @@ def render(**content: Any) -> str:
 
 
 def measured_elsewhere(metrics: dict[str, Any], comparison: Comparison) -> list[str]:
-    """A note on metrics that were measured before, where they are of other checkpoints."""
+    """Notes on metrics that were measured before, where they are not of just these networks."""
 
     def place(network: Mapping[str, Any]) -> tuple[str, ...]:
         return Path(network['checkpoint']).resolve().parts[-3:]  # all may have been moved
 
-    own = {*map(place, comparison.student_networks.values())}
-    strange = [
-        each['name']
-        for each in metrics['networks']
-        if each['name'] != 'teacher'
-        and each.get('checkpoint') is not None
-        and place(each) not in own
-    ]
-    if not strange:
-        return []
-    return [f'Measured of other checkpoints than those of these runs: {", ".join(strange)}.']
+    students = comparison.student_networks
+    networks = [*students.values(), *comparison.teachers]
+    own = {place(each) for each in networks if each.get('checkpoint') is not None}
+    measured = [each for each in metrics['networks'] if each.get('checkpoint') is not None]
+    strange = [each['name'] for each in measured if place(each) not in own]
+    places = {*map(place, measured)}
+    left_out = [name for name, network in students.items() if place(network) not in places]
+    found = {'Measured of other checkpoints than those of these runs': strange}
+    found['Not measured'] = left_out
+    return [f'{said}: {", ".join(names)}.' for said, names in found.items() if names]
 
 
 def data_uri(picture: Picture) -> str:

@@ -1,16 +1,21 @@
 """Classifiers built from a config, and filled from a checkpoint."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier
 
+from mmbss.engine.class_names import as_names
+from mmbss.engine.cli.config import read_config
 from mmbss.engine.errors import ConfigError, naming
-from mmbss.engine.files.checkpoint_reading import read_checkpoint
+from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.models import load_strictly
+from mmbss.engine.trial.sides import Side, compare_sides
 from mmbss.registry import MODELS
+from mmbss.studies.trained_normalisation import check_trained_normalisation
 from mmbss.teachers.classifiers import load_model_config
 
 #: What tables call the teacher.
@@ -32,17 +37,19 @@ def build_classifier(config: str | dict[str, Any]) -> BaseClassifier:
         return MODELS.build(copy.deepcopy(load_model_config(config)))
 
 
-def load_classifier(network: Network, name: str) -> BaseClassifier:
+def load_classifier(network: Network, name: str, classes: Any = None) -> BaseClassifier:
     """Build the plain classifier of a config, in eval mode, on a GPU if there is one.
 
     Args:
         network: ``config``, and ``checkpoint``, of any kind that
             :mod:`mmbss.engine.files.checkpoint_reading` reads.
         name: What to call it in a message.
+        classes: Names of the classes of the data, None where these are not known.
 
     Raises:
         MissingFileError: If the config or the checkpoint does not exist.
-        ConfigError: If the model cannot be built, or the checkpoint does not fit.
+        ConfigError: If the model cannot be built, or the checkpoint does not fit, or was trained
+            with other classes, or by its config file with another normalisation.
     """
     config, checkpoint = network['config'], network['checkpoint']
     try:
@@ -54,6 +61,11 @@ def load_classifier(network: Network, name: str) -> BaseClassifier:
     model_of = 'its model' if isinstance(config, dict) else config
     where = f'{name}: {checkpoint} does not fit {model_of}'
     load_strictly(model, content.get('state_dict', content), where)
+    meta = content.get('meta')
+    trained = Side(f'{name}: {checkpoint}', trained_classes(meta))
+    compare_sides([trained, Side('the data', as_names(classes))], None)
+    if isinstance(config, str) and Path(config).is_file():
+        check_trained_normalisation(read_config(config, name), model, meta, checkpoint)
     return on_device(model)
 
 

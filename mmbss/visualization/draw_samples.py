@@ -110,8 +110,8 @@ def draw_boundary_samples(
 
 
 def show_image(axis: Axes, image: np.ndarray, caption: str) -> None:
-    """Show a (H, W, C) image in [0, 1], grey if C is 1, with a caption below."""
-    axis.imshow(image.squeeze(2) if image.shape[2] == 1 else image, cmap='gray', vmin=0, vmax=1)
+    """Show a (H, W, C) image in [0, 1] with a caption below; grey, the mean, unless C is 3."""
+    axis.imshow(image if image.shape[2] == 3 else image.mean(2), cmap='gray', vmin=0, vmax=1)
     axis.set_xlabel(caption)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)

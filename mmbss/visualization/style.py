@@ -9,10 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmbss.engine.errors import ConfigError
@@ -111,18 +109,6 @@ def to_svg(figure: Figure, theme: str = 'auto') -> str:
     rules = f'svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}'
     head, end, text = text.partition('>')
     return f'{head}{end}<style>{rules}</style>{text.replace(INK, "currentColor")}'
-
-
-def to_rgb(figure: Figure, dpi: int = 100) -> np.ndarray:
-    """Render on white paper: (H, W, 3) uint8, RGB."""
-    settle(figure)
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    with rc_context(STYLE):
-        canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba()).astype(np.float32)
-    opacity = pixels[..., 3:] / 255
-    return (pixels[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
 
 
 def save_figure(figure: Figure, path: Path, theme: str = 'light') -> None:

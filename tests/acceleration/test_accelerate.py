@@ -7,6 +7,7 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrizations import weight_norm
 
 from mmbss.acceleration import accelerate, is_altered
 from mmbss.acceleration.winograd import WinogradConv2d
@@ -221,6 +222,25 @@ def test_fusing_layers_that_run_in_another_order_is_noticed():
     for _ in range(2):
         with pytest.raises(ConfigError, match=r'answers differently .*fuse_bn.*precision'):
             faster(torch.randn(8, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    'layers',
+    [
+        [nn.Conv2d(1, 2, 1), nn.ReLU(), nn.BatchNorm2d(2, affine=False)],
+        [nn.BatchNorm2d(1), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 4, 1), nn.BatchNorm2d(2)],
+        [weight_norm(nn.Conv2d(1, 2, 1)), nn.BatchNorm2d(2)],
+    ],
+)
+def test_what_cannot_be_folded_is_refused(layers):
+    with pytest.raises(ConfigError, match=r'cannot fold .*set fuse_bn=False'):
+        accelerate(nn.Sequential(*layers).eval().requires_grad_(False), fuse_bn=True)
+
+
+def test_a_network_without_weights_is_answered():
+    faster = accelerate(nn.Flatten(), channels_last=True)
+    images = torch.randn(2, 3, 4, 4)
+    assert torch.equal(faster(images), images.flatten(1))
 
 
 @pytest.mark.parametrize('mixed', [False, True])

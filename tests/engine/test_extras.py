@@ -9,7 +9,7 @@ def test_another_missing_module_keeps_its_error():
 
 
 def test_the_registries_load_no_package_that_they_can_do_without(python):
-    names = dict(HOOKS='BoundaryVisualizationHook', METRICS='Agreement', DATASETS='Digits')
+    names = dict(HOOKS='BSSHook', METRICS='Agreement', DATASETS='Digits')
     asked = [f'assert registry.{kind}.get({name!r})' for kind, name in names.items()]
     # pandas comes with what scikit-learn is built from
     loaded = f'print((set(sys.modules) - theirs) & set({[*EXTRAS, "pandas"]}))'

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import weight_norm as old_weight_norm
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmbss.hooks import MaxNormHook
@@ -34,11 +35,12 @@ def test_a_bound_that_is_not_positive_is_refused(bound):
         MaxNormHook(bound)
 
 
-def test_a_weight_that_is_computed_from_others_is_refused(make_runner, resnet_config):
+@pytest.mark.parametrize('normed', [weight_norm, old_weight_norm])
+def test_a_weight_that_is_computed_from_others_is_refused(normed, make_runner, resnet_config):
     runner = make_runner(
         resnet_config(), epochs=1, custom_hooks=[dict(type='mmbss.MaxNormHook', max_norm=0.5)]
     )
-    weight_norm(runner.model.backbone.conv1)
+    normed(runner.model.backbone.conv1)
     with pytest.raises(ValueError, match='computes its weight from others'):
         runner.train()
 

@@ -70,7 +70,7 @@ def test_metrics_of_other_checkpoints_are_noted(make_seeds, tmp_path):
     folder = make_seeds({})
     (folder / 'kd' / 'seed_0' / 'epoch_3.pth').touch()
     comparison = read_comparison(folder)
-    networks = [dict(name='teacher', checkpoint='t.pth'), dict(name='mine')]
+    networks = [dict(name='teacher'), dict(name='mine')]
     own = dict(name='own', checkpoint=str(folder / 'kd' / 'seed_0' / 'epoch_3.pth'))
     assert measured_elsewhere(dict(networks=[*networks, own]), comparison) == []
     other = dict(name='other', checkpoint='elsewhere.pth')
@@ -78,6 +78,21 @@ def test_metrics_of_other_checkpoints_are_noted(make_seeds, tmp_path):
     assert note.endswith(': other.')
     folder = folder.rename(tmp_path / 'moved')
     assert measured_elsewhere(dict(networks=[own]), read_comparison(folder)) == []
+
+
+def test_metrics_of_another_teacher_or_of_fewer_runs_are_noted(make_seeds):
+    teacher = dict(config='t.py', checkpoint='t/epoch_1.pth')
+    folder = make_seeds(*[dict(model=dict(type='mmbss.Distiller', teacher=teacher))] * 2)
+    for seed in (0, 1):
+        (folder / 'kd' / f'seed_{seed}' / 'epoch_3.pth').touch()
+    comparison = read_comparison(folder)
+    students = [dict(own, name=name) for name, own in comparison.student_networks.items()]
+    own = dict(teacher, name='teacher')
+    assert measured_elsewhere(dict(networks=[own, *students]), comparison) == []
+    other = dict(name='teacher', checkpoint='other/epoch_9.pth')
+    strange, missing = measured_elsewhere(dict(networks=[other, students[0]]), comparison)
+    assert strange.endswith(': teacher.')
+    assert missing == f'Not measured: {students[1]["name"]}.'
 
 
 def test_names_are_shortened_neither_to_nothing_nor_to_the_same():

@@ -239,3 +239,27 @@ def test_a_teacher_from_elsewhere_without_gradient(
     assert 'transition/error' in student
     assert not [name for name in student if name.startswith(('boundary_d', 'boundary_s'))]
     assert '| accuracy (%) |' in capsys.readouterr().out
+
+
+def test_a_folder_to_write_to_is_refused_before_all(call_tool, flags, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        call_tool('evaluate_boundary', *flags, '--out', tmp_path)
+    assert f'{tmp_path} is a folder: name a file in it' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(dataset_meta=dict(classes=tuple('9876543210'))), 'another order'),
+        (dict(fingerprint={'data_preprocessor.mean': '[3.0]'}), r'trained with mean=\[3\]'),
+    ],
+)
+def test_a_student_of_other_classes_or_another_normalisation_is_refused(
+    changes, message, call_tool, flags, attacks, digits_teacher, tmp_path
+):
+    content = torch.load(digits_teacher['checkpoint'])
+    content['meta'].update(changes)
+    torch.save(content, tmp_path / 'student.pth')
+    students = [digits_teacher['config'], tmp_path / 'student.pth']
+    with pytest.raises(SystemExit, match=message):
+        call_tool('evaluate_boundary', *flags, '--students', *students, '--attacks', attacks)

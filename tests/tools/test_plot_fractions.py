@@ -42,6 +42,16 @@ def test_shares_of_wrappers_multiply():
     assert training_fraction(dict(type='Digits')) == 1.0
 
 
+def test_several_datasets_are_refused(comparisons):
+    for path in comparisons[1].glob('*/*/*/vis_data/config.py'):
+        config = Config.fromfile(path)
+        parts = dict(type='ConcatDataset', datasets=[config.train_dataloader.dataset] * 2)
+        config.train_dataloader.dataset = dict(type='RepeatDataset', times=1, dataset=parts)
+        config.dump(path)
+    with pytest.raises(ConfigError, match='made of several'):
+        accuracies_by_fraction(comparisons, 'accuracy/top1')
+
+
 def test_shares_of_different_parts_are_refused(comparisons):
     for path in comparisons[1].glob('*/*/*/vis_data/config.py'):
         config = Config.fromfile(path)

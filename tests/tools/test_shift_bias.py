@@ -141,3 +141,11 @@ def test_beside_a_student_of_the_zoo_nothing_is_written(network, call_tool, tmp_
     # it is read by its name, and is of another width
     with pytest.raises(SystemExit, match=r'^error: .*mmbss://.* does not fit'):
         call_tool('shift_bias', config, student, '--classes', 3, '--out', tmp_path / 'a.pth')
+
+
+def test_a_config_without_test_images_is_refused(network, call_tool, write_config, tmp_path):
+    config = Config.fromfile(network[0])
+    config.test_dataloader = None
+    path = write_config(tmp_path / 'without.py', config.to_dict())
+    with pytest.raises(SystemExit, match=r'^error: .* has no test_dataloader'):
+        call_tool('shift_bias', path, network[1], '--classes', 3)

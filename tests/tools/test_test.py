@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import mmengine
@@ -151,6 +152,30 @@ def test_another_normalisation_than_that_of_the_training_is_refused(
             *('test', orphan, checkpoint, '--work-dir', tmp_path, *flags),
             *('--cfg-options', 'data_preprocessor.mean=[0.0]'),
         )
+
+
+def test_hooks_that_a_config_leaves_out_are_left_out(
+    call_tool, orphan, bss_run, tmp_path, write_config
+):
+    config = Config.fromfile(orphan)
+    config.default_hooks.update(step_seed=None, model_metrics=None)
+    path = write_config(tmp_path / 'config.py', config.to_dict())
+    out = ['--out', tmp_path / 'metrics.json', '--out-item', 'metrics']
+    call_tool('test', path, bss_run.folder / 'epoch_4.pth', '--work-dir', tmp_path, *out)
+    assert 'accuracy/top1' in json.loads((tmp_path / 'metrics.json').read_text())
+
+
+def test_flipped_images_are_no_question_for_metrics_that_ask_the_model(
+    call_tool, orphan, bss_run, tmp_path, write_config, capfd
+):
+    config = Config.fromfile(orphan)
+    config.test_evaluator = [config.test_evaluator, dict(type='mmbss.CorruptionAccuracy')]
+    config.default_hooks.model_metrics = dict(type='mmbss.ModelMetricHook')
+    path = write_config(tmp_path / 'config.py', config.to_dict())
+    with pytest.raises(SystemExit, match='leave out --tta'):
+        call_tool('test', path, bss_run.folder / 'epoch_4.pth', '--work-dir', tmp_path, '--tta')
+    said = capfd.readouterr()
+    assert 'weights of the AverageClsScoreTTA' not in said.out + said.err
 
 
 def test_a_missing_checkpoint_ends_with_one_clear_message(call_tool, orphan, tmp_path):

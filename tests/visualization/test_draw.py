@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmbss.visualization.boundary_pairs import BoundaryPairs
 from mmbss.visualization.draw_curves import (
@@ -14,6 +15,7 @@ from mmbss.visualization.draw_planes import (
     class_colours,
     draw_decision_planes,
     lead_on_grid,
+    usual_size,
 )
 from mmbss.visualization.draw_samples import (
     draw_boundary_samples,
@@ -21,7 +23,7 @@ from mmbss.visualization.draw_samples import (
     shown_classes,
     to_images,
 )
-from mmbss.visualization.style import BLUE, VERMILION, to_rgb, to_svg
+from mmbss.visualization.style import BLUE, VERMILION, save_figure, to_svg
 
 
 def texts(figure):
@@ -51,11 +53,12 @@ def test_the_legend_can_be_left_to_the_page():
     assert not draw_curves(CURVES, '', 'epoch', 'accuracy (%)', styles).legends
 
 
-def test_equal_lines_do_not_hide_each_other():
+def test_equal_lines_do_not_hide_each_other(tmp_path):
     same = {x: [0.5] for x in range(40)}
     figure = draw_curves(dict(kd=same, bss=same), '', 'epoch', '', shares=True)
     assert figure.axes[0].get_ylim() == pytest.approx((0, 1), abs=0.05)
-    pixels = to_rgb(figure).reshape(-1, 3).tolist()
+    save_figure(figure, tmp_path / 'lines.png')
+    pixels = np.asarray(Image.open(tmp_path / 'lines.png').convert('RGB')).reshape(-1, 3).tolist()
     seen = [pixels.count([*bytes.fromhex(colour[1:])]) for colour in (BLUE, VERMILION)]
     assert min(seen) > 50
 
@@ -160,6 +163,11 @@ def test_many_networks_take_several_lines(grids):
     assert labelled == [True, False, False, True, False]
 
 
+def test_of_many_numbers_the_usual_size_is_known():
+    ones = torch.ones(2**23)
+    assert usual_size([ones, -3 * ones, ones.new_zeros(2**23)]) == 3
+
+
 def test_one_class_everywhere_is_drawn_without_a_boundary(grids):
     _, x = grids
     alone = torch.tensor([1.0, 0.0]).expand(21, 21, 2)
@@ -194,7 +202,7 @@ def test_base_and_target_come_first_then_the_most_probable():
     assert shown_classes(torch.tensor([0.9, 0.1]), base=0, target=1) == [0, 1]
 
 
-@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
 def test_a_picture_shows_both_samples_the_change_and_the_answers(channels):
     pairs = BoundaryPairs(
         base_samples=torch.full((2, channels, 4, 4), 0.5),

@@ -1,7 +1,6 @@
 import re
 import xml.etree.ElementTree as ET
 
-import numpy as np
 import pytest
 
 from mmbss.visualization.style import (
@@ -10,7 +9,6 @@ from mmbss.visualization.style import (
     line_style,
     new_figure,
     save_figure,
-    to_rgb,
     to_svg,
 )
 
@@ -52,14 +50,6 @@ def test_the_file_is_small_sound_and_always_the_same(figure):
 def test_an_unknown_theme_is_refused(figure):
     with pytest.raises(ValueError, match=r"theme must be one of .*, got 'sepia'"):
         to_svg(figure, 'sepia')
-
-
-def test_pixels_are_opaque_on_white_paper(figure):
-    image = to_rgb(figure, dpi=50)
-    assert image.shape == (100, 150, 3)
-    assert image.dtype == np.uint8
-    assert (image[0, 0] == 255).all()
-    assert image.min() < 100
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,20 @@
 """Flags that several tools have; to read them, nothing heavy is imported."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
 
 #: How a value begins that stays the text it is, because it is no list or tuple after all.
 NO_TEXT = ('[', '(', '{', 'dict(', 'list(', 'tuple(')
+
+
+def new_file(name: str) -> Path:
+    """A file that is written after all else is done, so a folder of that name is refused before."""
+    if Path(name).is_dir():
+        raise argparse.ArgumentTypeError(f'{name} is a folder: name a file in it')
+    return Path(name)
 
 
 class OptionsAction(DictAction):

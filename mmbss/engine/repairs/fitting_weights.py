@@ -20,10 +20,14 @@ def repair(checkpoint: Any) -> None:
         module: Any, state_dict: Any, strict: bool = False, logger: Any = None
     ) -> None:
         from mmengine.logging import print_log
+        from mmengine.model import BaseTTAModel
 
         from mmbss.engine.models import misfit, shapes_of, unwrap
 
-        own, given = shapes_of(unwrap(module).state_dict()), shapes_of(state_dict)
+        model = unwrap(module)
+        if isinstance(model, BaseTTAModel):  # into which mmengine looks, too
+            model = model.module
+        own, given = shapes_of(model.state_dict()), shapes_of(state_dict)
         fitting = [key for key in own if given.get(key) == own[key]]
         # some networks rename what they are given
         renames = any(part._load_state_dict_pre_hooks for part in module.modules())

@@ -9,7 +9,7 @@ from mmbss.datasets import AugmentingDataPreprocessor
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import settings_of
 from mmbss.export import export_student, load_predictor
-from mmbss.export.trained_normalisation import check_trained_normalisation
+from mmbss.studies.trained_normalisation import check_trained_normalisation
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 FILES = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
