@@ -21,10 +21,11 @@ def entry_in_words(entry: Mapping[str, Any]) -> str:
         for key, value in entry.items()
         if key != 'type' and not isinstance(value, Mapping)
     )
-    return f'{_name_of(entry)}({settings})' if settings else _name_of(entry)
+    return f'{name_of(entry)}({settings})' if settings else name_of(entry)
 
 
-def _name_of(entry: Mapping[str, Any]) -> str:
+def name_of(entry: Mapping[str, Any]) -> str:
+    """The type of an entry, without its module."""
     kind = entry.get('type', 'unknown')
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
@@ -102,7 +103,7 @@ def data_in_words(dataset: Mapping[str, Any]) -> str:
         said = ' and '.join(map(data_in_words, parts))
         return f'{share} of {picked}({said})' if picked or fraction != 1 else said
     places = [str(dataset[key]) for key in PLACES if dataset.get(key)]
-    return f'{share} of {picked}{_name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
+    return f'{share} of {picked}{name_of(dataset)}' + (f' ({", ".join(places)})' if places else '')
 
 
 def counted(count: int, thing: str) -> str:

@@ -167,8 +167,10 @@ class Run:
             return
         print(f'{self}: training, log in {self.log}', flush=True)
         now = dict(commit=git_commit(Path(__file__).parents[1]), device=device_name())
+        before: dict[str, str] = {}
         if is_run(self.folder):
-            now = {name: after(self.info.get(name, 'unknown'), now[name]) for name in now}
+            before = {name: self.info.get(name, 'unknown') for name in now}
+            now = {name: after(before[name], now[name]) for name in now}
         info = dict(
             config=self.config,
             options=options_in_words(self.options),
@@ -177,11 +179,15 @@ class Run:
             **now,
         )
         self._store(info)
-        start = time.time() - logged_seconds(self.folder)
+        seconds, trained = logged_seconds(self.folder), last_checkpoint(self.folder)
+        start = time.time() - seconds
         config = self.folder / f'{Path(self.config).stem}.py'
         config.write_text(self.written())
         flags = [str(config), '--resume', '--work-dir', str(self.folder)]
         self.call(tool, flags, self.log, threads)
+        if before and last_checkpoint(self.folder) == trained:  # all of it had been trained before
+            self._store(dict(info, **before, seconds=round(seconds, 1)))
+            return
         self._store(dict(info, seconds=round(time.time() - start, 1)))
 
     def measure(self, evaluators: list[Any], tool: Path, threads: int) -> dict[str, float]:
@@ -243,6 +249,12 @@ class Run:
 def after(before: str, now: str) -> str:
     """What a resumed run names: all it was trained at, one after the other."""
     return before if before.endswith(now) else f'{before}, then {now}'
+
+
+def last_checkpoint(folder: Path) -> str:
+    """What mmengine calls the last checkpoint in a work dir, '' where there is none."""
+    path = folder / 'last_checkpoint'
+    return path.read_text() if path.is_file() else ''
 
 
 def wait_for(folder: Path) -> None:

@@ -165,7 +165,8 @@ class Study:
                 yield f'{self.name}: seeds: {seed!r} must be a whole number from 0 to 2**32 - 1'
             if self.seeds.count(seed) > 1:
                 yield f'two seeds are {seed}'
-        for pair in self.pairs:
+        named = [self.contrast] if self.contrast else []
+        for pair in [*named, *(self.secondary or ())]:
             if len({*pair}) != 2 or not {*pair} <= {*self.arms}:
                 yield f'{self.name} compares {" with ".join(pair)}: name two of {[*self.arms]}'
         for name, arm in self.arms.items():

@@ -42,6 +42,7 @@ def play(monkeypatch):
         records += [{'accuracy/top1': ACCURACY[run.arm][run.seed], 'step': 2}]
         (logs / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
         (run.folder / 'epoch_2.pth').touch()
+        (run.folder / 'last_checkpoint').write_text(f'epoch_{len(played)}.pth')
 
     monkeypatch.setattr(Run, 'call', call)
     monkeypatch.setattr('mmbss.studies.runs.git_commit', lambda folder: '1234abc')

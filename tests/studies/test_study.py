@@ -73,6 +73,13 @@ def test_an_arms_options_replace_common_ones_and_the_subset_follows_the_seed(rea
         assert cfg.randomness.seed == cfg.train_dataloader.dataset.seed == 3
 
 
+def test_a_contrast_that_names_no_arm_is_the_only_pair_that_is_named(read):
+    with pytest.raises(ConfigError) as caught:
+        read(STUDY.replace("contrast = ('b', 'a')", "contrast = ('b', 'z')")).check()
+    (named,) = [line for line in str(caught.value).splitlines() if 'compares' in line]
+    assert 'b with z' in named
+
+
 def test_arms_are_compared_with_the_second_of_the_contrast(read):
     assert read().pairs == [('b', 'a'), ('c', 'a')]
     chosen = read(f"{STUDY}secondary = [('c', 'b'), ('b', 'a')]")

@@ -118,8 +118,7 @@ def test_what_is_done_is_not_done_again(call, untouched, work_dir, capsys):
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir, in_forks):
     folder = work_dir / 'plain' / 'seed_0'
-    result = json.loads((folder / 'run.json').read_text())
-    (folder / 'run.json').write_text(json.dumps({k: result[k] for k in ('seed', 'commit')}))
+    (folder / 'run.json').write_text(json.dumps(dict(seed=0, commit='abc')))
     first = (folder / 'output.log').read_text()
     before = json.loads((work_dir / 'compare.json').read_text())
     (work_dir / 'compare.json').unlink()
@@ -134,6 +133,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(call, compared, work_dir
     after = json.loads((work_dir / 'compare.json').read_text())
     assert [row['values'] for row in after['arms']] == [row['values'] for row in before['arms']]
     assert again['seconds'] > 1000, 'the time before the interruption counts'
+    assert (again['commit'], again['device']) == ('abc', 'unknown'), 'nothing was trained now'
 
 
 def test_the_result_of_a_changed_config_is_refused(call, untouched, tiny):

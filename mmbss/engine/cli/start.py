@@ -2,17 +2,26 @@
 
 import textwrap
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from mmengine.runner import Runner
 
 from mmbss.engine.models import count_parameters, unwrap
-from mmbss.engine.words import counted, data_in_words, entry_in_words, teacher_in_words
+from mmbss.engine.words import (
+    counted,
+    data_in_words,
+    entry_in_words,
+    innermost,
+    name_of,
+    teacher_in_words,
+)
 
 #: Letters of a line, and of the names that its parts begin with.
 WIDTH, INDENT = 100, 12
+#: Transforms that leave an image what it is.
+UNCHANGED = ('LoadImageFromFile', 'PackInputs')
 
 
 def start_in_words(runner: Runner) -> str:
@@ -43,7 +52,7 @@ def _lines(runner: Runner) -> Iterator[tuple[str, str]]:
         yield 'teacher', teacher_in_words(teacher)
     loader = runner.train_dataloader
     data = f'{data_in_words(cfg.train_dataloader.dataset)}: {len(loader.dataset):,} images in '
-    data += f'batches of {loader.batch_size}'
+    data += f'batches of {loader.batch_size}, {augmentation_in_words(cfg)}'
     if runner.val_loop is not None:
         data += f'; {len(runner.val_dataloader.dataset):,} images to validate with'
     yield 'data', data
@@ -58,6 +67,30 @@ def _lines(runner: Runner) -> Iterator[tuple[str, str]]:
     )
     yield 'device', f'{device.type}, {threads}, processes: {runner.world_size}, seed {runner.seed}'
     yield 'written to', f'{cfg.work_dir}; the whole log to {runner.logger.log_file}'
+
+
+def augmentation_in_words(cfg: Mapping[str, Any]) -> str:
+    """What becomes of the training images, but for their normalisation.
+
+    Examples:
+        >>> augmentation_in_words(dict(train_dataloader=dict(dataset=dict(type='mmbss.Digits'))))
+        'as they are'
+        >>> pipeline = [dict(type='LoadImageFromFile'), dict(type='RandomFlip', prob=0.5)]
+        >>> dataset = dict(datasets=[dict(type='CIFAR10', pipeline=pipeline)])
+        >>> augmentation_in_words(dict(train_dataloader=dict(dataset=dataset)))
+        'through RandomFlip'
+    """
+    waiting, names = [innermost(cfg['train_dataloader']['dataset'])], []
+    while waiting:
+        dataset = waiting.pop(0)
+        waiting += map(innermost, dataset.get('datasets') or ())
+        names += [name_of(each) for each in dataset.get('pipeline') or ()]
+    preprocessor = cfg.get('data_preprocessor') or {}
+    names += [key for key in ('crop_padding', 'flip_probability') if preprocessor.get(key)]
+    mixed = ((cfg.get('model') or {}).get('train_cfg') or {}).get('augments') or ()
+    names += [name_of(each) for each in (mixed if isinstance(mixed, (list, tuple)) else [mixed])]
+    said = [name for name in dict.fromkeys(names) if name not in UNCHANGED]
+    return f'through {", ".join(said)}' if said else 'as they are'
 
 
 def terms_in_words(runner: Runner, network: Any) -> Iterator[str]:
