@@ -248,3 +248,10 @@ def test_workflows_and_contributors_are_told_targets_that_the_makefile_has(root)
             told |= set(re.findall(r'^make ([\w-]+)$', '\n'.join(runs), re.M))
     assert {'lint', 'test', 'test-onedl', 'docs', 'notebooks', 'wheel'} <= told
     assert told <= targets
+
+
+def test_the_files_that_mutations_are_made_of_are_there(root):
+    section = (root / 'pyproject.toml').read_text().partition('[tool.mutmut]')[2]
+    named = re.findall(r'"((?:mmbss|tests)/[^"]+)"', section)
+    assert len(named) > 20
+    assert [each for each in named if not [*root.glob(each)]] == []
