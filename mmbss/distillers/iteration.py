@@ -64,7 +64,8 @@ def learn(
 
     asked = ask_teacher(distiller, inputs, data_samples, terms)
     needs_unmixed = any(term.needs_unmixed for term in terms.values())
-    if needs_unmixed and not torch.equal(inputs, unmixed[0]):
+    is_mixed = inputs is not unmixed[0] and not torch.equal(inputs, unmixed[0])
+    if needs_unmixed and is_mixed:
         asked = replace(asked, unmixed=ask_teacher(distiller, *unmixed, {}))
     brought = {}
     for name, term in terms.items():
@@ -99,6 +100,11 @@ def learn(
         if brought[name] is not None:
             # unlike the backbone, the head passes them alone: not one, where it has a BatchNorm
             rest, features_of_rest = next(later)
+            if get_world_size() > 1 and has_sync_batch_norm(distiller.head):
+                raise ConfigError(
+                    f'losses.{name}: SyncBN in the head waits for all processes, of which some may '
+                    'have no boundary sample: set sync_bn=None'
+                )
             passes = len(brought[name].inputs) >= (2 if has_batch_norm(distiller.head) else 1)
             outputs = _classify(distiller, rest, features_of_rest, terms) if passes else None
             own = replace(own, brought=brought[name], brought_outputs=outputs)

@@ -1,9 +1,11 @@
 """Computes the teacher's logits on the training set once and stores them."""
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -57,13 +59,14 @@ class TeacherCacheHook(Hook):
                 'without train_cfg.augments, or without the cache'
             )
         teacher = model.teacher.identity
+        patient = patient_group()
         # training goes on with the random numbers it would have without the cache
         with unchanged_randomness():
             made = is_main_process() and not self.file.is_file()
             if made:
                 compute_cache(model, runner.train_dataloader, teacher).save(self.file)
                 runner.logger.info(f'stored the logits of the teacher in {self.file}')
-            barrier()
+            barrier(patient)
             cache = LogitCache.load(self.file)
             if cache.teacher != teacher:
                 raise ConfigError(
@@ -82,6 +85,13 @@ class TeacherCacheHook(Hook):
                     self.file.unlink()
                 raise ConfigError(f'TeacherCacheHook, {self.file}: {error}') from error
         model.teacher.cache = cache
+
+
+def patient_group() -> Any:
+    """All processes, which wait for each other as long as it takes; NCCL gives up after minutes."""
+    if not is_distributed():
+        return None
+    return torch.distributed.new_group(timeout=timedelta(days=30), backend='gloo')
 
 
 def check_answers(stored: Tensor, answers: Tensor) -> None:

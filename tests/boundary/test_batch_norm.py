@@ -153,6 +153,16 @@ def test_sync_batch_norm_is_refused_where_processes_pass_boundary_samples_alone(
         pass_alone(distiller, {}, inputs)
 
 
+def test_sync_batch_norm_is_refused_in_a_head_that_boundary_samples_pass_alone(
+    make_distiller, make_batch, monkeypatch
+):
+    distiller = make_distiller(favoured=0, boundary=dict(all_attacked(num_steps=1), **JOINT))
+    distiller.head.norm = nn.SyncBatchNorm(2)
+    monkeypatch.setattr('mmbss.distillers.iteration.get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match=r'SyncBN in the head .*sync_bn=None'):
+        distiller.loss(*make_batch([0] * 4))
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [

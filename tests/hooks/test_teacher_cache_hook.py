@@ -1,4 +1,5 @@
 import logging
+from datetime import timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -280,3 +281,14 @@ def test_a_teacher_of_the_same_name_that_answers_otherwise_is_noticed(start, tea
     # of another precision
     monkeypatch.setattr(Teacher, 'logits', lambda self, inputs: ask(self, inputs).bfloat16())
     start()
+
+
+def test_other_processes_wait_as_long_as_the_first_computes(start, monkeypatch):
+    waits = []
+    monkeypatch.setattr('mmbss.hooks.teacher_cache_hook.is_distributed', lambda: True)
+    monkeypatch.setattr('torch.distributed.new_group', lambda **given: given)
+    monkeypatch.setattr('mmbss.hooks.teacher_cache_hook.barrier', waits.append)
+    start()
+    (group,) = waits
+    assert group['timeout'] > timedelta(days=1)
+    assert group['backend'] == 'gloo'

@@ -60,13 +60,21 @@ def _lines(runner: Runner) -> Iterator[tuple[str, str]]:
     for number, term in enumerate(terms):
         yield '' if number else 'losses', term
     yield 'training', ', '.join(training_in_words(runner))
-    device = next(network.parameters()).device
-    is_cpu = device.type == 'cpu'
-    threads = (
-        f'threads: {torch.get_num_threads()}' if is_cpu else torch.cuda.get_device_name(device)
-    )
-    yield 'device', f'{device.type}, {threads}, processes: {runner.world_size}, seed {runner.seed}'
+    device = device_in_words(next(network.parameters()).device)
+    yield 'device', f'{device}, processes: {runner.world_size}, seed {runner.seed}'
     yield 'written to', f'{cfg.work_dir}; the whole log to {runner.logger.log_file}'
+
+
+def device_in_words(device: torch.device) -> str:
+    """Its type, and the name of a GPU or the number of threads.
+
+    Examples:
+        >>> device_in_words(torch.device('mps'))
+        'mps'
+    """
+    if device.type == 'cuda':
+        return f'cuda, {torch.cuda.get_device_name(device)}'
+    return f'cpu, threads: {torch.get_num_threads()}' if device.type == 'cpu' else device.type
 
 
 def augmentation_in_words(cfg: Mapping[str, Any]) -> str:

@@ -14,6 +14,9 @@ from mmbss.engine.finite import dense, non_finite
 from mmbss.engine.models import unwrap
 from mmbss.registry import HOOKS
 
+#: A search for a loss scale begins at 65536, and each step with an infinite gradient halves it.
+SMALLEST_SCALE = 2.0**-24
+
 
 class NonFiniteError(ConfigError):
     """A training that cannot go on."""
@@ -26,7 +29,8 @@ class FiniteLossHook(Hook):
     The loss is looked at before it is differentiated, and the gradient before it is used, so the
     weights are those of the last good update. Weights that a step itself has made so, such as that
     of a huge learning rate, end the run before they are validated. Where a loss scale is used, the
-    gradients are left to it, since its search for a scale makes them infinite.
+    gradients are left to it, since its search for a scale makes them infinite; a scale that has
+    found none ends the run as well.
 
     Raises:
         NonFiniteError: While training, with the iteration, the parts of the loss and the last
@@ -66,6 +70,14 @@ class FiniteLossHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """See whether the weights may be stored, validated, or end the run."""
+        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+        if scaler is not None and scaler.get_scale() < SMALLEST_SCALE:
+            saved = last_checkpoint(runner.message_hub.runtime_info.get('last_ckpt'))
+            raise NonFiniteError(
+                f'no loss scale keeps the gradients finite: it has come down to '
+                f'{scaler.get_scale():.3g} by iteration {runner.iter} (epoch {runner.epoch}), and '
+                f'no weight moves; {saved}. Train without --amp to see which gradient it is'
+            )
         broken = non_finite(dict(unwrap(runner.model).named_parameters()))
         device = next(unwrap(runner.model).parameters()).device
         if of_any_process(torch.tensor(bool(broken), device=device)):

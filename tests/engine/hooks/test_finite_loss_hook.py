@@ -1,4 +1,6 @@
 import math
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -210,8 +212,22 @@ def test_the_gradients_of_a_loss_scale_are_left_to_it(spoil):
     """Its search for a scale makes them infinite."""
     runner = spoil('gradient', [3], math.inf)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.optim_wrapper.loss_scaler = object()
+    runner.optim_wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: 2.0)
     with pytest.raises(NonFiniteError, match=r'bias is not finite|loss is not finite'):
+        runner.train()
+
+
+@pytest.mark.parametrize(('scale', 'ends'), [(2.0**-30, True), (0.0, True), (2.0**-20, False)])
+def test_a_loss_scale_that_finds_none_ends_the_run(spoil, scale, ends):
+    """At every step a gradient was infinite, and no weight has moved."""
+    runner = spoil('nothing', [])
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.optim_wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: scale)
+    with (
+        pytest.raises(NonFiniteError, match='no loss scale keeps .* by iteration 6')
+        if ends
+        else nullcontext()
+    ):
         runner.train()
 
 
