@@ -224,7 +224,7 @@ def test_a_loss_scale_that_finds_none_ends_the_run(spoil, scale, ends):
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.optim_wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: scale)
     with (
-        pytest.raises(NonFiniteError, match='no loss scale keeps .* by iteration 6')
+        pytest.raises(NonFiniteError, match=r'no loss scale keeps .* by iteration 6')
         if ends
         else nullcontext()
     ):
