@@ -24,6 +24,8 @@ class BuildWithConfigs(build_py):
 
     def run(self) -> None:
         """Build, then copy or link."""
+        if not self.editable_mode:  # modules of an earlier build may be gone
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         target = HERE / 'mmbss' if self.editable_mode else Path(self.build_lib, 'mmbss')
         shutil.rmtree(target / '.mim', ignore_errors=True)

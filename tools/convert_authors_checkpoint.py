@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbss.engine.commands import new_parser
-from mmbss.engine.errors import readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Give the weights their names in mmbss: ``linear`` is the head, all else the backbone."""
+    """Give the weights their names in mmbss: ``linear`` is the head, all else the backbone.
+
+    Raises:
+        ConfigError: If they have no names.
+    """
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise ConfigError('the checkpoint holds no weights by name')
     return {
         f'head.fc.{key.removeprefix("linear.")}'
         if key.startswith('linear.')
@@ -40,20 +46,23 @@ def convert(args: argparse.Namespace) -> str:
     """Write the checkpoint; returns a line about it.
 
     Raises:
-        ConfigError: If keys or shapes differ; names them.
+        ConfigError: If keys or shapes differ, which it names, or the target is there already.
     """
     import torch
 
+    from mmbss.engine.files.atomic import whole_file
     from mmbss.engine.files.checkpoint_reading import read_checkpoint
     from mmbss.engine.models import count_parameters, load_strictly
     from mmbss.studies.classifiers import build_classifier
 
+    if args.target.exists():
+        raise ConfigError(f'{args.target} is there already: remove it, or name another file')
     content = read_checkpoint(args.source)
     state = rename(content.get('net', content))
     model = build_classifier(args.config)
     load_strictly(model, state, f'{args.source} does not fit {args.config}')
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=model.state_dict()), args.target)
+    with whole_file(args.target) as part:
+        torch.save(dict(state_dict=model.state_dict()), part)
     return f'{args.target}: {len(state)} tensors, {count_parameters(model):,} parameters'
 
 

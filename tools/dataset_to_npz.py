@@ -9,6 +9,7 @@ the published files, unpacked into OUT; their arrays go to OUT/train.npz and OUT
 """
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ def write_splits(dataset_type: str, folder: Path) -> Iterator[str]:
     from mmbss.engine.files.atomic import whole_file
     from mmbss.registry import DATASETS
 
+    if not re.fullmatch(r'\w+(\.\w+)?', dataset_type):
+        raise ConfigError(f'{dataset_type!r} is no name of a dataset, such as CIFAR10')
     name = dataset_type if '.' in dataset_type else f'mmpretrain.{dataset_type}'
     splits = getattr(DATASETS.get(name), 'SPLITS', ('train', 'test'))
     refuse(

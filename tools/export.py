@@ -10,6 +10,7 @@ of a distiller stands for its student. See docs/how-to/export.md.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def named_classes(given: list[str] | None) -> list[str] | None:
     Raises:
         ConfigError: If the file is no text.
     """
-    if not given or len(given) > 1 or not Path(given[0]).is_file():
+    # Path's own does not take what is too long for a name
+    if not given or len(given) > 1 or not os.path.isfile(given[0]):  # noqa: PTH113
         return given
     try:  # -sig: editors of Windows begin a file with a mark
         return Path(given[0]).read_text(encoding='utf-8-sig').rstrip().splitlines()

@@ -35,17 +35,29 @@ if __name__ == '__main__':
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmbss.attacks import ClosestAttack
 from mmbss.boundary import BoundarySamples, find_boundary_samples
 from mmbss.engine.errors import ConfigError, readable_errors
+from mmbss.engine.extras import named_extra
 from mmbss.losses import KDLoss
-from mmbss.visualization.style import BLACK, BLUE, INK, STYLE, VERMILION, new_figure, save_figure
+
+with readable_errors(), named_extra():
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.colors import to_rgba
+    from matplotlib.figure import Figure
+
+    from mmbss.visualization.style import (
+        BLACK,
+        BLUE,
+        INK,
+        STYLE,
+        VERMILION,
+        new_figure,
+        save_figure,
+    )
 
 NUM_SAMPLES, NUM_STUDENT_SAMPLES, NOISE = 2000, 40, 0.12
 TEACHER_WIDTH, STUDENT_WIDTH = 64, 12

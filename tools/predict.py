@@ -12,6 +12,7 @@ and the others go on.
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from mmbss.engine.cli.interrupts import one_line_at_the_end
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
-from mmbss.engine.files.atomic import naming_the_disk
+from mmbss.engine.files.atomic import naming_the_disk, whole_file
 
 if TYPE_CHECKING:  # nothing heavy before the command line is read
     from mmbss.export import Prediction
@@ -43,8 +44,18 @@ def parse_args() -> argparse.Namespace:
 
 def printable(text: str) -> str:
     """A text in which what the terminal cannot show, such as a name of a file, is escaped."""
-    encoding = sys.stdout.encoding or 'utf-8'
+    encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'  # None where it is closed
     return text.encode(encoding, 'backslashreplace').decode(encoding)
+
+
+def say(text: str, goes_on: bool) -> None:
+    """Print a line; where nobody reads on, as after ``| head``, end or go on in silence."""
+    try:
+        print(printable(text), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not goes_on:
+            sys.exit(141)  # what a shell says of SIGPIPE
 
 
 def write_json(predictions: Sequence['Prediction'], file: Path) -> None:
@@ -113,11 +124,11 @@ def main() -> None:
             if each.problem:
                 print(f'{each.path}: not read: {each.problem}', file=sys.stderr)
             else:
-                print(printable(f'{each.path}: {said}'))
+                say(f'{each.path}: {said}', goes_on=args.json is not None or args.csv is not None)
         for file, write in ((args.json, write_json), (args.csv, write_csv)):
             if file is not None:
-                with naming_the_disk(file):
-                    write(predictions, file)
+                with whole_file(file) as part:
+                    write(predictions, part)
         if all(each.problem for each in predictions):
             raise ConfigError(f'none of {len(predictions)} images could be read')
 

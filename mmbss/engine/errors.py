@@ -69,6 +69,10 @@ def readable_errors() -> Iterator[None]:
             time.sleep(PATIENCE)
         sys.exit(as_called('\n'.join(f'error: {line}' for line in lines_of(error))))
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            sys.exit(
+                f'error: {textwrap.shorten(str(error.filename), 80)}: no file has so long a name'
+            )
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         name = one_line(error.filename or 'a file')

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -204,3 +206,8 @@ def test_an_error_that_says_nothing_is_known_by_its_line():
         next(iter([]))
     assert lines_of(caught.value) == ['StopIteration: next(iter([]))']
     assert lines_of(AssertionError()) == ['AssertionError: AssertionError']
+
+
+def test_a_name_that_no_file_can_have_is_said():
+    with pytest.raises(SystemExit, match='no file has so long a name'), readable_errors():
+        Path('a' * 300).stat()

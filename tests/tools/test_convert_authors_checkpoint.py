@@ -99,3 +99,19 @@ def test_the_authors_teacher_classifies_as_it_did(call_tool, root, tmp_path, fir
         logits = network(network.data_preprocessor(dict(inputs=inputs))['inputs'])
     right = int((logits.argmax(dim=1) == torch.from_numpy(labels)).sum())
     assert right == MEASURED_RIGHT
+
+
+def test_a_file_that_is_there_is_kept(model, config, call_tool, tmp_path):
+    source = tmp_path / 'in.pth'
+    torch.save(theirs(model), source)
+    content = source.read_bytes()
+    with pytest.raises(SystemExit, match=r'in\.pth is there already'):
+        call_tool('convert_authors_checkpoint', source, config, source)
+    assert source.read_bytes() == content
+
+
+@pytest.mark.parametrize('content', [{1: torch.zeros(1)}, dict(net=[torch.zeros(1)])])
+def test_a_file_without_named_weights_is_refused(content, config, call_tool, tmp_path):
+    torch.save(content, tmp_path / 'in.pth')
+    with pytest.raises(SystemExit, match='holds no weights by name'):
+        call_tool('convert_authors_checkpoint', tmp_path / 'in.pth', config, tmp_path / 'out.pth')

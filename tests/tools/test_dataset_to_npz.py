@@ -66,3 +66,9 @@ def test_a_dataset_of_files_is_refused(dataset, call_tool, tmp_path):
 def test_an_unknown_dataset_is_named(call_tool, tmp_path):
     with pytest.raises(SystemExit, match=r'^error: NoSuchData: .* is not in'):
         call_tool('dataset_to_npz', 'NoSuchData', tmp_path)
+
+
+@pytest.mark.parametrize('name', ['', '.', 'mmpretrain.', 'a b'])
+def test_what_is_no_name_is_refused(name, call_tool, tmp_path):
+    with pytest.raises(SystemExit, match='is no name of a dataset'):
+        call_tool('dataset_to_npz', name, tmp_path)

@@ -1,5 +1,9 @@
 import csv
+import errno
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,3 +93,39 @@ def test_an_order_of_colours_that_nobody_says_is_said(call_tool, of_arrays, tmp_
     Image.fromarray(np.full((8, 8, 3), (255, 0, 0), np.uint8)).save(image)
     call_tool('predict', config, image, '--checkpoint', checkpoint)
     assert 'assumed: the colour channels are taken to be RGB' in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_written_whole_leaves_the_old_one(
+    call_tool, digits_teacher, digits, tmp_path, monkeypatch, load_tool
+):
+    old = tmp_path / 'old.json'
+    old.write_text('what was there')
+
+    def full(predictions, file):
+        file.write_text('half')
+        raise OSError(errno.ENOSPC, 'No space left on device', str(file))
+
+    tool = load_tool('predict')
+    monkeypatch.setattr(tool, 'write_json', full)
+    checkpoint = ['--checkpoint', digits_teacher['checkpoint']]
+    arguments = ['predict.py', digits_teacher['config'], str(digits), '--json', str(old)]
+    monkeypatch.setattr('sys.argv', [*arguments, *map(str, checkpoint)])
+    with pytest.raises(SystemExit, match='what was there before is intact'):
+        tool.main()
+    assert old.read_text() == 'what was there'
+
+
+@pytest.mark.parametrize(('goes_on', 'code'), [(False, 141), (True, 0)])
+def test_a_reader_that_has_seen_enough_ends_it_or_is_left_alone(root, goes_on, code):
+    path = root / 'tools' / 'predict.py'
+    program = (
+        'import importlib.util, time; '
+        f'spec = importlib.util.spec_from_file_location("predict", {str(path)!r}); '
+        'tool = importlib.util.module_from_spec(spec); spec.loader.exec_module(tool); '
+        f'[tool.say("line", {goes_on}) for _ in range(3)]'
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([sys.executable, '-c', program], stdout=writer, check=False, cwd=root)
+    os.close(writer)
+    assert ended.returncode == code

@@ -1,5 +1,6 @@
 """The trained students that mmbss ships, by name: zoo/NAME, as tools/export.py wrote it."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def weights_of(source: str) -> Path:
     return files[name]
 
 
+@cache
 def register(model: Any) -> None:
     """Have ``get_model``, of ``mmpretrain.apis.model``, know the models of the zoo."""
     metafile = ZOO / 'metafile.yml'

@@ -17,8 +17,9 @@ def check_openmmlab_stack() -> None:
     for name in ('mmengine', 'mmcv', 'mmpretrain'):
         if util.find_spec(name) is None:
             raise ImportError(
-                f'mmbss needs {name}: in its folder, run "pip install -e .[openmmlab]" for the '
-                'official OpenMMLab packages or "pip install -e .[onedl]" for the maintained fork'
+                f'mmbss needs {name}: run "pip install mmbss[openmmlab]" for the official '
+                'OpenMMLab packages or "pip install mmbss[onedl]" for the maintained fork; in a '
+                'checkout, -e .[openmmlab] or -e .[onedl]'
             )
         copies = [copy for copy in (name, f'{name}-lite', f'onedl-{name}') if is_installed(copy)]
         if len(copies) > 1:

@@ -43,7 +43,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(site_witho
     last = completed.stderr.strip().splitlines()[-1]
     assert completed.returncode == 1
     assert last.startswith(
-        f'ImportError: mmbss needs {package}: in its folder, run "pip install -e .[openmmlab]"'
+        f'ImportError: mmbss needs {package}: run "pip install mmbss[openmmlab]"'
     )
 
 
