@@ -63,6 +63,9 @@ def build(source, kind, target, before=''):
 
 @pytest.fixture(scope='module')
 def wheel(source, tmp_path_factory):
+    earlier = source / 'build' / 'lib' / 'mmbss'
+    earlier.mkdir(parents=True)
+    (earlier / 'gone.py').touch()  # of an earlier build
     return build(source, 'wheel', tmp_path_factory.mktemp('wheel'))
 
 
@@ -255,3 +258,7 @@ def test_the_files_that_mutations_are_made_of_are_there(root):
     named = re.findall(r'"((?:mmbss|tests)/[^"]+)"', section)
     assert len(named) > 20
     assert [each for each in named if not [*root.glob(each)]] == []
+
+
+def test_a_wheel_holds_no_module_of_an_earlier_build(wheel):
+    assert 'mmbss/gone.py' not in zipfile.ZipFile(wheel).namelist()

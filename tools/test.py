@@ -105,21 +105,15 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 
 def add_augmentation(cfg: Config, dataset: Any) -> None:
     """Let the test see each image several times, and average the scores."""
-    for each in innermost(dataset):
+    from mmbss.engine.words import leaves
+
+    for each in leaves(dataset):
         pipeline = each.get('pipeline') or [dict(type='PackInputs')]
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         augment = dict(type='TestTimeAug', transforms=[flips, copy.deepcopy(pipeline[-1:])])
         each.pipeline = cfg.get('tta_pipeline') or [*pipeline[:-1], augment]
     wrapper = cfg.get('tta_model') or dict(type='mmpretrain.AverageClsScoreTTA')
     cfg.model = ConfigDict(**wrapper, module=cfg.model)
-
-
-def innermost(dataset: Any) -> list[Any]:
-    """The datasets within subsets, concatenations and the like, which have the pipelines."""
-    if 'dataset' in dataset:
-        return innermost(dataset.dataset)
-    parts = dataset.get('datasets')
-    return [dataset] if parts is None else [each for part in parts for each in innermost(part)]
 
 
 def load_strictly(runner: 'Runner', checkpoint: str) -> None:

@@ -84,6 +84,13 @@ def innermost(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     return innermost(inner) if isinstance(inner, Mapping) else dataset
 
 
+def leaves(dataset: Mapping[str, Any]) -> list[Any]:
+    """The dataset configs within subsets, concatenations and the like, which have the pipelines."""
+    dataset = innermost(dataset)
+    parts = dataset.get('datasets') or ()
+    return [leaf for part in parts for leaf in leaves(part)] or [dataset]
+
+
 def data_in_words(dataset: Mapping[str, Any]) -> str:
     """A training set: its type, its files, the share of it.
 

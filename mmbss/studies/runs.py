@@ -26,6 +26,7 @@ from mmbss.engine.default_hooks import SAFETY_HOOKS, add_safety_hooks
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, refuse
 from mmbss.engine.files.atomic import whole_file
 from mmbss.engine.files.config_text import assignment
+from mmbss.engine.resume import read_pointer
 from mmbss.engine.trial.validation import HANDS_OVER
 from mmbss.studies.provenance import device_name, git_commit
 from mmbss.studies.run_logs import RUN_FILE, is_run, logged_seconds, read_info, read_json, read_run
@@ -179,13 +180,13 @@ class Run:
             **now,
         )
         self._store(info)
-        seconds, trained = logged_seconds(self.folder), last_checkpoint(self.folder)
+        seconds, trained = logged_seconds(self.folder), read_pointer(self.folder)
         start = time.time() - seconds
         config = self.folder / f'{Path(self.config).stem}.py'
         config.write_text(self.written())
         flags = [str(config), '--resume', '--work-dir', str(self.folder)]
         self.call(tool, flags, self.log, threads)
-        if before and last_checkpoint(self.folder) == trained:  # all of it had been trained before
+        if before and read_pointer(self.folder) == trained:  # all of it had been trained before
             self._store(dict(info, **before, seconds=round(seconds, 1)))
             return
         self._store(dict(info, seconds=round(time.time() - start, 1)))
@@ -249,12 +250,6 @@ class Run:
 def after(before: str, now: str) -> str:
     """What a resumed run names: all it was trained at, one after the other."""
     return before if before.endswith(now) else f'{before}, then {now}'
-
-
-def last_checkpoint(folder: Path) -> str:
-    """What mmengine calls the last checkpoint in a work dir, '' where there is none."""
-    path = folder / 'last_checkpoint'
-    return path.read_text() if path.is_file() else ''
 
 
 def wait_for(folder: Path) -> None:

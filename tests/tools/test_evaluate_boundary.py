@@ -20,7 +20,8 @@ def attacks(tmp_path):
     path = tmp_path / 'attacks.py'
     path.write_text(
         "boundary = dict(type='mmbss.NewtonAttack', step_size=0.9)\n"
-        "robustness = dict(fgsm_9=dict(type='mmbss.FGSMAttack', radius=9.0))\n"
+        'from mmbss.attacks import FGSMAttack\n'
+        'robustness = dict(fgsm_9=dict(type=FGSMAttack, radius=9.0))\n'
     )
     return path
 

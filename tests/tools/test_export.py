@@ -83,3 +83,8 @@ def test_a_graph_that_could_not_be_written_is_said_and_counts(
     assert end.value.code == 1
     assert 'no pt2: torch.export: RuntimeError: no such operator' in capsys.readouterr().err
     assert json.loads((out / 'export.json').read_text())['problems']['pt2']
+
+
+def test_a_name_that_is_too_long_for_a_file_is_one_of_a_class(load_tool):
+    names = ['a' * 300]
+    assert load_tool('export').named_classes(names) == names

@@ -13,7 +13,7 @@ from mmbss.engine.words import (
     counted,
     data_in_words,
     entry_in_words,
-    innermost,
+    leaves,
     name_of,
     teacher_in_words,
 )
@@ -87,16 +87,19 @@ def augmentation_in_words(cfg: Mapping[str, Any]) -> str:
         >>> dataset = dict(datasets=[dict(type='CIFAR10', pipeline=pipeline)])
         >>> augmentation_in_words(dict(train_dataloader=dict(dataset=dataset)))
         'through RandomFlip'
+        >>> model = dict(data_preprocessor=dict(crop_padding=4))
+        >>> augmentation_in_words(dict(train_dataloader=dict(dataset={}), model=model))
+        'through crop_padding'
     """
-    waiting, names = [innermost(cfg['train_dataloader']['dataset'])], []
-    while waiting:
-        dataset = waiting.pop(0)
-        waiting += map(innermost, dataset.get('datasets') or ())
-        names += [name_of(each) for each in dataset.get('pipeline') or ()]
-    preprocessor = cfg.get('data_preprocessor') or {}
+    model = cfg.get('model') or {}
+    datasets = leaves(cfg['train_dataloader']['dataset'])
+    steps = [each for dataset in datasets for each in dataset.get('pipeline') or ()]
+    mixed = (model.get('train_cfg') or {}).get('augments') or ()
+    steps += mixed if isinstance(mixed, (list, tuple)) else [mixed]
+    names = [name_of(each) if isinstance(each, Mapping) else str(each) for each in steps]
+    # that of the model comes first, as in mmengine
+    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     names += [key for key in ('crop_padding', 'flip_probability') if preprocessor.get(key)]
-    mixed = ((cfg.get('model') or {}).get('train_cfg') or {}).get('augments') or ()
-    names += [name_of(each) for each in (mixed if isinstance(mixed, (list, tuple)) else [mixed])]
     said = [name for name in dict.fromkeys(names) if name not in UNCHANGED]
     return f'through {", ".join(said)}' if said else 'as they are'
 

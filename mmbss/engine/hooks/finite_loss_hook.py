@@ -71,11 +71,11 @@ class FiniteLossHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """See whether the weights may be stored, validated, or end the run."""
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
-        if scaler is not None and scaler.get_scale() < SMALLEST_SCALE:
+        if scaler is not None and (scale := scaler.get_scale()) < SMALLEST_SCALE:
             saved = last_checkpoint(runner.message_hub.runtime_info.get('last_ckpt'))
             raise NonFiniteError(
                 f'no loss scale keeps the gradients finite: it has come down to '
-                f'{scaler.get_scale():.3g} by iteration {runner.iter} (epoch {runner.epoch}), and '
+                f'{scale:.3g} by iteration {runner.iter} (epoch {runner.epoch}), and '
                 f'no weight moves; {saved}. Train without --amp to see which gradient it is'
             )
         broken = non_finite(dict(unwrap(runner.model).named_parameters()))

@@ -72,3 +72,7 @@ def test_a_name_that_the_zoo_has_not_is_refused():
         read_checkpoint(f'{SCHEME}nothing')
     with pytest.raises(MissingFileError):
         read_checkpoint(f'{SCHEME}../zoo/bss_resnet8_cifar10')
+
+
+def test_importing_mmbss_once_more_changes_nothing(python):
+    python('-c', 'import importlib, mmpretrain.apis.model, mmbss; importlib.reload(mmbss)')
