@@ -13,6 +13,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmbss.engine.files.parsing import PARSING
+
 #: The libraries' own modules have versions.
 LIBRARIES = ('mmengine', 'mmpretrain', 'mmbss')
 #: Where installed packages and Python's own modules lie, which have versions instead.
@@ -51,7 +53,8 @@ def _teachers(teacher: Any) -> Iterator[str]:
     if isinstance(config, str) and config.startswith('python:'):
         yield config.removeprefix('python:').partition(':')[0]
     elif isinstance(config, str) and config.endswith('.py') and Path(config).is_file():
-        with suppress(Exception):  # whoever builds the teacher says what is wrong with it
+        # whoever builds the teacher says what is wrong with it
+        with PARSING, suppress(Exception):
             yield from _imports(Config.fromfile(config, import_custom_modules=False))
 
 
@@ -128,7 +131,8 @@ def imported(path: Path, package: str) -> Iterator[str]:
 def parsed(content: bytes) -> ast.AST | None:
     """What a file says; None where no Python reads it."""
     try:
-        return ast.parse(content)
+        with PARSING:
+            return ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
         return None
 

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmbss.engine.build import check_known
 from mmbss.engine.config_checks import TOP_LEVEL, check_outdated
 from mmbss.engine.errors import ConfigError, MissingFileError, one_line
+from mmbss.engine.files.parsing import PARSING
 
 
 def find_config(path: str) -> str:
@@ -52,7 +53,8 @@ def read_config(path: str, where: str = 'config') -> Config:
         ConfigError: In one line with the file and what is wrong with it.
     """
     try:
-        return Config.fromfile(path)
+        with PARSING:
+            return Config.fromfile(path)
     except Exception as error:  # a config file is code, which may raise anything
         lines = [
             f' (line {line} of {frame.f_code.co_filename})'

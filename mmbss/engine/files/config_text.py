@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.files.parsing import PARSING
 
 #: Longest line of a config.
 WIDTH = 96
@@ -108,7 +109,8 @@ def read_written(path: Path) -> dict[str, Any]:
         ConfigError: If it is no such file.
     """
     try:
-        statements = ast.parse(path.read_text(encoding='utf-8')).body
+        with PARSING:
+            statements = ast.parse(path.read_text(encoding='utf-8')).body
         return dict(map(_assignment, statements))
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
         raise ConfigError(
