@@ -126,7 +126,7 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     from mmbss.engine.config_checks.rules import setting
     from mmbss.engine.files.checkpoint_reading import trained_classes
     from mmbss.engine.trial.sides import Side, compare_sides, side_of
-    from mmbss.studies.trained_normalisation import check_trained_normalisation
+    from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
     try:
         content = runner.load_checkpoint(checkpoint, strict=True)

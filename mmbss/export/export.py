@@ -12,6 +12,7 @@ from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files.atomic import check_empty, whole_folder
 from mmbss.engine.fingerprint import file_digest
+from mmbss.engine.pipelines import transforms_of
 from mmbss.engine.ranges import check_at_least
 from mmbss.export.deployed import Deployed, Interface
 from mmbss.export.formats import (
@@ -29,7 +30,6 @@ from mmbss.export.model_card import model_card
 from mmbss.export.plain_config import needed_packages, plain_config
 from mmbss.export.real_images import RealImages, read_real_images
 from mmbss.export.student import class_names, interface_of, load_student, student_of
-from mmbss.studies.pipelines import transforms_of
 from mmbss.studies.provenance import versions
 from mmbss.studies.run_logs import is_run, read_run
 from mmbss.teachers.classifiers import num_classes

@@ -7,9 +7,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmbss.engine.pipelines import reads_files, transforms_of
 from mmbss.export.deployed import Interface
 from mmbss.registry import TRANSFORMS
-from mmbss.studies.pipelines import reads_files, transforms_of
 from mmbss.teachers.classifiers import plain_classifier
 
 #: Packages that whoever has mmpretrain has.

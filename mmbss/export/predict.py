@@ -16,13 +16,13 @@ from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError, MissingFileError, first_of, lines_of, naming
 from mmbss.engine.files.checkpoint_reading import trained_classes
 from mmbss.engine.files.zoo import SCHEME, weights_of
+from mmbss.engine.pipelines import transforms_of
 from mmbss.export.formats import STUDENT
 from mmbss.export.image_files import opens_as_image, walk_images, why_unreadable
 from mmbss.export.plain_config import plain_config
 from mmbss.export.real_images import read_real_images
 from mmbss.export.student import check_names, class_names, interface_of, load_student
 from mmbss.registry import TRANSFORMS
-from mmbss.studies.pipelines import transforms_of
 from mmbss.teachers.classifiers import num_classes
 
 #: Test images of a config that are read, to find out how it sees files.

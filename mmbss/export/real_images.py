@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, naming
+from mmbss.engine.pipelines import reads_files
 from mmbss.engine.pixel_range import check_pixels
 from mmbss.report.networks import loader_of_tests
-from mmbss.studies.pipelines import reads_files
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from mmbss.engine.class_names import as_names, moved_name
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.finite import non_finite
+from mmbss.engine.pipelines import transforms_of
 from mmbss.export.deployed import Interface
 from mmbss.export.formats import Ask, as_ask
 from mmbss.export.plain_config import without_pretrained
 from mmbss.export.real_images import RealImages, channels_of, swaps_channels
 from mmbss.studies.classifiers import load_classifier
-from mmbss.studies.pipelines import transforms_of
-from mmbss.studies.trained_normalisation import check_trained_normalisation
 from mmbss.teachers.normalisation import normalisation
+from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
 
 def load_student(cfg: Config, checkpoint: str | Path) -> tuple[ImageClassifier, dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Classifiers built from a config, and filled from a checkpoint."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,14 +8,13 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier
 
 from mmbss.engine.class_names import as_names
-from mmbss.engine.cli.config import read_config
 from mmbss.engine.errors import ConfigError, naming
 from mmbss.engine.files.checkpoint_reading import read_checkpoint, trained_classes
 from mmbss.engine.models import load_strictly
 from mmbss.engine.trial.sides import Side, compare_sides
 from mmbss.registry import MODELS
-from mmbss.studies.trained_normalisation import check_trained_normalisation
-from mmbss.teachers.classifiers import load_model_config
+from mmbss.teachers.classifiers import load_model_config, read_model_file
+from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
 #: What tables call the teacher.
 TEACHER = 'teacher'
@@ -64,8 +62,8 @@ def load_classifier(network: Network, name: str, classes: Any = None) -> BaseCla
     meta = content.get('meta')
     trained = Side(f'{name}: {checkpoint}', trained_classes(meta))
     compare_sides([trained, Side('the data', as_names(classes))], None)
-    if isinstance(config, str) and Path(config).is_file():
-        check_trained_normalisation(read_config(config, name), model, meta, checkpoint)
+    if isinstance(config, str):
+        check_trained_normalisation(read_model_file(config, name), model, meta, checkpoint)
     return on_device(model)
 
 

@@ -8,7 +8,7 @@ from mmpretrain.models import BaseClassifier, ImageClassifier, MultiLabelClsHead
 from torch import nn
 
 from mmbss.engine.build import accepted_keys, lookup
-from mmbss.engine.cli.config import read_config
+from mmbss.engine.cli.config import find_config, read_config
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.registry import MODELS
 
@@ -57,21 +57,33 @@ def load_model_config(config: str | dict[str, Any], where: str = 'config') -> di
     """
     if isinstance(config, dict):
         return plain_classifier(config)
-    if '::' in config:
-        # mmengine knows how to find a package's configs when they are inherited
-        try:
-            file = Config.fromstring(f'_base_ = {config!r}', '.py')
-        except (AssertionError, FileNotFoundError, ModuleNotFoundError) as error:
-            raise MissingFileError(f'{where}: no config {config!r}: {error}') from error
-    elif Path(config).is_file():
-        file = read_config(config, where)
-    else:
+    return model_of(read_model_file(config, where))
+
+
+def read_model_file(config: str, where: str = 'config') -> Config:
+    """Read the config file of a classifier; see :func:`load_model_config`.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        ConfigError: If the file cannot be read, or has no ``model``.
+    """
+    try:
+        path = find_config(config)
+    except MissingFileError as error:
+        raise MissingFileError(f'{where}: {error}') from error
+    if not Path(path).is_file():
         raise MissingFileError(
             f'{where}: no file {config!r}; give a path, "mmpretrain::folder/name.py" or a model '
             'dict'
         )
+    file = read_config(path, where)
     if 'model' not in file:
         raise ConfigError(f'{where}: {config} defines no model')
+    return file
+
+
+def model_of(file: Config) -> dict[str, Any]:
+    """The plain classifier of a config, with the file's ``data_preprocessor``."""
     model = plain_classifier(file.model.to_dict())
     if file.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', file.data_preprocessor.to_dict())

@@ -6,8 +6,8 @@ from mmpretrain.models.utils import ClsDataPreprocessor
 from PIL import Image
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.pipelines import transforms_of
 from mmbss.export.real_images import channels_of, read_real_images
-from mmbss.studies.pipelines import transforms_of
 
 FILES = [dict(type='mmpretrain.LoadImageFromFile')]
 PACK = dict(type='PackInputs')

@@ -9,16 +9,20 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmbss.engine.errors import ConfigError, one_line
+from mmbss.engine.files.checkpoint_reading import trained_classes
 from mmbss.registry import MODELS
 from mmbss.teachers.classifiers import (
     check_single_label_logits,
     load_model_config,
+    model_of,
     num_classes,
+    read_model_file,
 )
 from mmbss.teachers.normalisation import normalisation
 from mmbss.teachers.sources.source import Source, call
 from mmbss.teachers.sources.timm_models import normalisation_of
 from mmbss.teachers.sources.weights import build_filled, load_weights
+from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
 
 def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[str, Any]) -> Source:
@@ -33,14 +37,15 @@ def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[s
 
     Raises:
         MissingFileError: If the config or the checkpoint does not exist.
-        ConfigError: If the checkpoint does not fit, the weights would be random, or the model has
-            no logits.
+        ConfigError: If the checkpoint does not fit, or was trained with another normalisation than
+            that of the config file, the weights would be random, or the model has no logits.
     """
     if arguments:
         raise ConfigError(
             f'teacher.arguments={arguments}: those of a registered model stand in its config'
         )
-    model_config = load_model_config(config, 'teacher.config')
+    file = read_model_file(config, 'teacher.config') if isinstance(config, str) else None
+    model_config = load_model_config(config) if file is None else model_of(file)
     if checkpoint is None and isinstance(model_config.get('pretrained'), str):
         checkpoint = model_config['pretrained']
 
@@ -57,17 +62,19 @@ def load(config: str | dict[str, Any], checkpoint: str | None, arguments: dict[s
     if not isinstance(network, nn.Module):
         raise ConfigError(f'teacher.config: {_name(model_config)} is no module')
     check_single_label_logits(network, 'teacher')
-    classes = None if checkpoint is None else load_weights(network, checkpoint)
+    meta = None if checkpoint is None else load_weights(network, checkpoint)
     source = Source(
         network,
         ask=ask if isinstance(network, BaseModel) else call,
         num_classes=num_classes(network),
-        classes=classes,
+        classes=trained_classes(meta),
     )
     if not hasattr(network, 'data_preprocessor'):
         return source
     if model_config.get('data_preprocessor') is None:
         return replace(source, **_wants(network))
+    if file is not None:
+        check_trained_normalisation(file, network, meta, f'teacher.checkpoint={checkpoint}')
     preprocessor: Any = network.data_preprocessor
     mean, std = normalisation(preprocessor)
     return replace(

@@ -10,6 +10,7 @@ from torch import nn
 
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError, one_line
+from mmbss.engine.files.checkpoint_reading import trained_classes
 from mmbss.teachers.sources.source import Source
 from mmbss.teachers.sources.weights import build_filled, load_weights
 
@@ -52,13 +53,13 @@ def load(name: Any, checkpoint: str | None, arguments: dict[str, Any]) -> Source
             'or a function from images to logits'
         )
     if isinstance(network, nn.Module):
-        classes = None if checkpoint is None else load_weights(network, checkpoint)
+        meta = None if checkpoint is None else load_weights(network, checkpoint)
         count = getattr(network, 'num_classes', None)
         return Source(
             network,
             differentiable=getattr(network, 'differentiable', True),
             num_classes=count if isinstance(count, int) and count > 0 else None,
-            classes=classes,
+            classes=trained_classes(meta),
         )
     if checkpoint is not None:
         raise ConfigError(

@@ -14,7 +14,7 @@ from mmbss.engine.models import load_strictly
 from mmbss.engine.randomness import own_randomness
 
 
-def load_weights(model: nn.Module, checkpoint: str) -> tuple[str, ...] | None:
+def load_weights(model: nn.Module, checkpoint: str) -> Any:
     """Load a checkpoint whose keys and shapes must all match.
 
     Args:
@@ -22,16 +22,16 @@ def load_weights(model: nn.Module, checkpoint: str) -> tuple[str, ...] | None:
         checkpoint: Path or URL of a file with a state dict, on its own or as ``state_dict``.
 
     Returns:
-        Names of the classes that the checkpoint was trained on, None where it does not say them.
+        The ``meta`` of the checkpoint, which may be anything; None where it has none.
 
     Raises:
         MissingFileError: If there is no such file.
         ConfigError: If the file cannot be read, keys or shapes differ, or a weight is not finite;
             names them.
     """
-    state, classes = read_weights(checkpoint)
-    fill(model, state, checkpoint)
-    return classes
+    content = _read(checkpoint)
+    fill(model, content.get('state_dict', content), checkpoint)
+    return content.get('meta')
 
 
 def fill(model: nn.Module, state: Mapping[str, Any], checkpoint: str | Path) -> None:
@@ -61,19 +61,23 @@ def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], tuple[str, 
         MissingFileError: If there is no such file.
         ConfigError: If the file cannot be read.
     """
+    content = _read(checkpoint)
+    return content.get('state_dict', content), trained_classes(content.get('meta'))
+
+
+def _read(checkpoint: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, (str, Path)):
         raise ConfigError(
             f'teacher.checkpoint must be the path or URL of a trained teacher, got {checkpoint!r}'
         )
     try:
-        content = read_checkpoint(checkpoint)
+        return read_checkpoint(checkpoint)
     except FileNotFoundError as error:
         raise MissingFileError(
             f'teacher.checkpoint: {error}; train the teacher first or correct the path'
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f'teacher.checkpoint: {error}') from error
-    return content.get('state_dict', content), trained_classes(content.get('meta'))
 
 
 def build_filled(build: Callable[[], Any], name: str) -> Any:

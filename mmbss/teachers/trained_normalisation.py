@@ -14,7 +14,7 @@ from torch import nn
 from mmbss.datasets import AugmentingDataPreprocessor
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import unwrap
-from mmbss.studies.pipelines import reads_files, transforms_of
+from mmbss.engine.pipelines import reads_files, transforms_of
 from mmbss.teachers.normalisation import normalisation
 
 Numbers = tuple[float, ...]

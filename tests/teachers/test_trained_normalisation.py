@@ -9,7 +9,9 @@ from mmbss.datasets import AugmentingDataPreprocessor
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.fingerprint import settings_of
 from mmbss.export import export_student, load_predictor
-from mmbss.studies.trained_normalisation import check_trained_normalisation
+from mmbss.studies.classifiers import load_classifier
+from mmbss.teachers.sources.load import load_source
+from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 FILES = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
@@ -157,6 +159,25 @@ def test_export_and_predict_refuse_it(trained, write_config, tmp_path):
     assert not (tmp_path / 'out').exists()
     with pytest.raises(ConfigError, match=message):
         load_predictor(path, checkpoint)
+
+
+def test_a_teacher_and_a_measured_student_are_compared(trained, write_config, tmp_path):
+    config = Config.fromfile(trained['config'])
+    config.data_preprocessor = dict(mean=[0.0], std=[1.0])
+    other = str(write_config(tmp_path / 'raw.py', config.to_dict()))
+    message = r'raw\.py: data_preprocessor has mean=\[0\], .*was trained with mean=\[77'
+    own = dict(trained, checkpoint=str(trained['checkpoint']))
+    load_source(own['config'], own['checkpoint'], None)
+    load_classifier(own, 'the student')
+    with pytest.raises(ConfigError, match=message):
+        load_source(other, own['checkpoint'], None)
+    with pytest.raises(ConfigError, match=message):
+        load_classifier(dict(own, config=other), 'the student')
+    # one that says nothing of it is asked about images normalised as its student's
+    content = config.to_dict()
+    del content['data_preprocessor']
+    silent = str(write_config(tmp_path / 'silent.py', content))
+    assert load_source(silent, own['checkpoint'], None).mean is None
 
 
 def test_the_plain_config_of_an_export_is_that_of_the_training(trained, tmp_path):
