@@ -11,6 +11,7 @@ from mmbss.attacks.functional import (
     ToLogits,
     check_bounds,
     ends,
+    has_softmax,
     in_base_class,
     in_target_class,
     margin,
@@ -209,5 +210,5 @@ def accept(
     if not targeted:
         left_base = ~in_base_class(logits, base) & attacked
         target = torch.where(left_base, logits.argmax(dim=1), target)
-    success = attacked & in_target_class(logits, base, target)
+    success = attacked & in_target_class(logits, base, target) & has_softmax(logits)
     return AttackResult(samples, logits, base, target, success, steps)

@@ -75,11 +75,24 @@ class PGDAttack(Attack):
         self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
     ) -> AttackResult:
         """See :meth:`Attack.__call__`."""
-        found, logits = self.walk(model, samples, base, target, bounds)
+        pixel = pixel_size(bounds, samples)
+        box = (samples - self.radius * pixel, samples + self.radius * pixel)
+        found, starts_in_base = samples, torch.ones_like(base, dtype=torch.bool)
+        if self.random_start:
+            noise = 2 * torch.rand_like(samples) - 1
+            found = project(samples + self.radius * pixel * noise, bounds)
+            with torch.no_grad():
+                starts_in_base = in_base_class(model(samples), base)
+        for step in range(self.num_steps):
+            current = found.detach().requires_grad_()
+            logits = model(current).float()
+            if step == 0 and not self.random_start:
+                starts_in_base = in_base_class(logits, base)
+            odds = log_odds(logits, target) if self.targeted else -log_odds(logits, base)
+            (gradient,) = torch.autograd.grad(odds.sum(), current)
+            stepped = found + self.step_size * pixel * gradient.sign()
+            found = project(stepped.clamp(*box), bounds)
         with torch.no_grad():
-            if self.random_start:
-                logits = model(samples)
-            starts_in_base = in_base_class(logits, base)
             found = torch.where(per_sample(starts_in_base, found), found, samples)
             logits = model(found).float()
         return accept(
@@ -91,44 +104,6 @@ class PGDAttack(Attack):
             attacked=starts_in_base,
             targeted=self.targeted,
         )
-
-    def walk(
-        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor, bounds: Bounds | None
-    ) -> tuple[Tensor, Tensor]:
-        """Step from each sample, whichever class it is in.
-
-        Arguments as for :meth:`run`, of which this is the part that moves the samples.
-
-        Returns:
-            (N, ...) float32, where the steps end, and (N, K), the logits where they start.
-        """
-        pixel = pixel_size(bounds, samples)
-        box = (samples - self.radius * pixel, samples + self.radius * pixel)
-        found = samples
-        if self.random_start:
-            noise = 2 * torch.rand_like(samples) - 1
-            found = project(samples + self.radius * pixel * noise, bounds)
-        first_logits: Tensor | None = None
-        for _ in range(self.num_steps):
-            gradient, logits = self.gradient(model, found, base, target)
-            first_logits = logits if first_logits is None else first_logits
-            stepped = found + self.step_size * pixel * gradient.sign()
-            found = project(stepped.clamp(*box), bounds)
-        assert first_logits is not None
-        return found, first_logits
-
-    def gradient(
-        self, model: ToLogits, samples: Tensor, base: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Gradient of :meth:`objective`, (N, ...), and the logits, (N, K), at the samples."""
-        current = samples.detach().requires_grad_()
-        logits = model(current).float()
-        (gradient,) = torch.autograd.grad(self.objective(logits, base, target).sum(), current)
-        return gradient, logits.detach()
-
-    def objective(self, logits: Tensor, base: Tensor, target: Tensor) -> Tensor:
-        """What the steps ascend: (N,) float32, log odds of the target, or against the base."""
-        return log_odds(logits, target) if self.targeted else -log_odds(logits, base)
 
 
 @ATTACKS.register_module()

@@ -12,7 +12,6 @@ from torch import Tensor
 from mmbss.attacks import Attack
 from mmbss.attacks.base import STATISTICS
 from mmbss.attacks.functional import project
-from mmbss.boundary.sampling import CANDIDATES
 from mmbss.boundary.search import BoundarySamples, find_boundary_samples
 from mmbss.boundary.search_checks import check_search
 from mmbss.engine.build import build_checked
@@ -57,10 +56,6 @@ class BoundaryLoss(Term):
         batch_share: The same as a share of the batch, in (0, 1].
         target_class: Toward which class: one drawn by the teacher's ``'probability'``, the default,
             or the ``'second_most_probable'``.
-        pairing: Of an attack toward another image of the batch, such as
-            :class:`~mmbss.attacks.SegmentAttack`, toward which one of another class: at
-            ``'random'``, the default, the ``'nearest'`` in the teacher's logits, or one of the
-            class with which the image is most easily ``'confused'``.
         teacher_says: Whether the teacher's ``'logits'`` are used, or no more than its ``'class'``;
             see :func:`find_boundary_samples`.
         train_on: ``'accepted'`` samples only, as in the paper, or ``'all'`` that were attacked, as
@@ -92,7 +87,6 @@ class BoundaryLoss(Term):
         num_base_samples: int | None = None,
         batch_share: float | None = None,
         target_class: str | None = None,
-        pairing: str | None = None,
         teacher_says: str = 'logits',
         train_on: str = 'accepted',
         student_input: str = 'boundary',
@@ -104,7 +98,6 @@ class BoundaryLoss(Term):
         super().__init__(loss_weight)
         self.attack: Attack = build_checked(ATTACKS, attack, 'attack')
         self.loss = build_inner_loss(loss)
-        check_choice(None, CANDIDATES, candidates=candidates)
         asks_student = candidates == 'both_correct'
         if base_samples is None:
             base_samples = 'disagreement' if asks_student else 'random'
@@ -116,7 +109,6 @@ class BoundaryLoss(Term):
             base_samples=base_samples,
             num_base_samples=64 if num_base_samples is None else num_base_samples,
             target_class=target_class,
-            pairing=pairing,
             teacher_says=teacher_says,
             train_on=train_on,
         )
@@ -165,8 +157,8 @@ class BoundaryLoss(Term):
         self.student_input = student_input
         self.teacher_answer = teacher_answer
         self.needs_labels = base_class == 'label'
+        self.needs_hard_labels = self.needs_labels
         # the student answers mixed images alone, so it cannot choose among unmixed ones
-        self.needs_hard_labels = asks_student or self.needs_labels
         self.needs_unmixed = not asks_student
 
     @contextmanager
@@ -180,18 +172,8 @@ class BoundaryLoss(Term):
             self.search = search
 
     def find(self, batch: TeacherBatch) -> BoundarySamples:
-        """The boundary samples of a batch, in the student's normalisation.
-
-        Raises:
-            ConfigError: If a sample has no single class, and needs one.
-        """
+        """The boundary samples of a batch, in the student's normalisation."""
         clean = (batch.unmixed or batch) if self.needs_unmixed else batch
-        if self.needs_labels and clean.labels is not None and not clean.labels_are_hard:
-            raise ConfigError(
-                'BoundaryLoss needs one hard label a sample, but the batch has soft or multiple '
-                "labels: set base_class='teacher', leave the term out, or use a dataset with a "
-                'single gt_label'
-            )
         teacher = clean.teacher
         student_logits = None
         if self.asks_student:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmbss.attacks.functional import has_softmax, highest_other_logit, without_classes
+from mmbss.engine.ranges import check_choice
 
 #: Which class a sample belongs to.
 BASE_CLASSES = ('label', 'teacher')
@@ -16,8 +17,6 @@ CANDIDATES = ('both_correct', 'teacher_correct', 'all')
 BASE_SAMPLES = ('disagreement', 'random', 'all')
 #: How the classes are chosen toward which a base sample is attacked.
 TARGET_CLASSES = ('probability', 'second_most_probable')
-#: How partners are chosen, for attacks that move toward another input.
-PAIRINGS = ('random', 'nearest', 'confused')
 
 
 def correct(labels: Tensor, *logits: Tensor) -> Tensor:
@@ -69,10 +68,9 @@ def select_base_samples(
         (M,) int64 indices into the batch.
 
     Raises:
-        ValueError: If there is no such way to choose.
+        ConfigError: If there is no such way to choose.
     """
-    if by not in BASE_SAMPLES:
-        raise ValueError(f'by={by!r} must be one of {BASE_SAMPLES}')
+    check_choice(None, BASE_SAMPLES, by=by)
     if candidates is None:
         candidates = 'teacher_correct' if student_logits is None else 'both_correct'
     asked = [] if candidates == 'all' else [teacher_logits]
@@ -136,15 +134,14 @@ def choose_target_classes(
         target classes (A,); int64.
 
     Raises:
-        ValueError: If there is no such way to choose.
+        ConfigError: If there is no such way to choose.
 
     Examples:
         >>> logits, base = torch.tensor([[9.0, 1.0, 2.0], [0.0, 9.0, 5.0]]), torch.tensor([0, 1])
         >>> choose_target_classes(logits, base, by='second_most_probable')
         (tensor([0, 1]), tensor([2, 2]))
     """
-    if by not in TARGET_CLASSES:
-        raise ValueError(f'by={by!r} must be one of {TARGET_CLASSES}')
+    check_choice(None, TARGET_CLASSES, by=by)
     indices = has_target(teacher_logits, base).nonzero().squeeze(1)
     teacher_logits, base = teacher_logits[indices], base[indices]
     if by == 'probability':
@@ -153,47 +150,28 @@ def choose_target_classes(
 
 
 def choose_partners(
-    teacher_logits: Tensor, base: Tensor, pool_logits: Tensor, by: str = 'random'
+    teacher_logits: Tensor, base: Tensor, pool_logits: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Choose, for each base sample, another input that the teacher decides otherwise.
+    """Draw, for each base sample, another input that the teacher decides otherwise.
 
     Args:
         teacher_logits: (M, K) on the base samples.
         base: (M,) int64 base classes.
         pool_logits: (P, K), the teacher's on the inputs to choose from.
-        by: ``'random'``: any of another class; ``'nearest'``: of another class the one whose logits
-            are nearest; ``'confused'``: any of the class that the teacher finds most probable but
-            the base class, or of another one where there is none of it.
 
     Returns:
         Indices (A,) of those base samples for which there is one, ascending, and its row (A,) in
         the pool; int64.
 
-    Raises:
-        ValueError: If there is no such way to choose.
-
     Examples:
-        >>> logits = torch.tensor([[9.0, 1.0, 2.0], [0.0, 9.0, 5.0], [0.0, 3.0, 9.0]])
-        >>> choose_partners(logits, torch.tensor([0, 1, 2]), logits, by='confused')
-        (tensor([0, 1, 2]), tensor([2, 2, 1]))
+        >>> logits = torch.tensor([[9.0, 1.0], [0.0, 5.0]])
+        >>> choose_partners(logits, torch.tensor([0, 1]), logits)
+        (tensor([0, 1]), tensor([1, 0]))
     """
-    if by not in PAIRINGS:
-        raise ValueError(f'by={by!r} must be one of {PAIRINGS}')
     classes = pool_logits.argmax(dim=1)
     is_other = (classes != base.unsqueeze(1)) & (classes != teacher_logits.argmax(1, keepdim=True))
     is_other &= has_softmax(pool_logits)
     indices = is_other.any(dim=1).nonzero().squeeze(1)
-    teacher_logits, base, is_other = teacher_logits[indices], base[indices], is_other[indices]
     if not len(indices):
         return indices, indices
-    if by == 'nearest':
-        # of classes that are ruled out the distance is NaN or infinite
-        largest = torch.finfo(torch.float32).max
-        distances = torch.cdist(teacher_logits.float(), pool_logits.float())
-        distances = distances.nan_to_num(largest, posinf=largest)
-        return indices, distances.masked_fill(~is_other, torch.inf).argmin(dim=1)
-    if by == 'confused':
-        second = target_probabilities(teacher_logits, base).argmax(dim=1, keepdim=True)
-        is_confused = is_other & (classes == second)
-        is_other = torch.where(is_confused.any(dim=1, keepdim=True), is_confused, is_other)
-    return indices, torch.multinomial(is_other.float(), num_samples=1).squeeze(1)
+    return indices, torch.multinomial(is_other[indices].float(), num_samples=1).squeeze(1)

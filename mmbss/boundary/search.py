@@ -51,8 +51,6 @@ def find_boundary_samples(
     base_samples: str = 'random',
     num_base_samples: int = 64,
     target_class: str | None = None,
-    pairing: str | None = None,
-    pool: tuple[Tensor, Tensor] | None = None,
     teacher_says: str = 'logits',
     train_on: str = 'accepted',
     bounds: Bounds | None = None,
@@ -79,10 +77,6 @@ def find_boundary_samples(
         num_base_samples: Most of them, except with ``'all'``.
         target_class: See :func:`~mmbss.boundary.sampling.choose_target_classes`; not for attacks
             that move toward partners, whose target is the partner's class.
-        pairing: How partners are chosen, see :func:`~mmbss.boundary.sampling.choose_partners`;
-            only for attacks that need them.
-        pool: Inputs (P, ...) to choose partners from and the teacher's logits (P, K) on them.
-            Default: the batch.
         teacher_says: Whether the teacher's ``'logits'`` are used, or no more than its ``'class'``.
             Then the logits that come back are equal for the two classes at the boundary, see
             :func:`~mmbss.boundary.distance_labels.boundary_logits`.
@@ -114,7 +108,6 @@ def find_boundary_samples(
         base_samples=base_samples,
         num_base_samples=num_base_samples,
         target_class=target_class,
-        pairing=pairing,
         teacher_says=teacher_says,
         train_on=train_on,
     )
@@ -122,8 +115,6 @@ def find_boundary_samples(
         raise ConfigError("base_samples='disagreement' needs the student's answers")
     if student_logits is None and candidates == 'both_correct':
         raise ConfigError("candidates='both_correct' needs the student's answers")
-    if pool is not None and not attack.needs_partners:
-        raise ConfigError(f'pool: {type(attack).__name__} moves toward no other input: remove it')
     if attack.needs_student and ask_student is None:
         raise ConfigError(f'{type(attack).__name__} asks the student: give ask_student')
     if labels is not None and labels.shape != inputs.shape[:1]:
@@ -152,17 +143,14 @@ def find_boundary_samples(
     )
     partners = None
     if attack.needs_partners:
-        pool_inputs, pool_logits = pool or (inputs, teacher_logits)
-        indices, rows = choose_partners(
-            teacher_logits[chosen], labels[chosen], pool_logits, pairing or 'random'
-        )
+        indices, rows = choose_partners(teacher_logits[chosen], labels[chosen], teacher_logits)
         chosen = chosen[indices]
-        target = pool_logits[rows].argmax(dim=1)
+        target = teacher_logits[rows].argmax(dim=1)
         partners = Partners(
-            pool_inputs[rows],
+            inputs[rows],
             teacher_logits[chosen],
             ask_student,
-            pool_logits[rows] if teacher_says == 'logits' else None,
+            teacher_logits[rows] if teacher_says == 'logits' else None,
         )
     else:
         indices, target = choose_target_classes(

@@ -5,7 +5,6 @@ from mmbss.boundary.sampling import (
     BASE_CLASSES,
     BASE_SAMPLES,
     CANDIDATES,
-    PAIRINGS,
     TARGET_CLASSES,
 )
 from mmbss.engine.errors import ConfigError
@@ -26,7 +25,6 @@ def check_search(
     base_samples: str,
     num_base_samples: int,
     target_class: str | None,
-    pairing: str | None,
     teacher_says: str,
     train_on: str,
 ) -> None:
@@ -46,17 +44,14 @@ def check_search(
     name = type(attack).__name__
     check_choice(None, CANDIDATES, candidates=candidates)
     check_choice(None, TARGET_CLASSES, target_class=target_class)
-    check_choice(None, PAIRINGS, pairing=pairing)
     check_at_least(None, 1, num_base_samples=num_base_samples)
     if target_class is not None and attack.needs_partners:
         raise ConfigError(
             f'target_class={target_class!r}: {name} moves toward another input, whose class is the '
-            'target: remove target_class, or choose by pairing'
+            'target: remove target_class'
         )
-    if pairing is not None and not attack.needs_partners:
-        raise ConfigError(f'pairing={pairing!r}: {name} moves toward no other input: remove it')
     if teacher_says == 'class':
-        check_decisions_suffice(attack, base_samples, pairing)
+        check_decisions_suffice(attack, base_samples)
 
 
 def check_gradient(attack: Attack, differentiable: bool, where: str) -> None:
@@ -83,7 +78,7 @@ def check_gradient(attack: Attack, differentiable: bool, where: str) -> None:
     )
 
 
-def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | None) -> None:
+def check_decisions_suffice(attack: Attack, base_samples: str) -> None:
     """Refuse what takes more than the teacher's decisions.
 
     Raises:
@@ -98,5 +93,3 @@ def check_decisions_suffice(attack: Attack, base_samples: str, pairing: str | No
         )
     if base_samples == 'disagreement':
         raise ConfigError(f"{known}: set base_samples to 'random' or 'all'")
-    if pairing in ('nearest', 'confused'):
-        raise ConfigError(f"{known}: set pairing to 'random'")

@@ -42,9 +42,12 @@ def build_term(config: dict[str, Any], name: str) -> Term:
             its range or has a weight beside it, or ``student_logits`` is no path.
     """
     # what a term logs has its name without "loss_", and mmengine sums what has "loss" in its name
-    if not str(name).startswith('loss_') or name in TAKEN_NAMES or 'loss' in name[5:]:
+    # and a module has no dot in its name
+    name_is_free = str(name).startswith('loss_') and name not in TAKEN_NAMES
+    if not name_is_free or 'loss' in name[5:] or '.' in name:
         raise ConfigError(
-            f'losses: {name!r} must start with "loss_", hold no other "loss", and not be "loss_cls"'
+            f'losses: {name!r} must start with "loss_", hold no other "loss" and no dot, and not '
+            'be "loss_cls"'
         )
     config = dict(config)
     share = config.pop('share', None)

@@ -31,9 +31,15 @@ def has_labels(data_samples: list[DataSample]) -> bool:
     """Whether the samples of a batch have labels.
 
     Raises:
-        ConfigError: If only some have.
+        ConfigError: If only some have, or of another kind than the rest.
     """
     labelled = sum('gt_label' in sample or 'gt_score' in sample for sample in data_samples)
+    scored = sum('gt_score' in sample for sample in data_samples)
+    if 0 < scored < len(data_samples) == labelled:
+        raise ConfigError(
+            f'{scored} of {len(data_samples)} images of a batch have a gt_score, the others a '
+            'gt_label alone: give all of them the same'
+        )
     if 0 < labelled < len(data_samples):
         raise ConfigError(
             f'only {labelled} of {len(data_samples)} images of a batch have labels: leave the '

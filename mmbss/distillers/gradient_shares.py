@@ -5,7 +5,7 @@ its gradient there; of a loss that is a mean over samples, this is the mean norm
 cross-entropy at temperature T a row of it is ``(q_s - q_t) / T``, with q the softmax at T.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -113,7 +113,6 @@ def share_gradient(
     losses: Mapping[str, Tensor],
     seen: Mapping[str, Sequence[Tensor]],
     shares: Mapping[str, float],
-    weightless: Collection[str] = (),
     log_shares: bool = False,
 ) -> dict[str, Tensor]:
     """Weigh losses so that they have given shares of the gradient at the logits.
@@ -126,7 +125,6 @@ def share_gradient(
         seen: (N, K) logits of the student that each of the losses looks at, ``'loss_cls'`` among
             them, which stands for all that the head has put out.
         shares: See :func:`weights_for_shares`; of losses whose weight is 1.
-        weightless: Losses that are 0 because their weight is.
         log_shares: Whether to log the share of each loss.
 
     Returns:
@@ -134,7 +132,7 @@ def share_gradient(
         ``<name>_share``; of a loss that does not depend on the logits there is none.
 
     Raises:
-        ConfigError: If a loss that is to have a share has no gradient at the logits, or no other.
+        ConfigError: If a loss that is to have a share has no gradient at the logits.
     """
     of_head = [value for name, value in losses.items() if 'loss' in name and name not in seen]
     if 'loss_cls' in losses:
@@ -148,11 +146,6 @@ def share_gradient(
         raise ConfigError(
             f'losses: {", ".join(refused)} can have no share of the gradient at the logits, on '
             'which it does not depend: set its loss_weight instead'
-        )
-    if shares and not set(parts) - set(shares) - set(without) - set(weightless):
-        raise ConfigError(
-            f'losses: beside {", ".join(shares)}, no loss has a gradient at the logits and a '
-            'weight of its own, so there is nothing to share with: give one a loss_weight'
         )
     nothing = parts['loss_cls'].new_zeros((), dtype=torch.float32)
     together = torch.stack([nothing if each is None else each for each in measured.values()])

@@ -62,6 +62,7 @@ def learn(
         losses, _, of_labels = classify(distiller, features, data_samples, distiller.trains_token)
         return losses | shares(distiller, losses, dict(loss_cls=[of_labels]))
 
+    check_labels(unmixed[1], data_samples, terms)
     asked = ask_teacher(distiller, inputs, data_samples, terms)
     needs_unmixed = any(term.needs_unmixed for term in terms.values())
     is_mixed = inputs is not unmixed[0] and not torch.equal(inputs, unmixed[0])
@@ -121,21 +122,43 @@ def learn(
     return losses | shares(distiller, losses, seen)
 
 
-def ask_teacher(
-    distiller: 'Distiller', inputs: Tensor, data_samples: list[DataSample], terms: Terms
-) -> TeacherBatch:
-    """The batch as it is known before the student answers; arguments as for :func:`learn`.
+def check_labels(unmixed: list[DataSample], mixed: list[DataSample], terms: Terms) -> None:
+    """Refuse a batch without the labels that terms need.
+
+    Args:
+        unmixed: Its samples before mixup and the like.
+        mixed: The same samples after it.
+        terms: By name.
 
     Raises:
-        ConfigError: If the images lack the labels that a term needs.
+        ConfigError: Naming the terms.
     """
-    teacher = distiller.teacher
-    labels = class_labels(data_samples) if has_labels(data_samples) else None
-    lacking = [name for name, term in terms.items() if labels is None and term.needs_labels]
+    lacking = [name for name, term in terms.items() if term.needs_labels and not has_labels(mixed)]
     if lacking:
         raise ConfigError(
             f'losses: {", ".join(lacking)} needs labels, which the training images do not have'
         )
+    soft = [
+        name
+        for name, term in terms.items()
+        if term.needs_hard_labels
+        and has_labels(samples := unmixed if term.needs_unmixed else mixed)
+        and not labels_are_hard(samples)
+    ]
+    if soft:
+        raise ConfigError(
+            f'losses: {", ".join(soft)} needs one hard label a sample, but the batch has soft or '
+            'multiple labels: use a dataset with a single gt_label, leave the term out, or, if it '
+            "is a BoundaryLoss, set base_class='teacher'"
+        )
+
+
+def ask_teacher(
+    distiller: 'Distiller', inputs: Tensor, data_samples: list[DataSample], terms: Terms
+) -> TeacherBatch:
+    """The batch as it is known before the student answers; arguments as for :func:`learn`."""
+    teacher = distiller.teacher
+    labels = class_labels(data_samples) if has_labels(data_samples) else None
     paths = layers_of(terms, 'teacher')
     with teacher.recorder.recording(paths) as features:
         # stored logits come without features
@@ -143,7 +166,6 @@ def ask_teacher(
     return TeacherBatch(
         inputs=inputs,
         labels=labels,
-        labels_are_hard=labels_are_hard(data_samples),
         teacher=teacher,
         teacher_logits=logits,
         teacher_features=features,
@@ -197,9 +219,7 @@ def shares(distiller: 'Distiller', losses: Losses, seen: dict[str, list[Tensor]]
     given = {name: share for name, share in distiller.terms.shares().items() if name in seen}
     if not torch.is_grad_enabled() or not (given or distiller.logs_shares):
         return {}
-    modules = distiller.loss_modules.items()
-    weightless = [name for name, loss in modules if loss.loss_weight == 0]
-    return share_gradient(losses, seen, given, weightless, distiller.logs_shares)
+    return share_gradient(losses, seen, given, distiller.logs_shares)
 
 
 def _classify(

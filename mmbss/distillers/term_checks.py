@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmbss.distillers.gradient_shares import short
 from mmbss.engine.build import accepted_keys, is_known
 from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.randomness import unchanged_randomness
@@ -77,7 +78,8 @@ def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Loss
         terms: Each of them by its name.
 
     Raises:
-        ConfigError: If a loss has no gradient, or does not depend on its ``loss_weight``.
+        ConfigError: If a loss has no gradient, does not depend on its ``loss_weight``, or is to
+            have a share of nothing.
     """
     # a share is whatever the weight is; and a term may weigh itself, or learn to
     own = {
@@ -96,6 +98,13 @@ def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Loss
         'no_grad() there'
         for name, term in terms.items()
         if losses[name] != 0 and not losses[name].requires_grad
+    )
+    # a later step may have nothing to share with, such as where the others' weights have come to 0
+    refuse(
+        f'losses.{name}: beside it no loss has a gradient at the logits and a weight, so there is '
+        f'nothing of which share={term.share} could be one: give another a loss_weight'
+        for name, term in terms.items()
+        if term.share is not None and losses.get(f'weight_{short(name)}') == 1
     )
     if not own:
         return losses

@@ -2,28 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mmbss.attacks.functional import Bounds
-
-
-class TeacherNetwork(Protocol):
-    """The teacher as a term may ask it; its inputs have a normalisation of their own."""
-
-    @property
-    def pixel_bounds(self) -> Bounds:
-        """Lowest and highest value of an input, pixels 0 and 255."""
-
-    def logits(self, inputs: Tensor) -> Tensor:
-        """(N, K) logits of inputs in the teacher's normalisation; has a gradient."""
-
-    def from_student(self, inputs: Tensor) -> Tensor:
-        """Map (N, C, H, W) inputs from the student's normalisation to the teacher's."""
-
-    def to_student(self, inputs: Tensor) -> Tensor:
-        """Undo :meth:`from_student`."""
+if TYPE_CHECKING:
+    from mmbss.teachers import Teacher
 
 
 @dataclass(frozen=True)
@@ -47,7 +31,6 @@ class TeacherBatch:
         inputs: (N, C, H, W) images in the student's normalisation.
         labels: (N,) int64 classes; of a mixture (mixup, soft labels) the one of the largest share;
             None where the images have no labels.
-        labels_are_hard: Whether each sample has just this one class.
         teacher: The teacher itself, for further questions.
         teacher_logits: (N, K) on ``inputs``, without gradient.
         peek_student: (M, K) logits of the student on (M, C, H, W) inputs in its normalisation, in
@@ -59,8 +42,7 @@ class TeacherBatch:
 
     inputs: Tensor
     labels: Tensor | None
-    labels_are_hard: bool
-    teacher: TeacherNetwork
+    teacher: 'Teacher'
     teacher_logits: Tensor
     peek_student: Callable[[Tensor], Tensor]
     teacher_features: dict[str, Tensor] = field(default_factory=dict)

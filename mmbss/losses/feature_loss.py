@@ -78,7 +78,7 @@ class FeatureLoss(Term):
         """See :meth:`~mmbss.losses.Term.compute`.
 
         Raises:
-            ConfigError: If a layer of the student has no gradient.
+            ConfigError: If a layer of the student has no gradient, or gives (N, H, W, C).
         """
         features = batch.student_features
         frozen = [path for path in self.layers['student'] if not features[path].requires_grad]
@@ -88,6 +88,9 @@ class FeatureLoss(Term):
                 'nothing would be learnt there: it may be frozen, or lie within what is computed '
                 'anew in the backward pass (with_cp=True)'
             )
+        for role, of_role in (('student', features), ('teacher', batch.teacher_features)):
+            for path in self.layers[role]:
+                check_channels_first(of_role[path], batch.inputs, f'{path} of the {role}')
         loss = self(
             [features[path] for path in self.layers['student']],
             [batch.teacher_features[path] for path in self.layers['teacher']],
@@ -118,6 +121,28 @@ class FeatureLoss(Term):
         return (
             f'{type(self).__name__}: {self.layers["student"][index]} of the student is '
             f'{_shape(student)}, {self.layers["teacher"][index]} of the teacher {_shape(teacher)}'
+        )
+
+
+def check_channels_first(feature: Tensor, images: Tensor, name: str) -> None:
+    """Refuse maps with the channels at the end, as Swin has them, which would be compared wrongly.
+
+    What is known of it is that maps of square images are square.
+
+    Args:
+        feature: Of any shape; the batch first.
+        images: (N, C, H, W), of which it is.
+        name: What to call it in a message.
+
+    Raises:
+        ConfigError: If it looks like (N, H, W, C).
+    """
+    if feature.dim() != 4 or images.dim() != 4 or images.shape[2] != images.shape[3]:
+        return
+    if feature.shape[1] == feature.shape[2] != feature.shape[3]:
+        raise ConfigError(
+            f'{name} is {_shape(feature)}, which looks like (N, H, W, C): name a layer that gives '
+            '(N, C, H, W), or (N, L, C)'
         )
 
 

@@ -216,7 +216,8 @@ def test_random_starts_are_uniform_in_the_box_and_within_the_bounds():
     samples[:, 2] = 0.98  # 2.55 below the highest value, in pixels of 0.1 / 255
     bounds = torch.tensor([0.45, 0.4, 0.881]), torch.tensor([0.55, 0.6, 0.981])
     PGDAttack(radius=10, num_steps=1, random_start=True)(model, samples, classes, classes, bounds)
-    noise = (starts[0] - samples) / ((bounds[1] - bounds[0]) / 255)
+    # the first question is about the samples themselves
+    noise = (starts[1] - samples) / ((bounds[1] - bounds[0]) / 255)
     for column in (0, 1):
         low, high = noise[:, column].min().item(), noise[:, column].max().item()
         assert (low, high) == (pytest.approx(-10, abs=0.2), pytest.approx(10, abs=0.2))

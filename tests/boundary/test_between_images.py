@@ -108,18 +108,6 @@ def test_candidates_all_are_attacked_whatever_they_are(inputs):
     assert moved.statistics['accepted'] == 0
 
 
-def test_partners_come_from_the_pool(inputs):
-    teacher = Service()
-    pool = 4 * torch.randn(30, 3, 2, 2)
-    found = search(teacher, inputs, None, RandomMixAttack(), pool=(pool, teacher(pool)))
-    assert len(found.inputs) == 6
-    assert lies_between(found, inputs, pool, teacher)
-    assert not lies_between(found, inputs, inputs, teacher)
-    nobody = (pool[:0], teacher(pool)[:0])
-    found = search(teacher, inputs, None, RandomMixAttack(), pool=nobody, teacher_says='logits')
-    assert found.statistics['samples'] == len(found.inputs) == 0
-
-
 def test_a_batch_of_one_class_has_no_boundary_between_its_images(inputs):
     teacher = Service()
     same = inputs[:1].expand(5, -1, -1, -1)
@@ -177,13 +165,9 @@ def test_a_teacher_in_training_mode_is_refused(inputs):
         (dict(candidates='some'), 'candidates must be'),
         (dict(candidates='both_correct'), "needs the student's answers"),
         (dict(target_class='probability'), 'moves toward another input'),
-        (dict(pairing='far'), "pairing must be 'random'"),
-        (dict(attack=NewtonAttack(), pairing='random'), 'moves toward no other input'),
-        (dict(attack=NewtonAttack(), pool=(torch.zeros(1), torch.zeros(1, 5))), 'no other input'),
         (dict(teacher_says='words'), "teacher_says must be 'logits' or 'class'"),
         (dict(teacher_says='class', attack=RandomMixAttack()), 'SegmentAttack'),
         (dict(teacher_says='class', attack=SegmentAttack(spread=0.1)), 'spread=0'),
-        (dict(teacher_says='class', pairing='nearest'), "set pairing to 'random'"),
         (dict(teacher_says='class', base_samples='disagreement'), "'random' or 'all'"),
     ],
 )

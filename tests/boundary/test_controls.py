@@ -138,7 +138,6 @@ def test_decisions_are_enough_for_a_step(trained_pair, found_by, teacher_says):
         (dict(student_input='base', teacher_answer='base'), 'the boundary has no part'),
         (dict(student_input='noise'), "student_input must be 'boundary' or 'base'"),
         (dict(teacher_answer='noise'), "teacher_answer must be 'boundary' or 'base'"),
-        (dict(pairing='random'), 'moves toward no other input'),
         (dict(attack=SEGMENT, target_class='probability'), 'whose class is the target'),
         (dict(teacher_says='class'), 'SegmentAttack'),
         (dict(teacher_says='class', attack=SEGMENT, teacher_answer='base'), 'knows none'),

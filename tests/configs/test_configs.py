@@ -108,7 +108,6 @@ def test_the_published_recipe_is_as_published(depth, build):
         base_samples='disagreement',
         num_base_samples=64,
         target_class=None,  # by probability
-        pairing=None,
         teacher_says='logits',
         train_on='all',
     )

@@ -31,6 +31,30 @@ def test_several_labels_a_sample_are_refused(make_distiller, make_batch):
         distiller.loss(inputs, samples)
 
 
+def test_a_term_of_ones_own_gets_the_hard_labels_that_it_needs(make_distiller, make_batch):
+    distiller = make_distiller()
+    distiller.terms['loss_kd'].needs_hard_labels = True
+    distiller.terms['loss_bss'].loss_weight = 0.0
+    inputs, samples = make_batch([0] * 4)
+    distiller.loss(inputs, samples)
+    for sample in samples:
+        sample.set_gt_score(torch.full((10,), 0.1))
+    with pytest.raises(ConfigError, match='loss_kd needs one hard label a sample'):
+        distiller.loss(inputs, samples)
+
+
+def test_labels_of_two_kinds_in_a_batch_are_refused(make_distiller, make_batch):
+    inputs, samples = make_batch([0] * 4)
+    samples[2].set_gt_score(torch.full((10,), 0.1))
+    with pytest.raises(ConfigError, match='1 of 4 images of a batch have a gt_score'):
+        make_distiller().loss(inputs, samples)
+
+
+def test_a_name_with_a_dot_is_refused(make_distiller):
+    with pytest.raises(ConfigError, match=r"'loss_a\.b' must"):
+        make_distiller(losses={'loss_a.b': dict(type='mmbss.KDLoss')})
+
+
 def test_one_hot_scores_are_hard_labels(make_distiller, make_batch):
     distiller = make_distiller(favoured=3)
     inputs, samples = make_batch([0] * 4)

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from mmbss.engine.errors import ConfigError
 from mmbss.losses import FeatureLoss
-from mmbss.losses.feature_loss import to_smaller_size
+from mmbss.losses.feature_loss import check_channels_first, to_smaller_size
 
 LABELS = torch.zeros(2, dtype=torch.int64)
 
@@ -70,3 +73,28 @@ def test_maps_are_pooled_to_the_smaller_height_and_width():
     torch.testing.assert_close(small, first.unflatten(3, (3, 2)).mean(4))
     torch.testing.assert_close(other, second.unflatten(2, (4, 2)).mean(3))
     assert to_smaller_size(first, first)[0] is first
+
+
+def test_channels_at_the_end_are_refused_where_that_can_be_known():
+    images = torch.zeros(2, 3, 28, 28)
+    for shape in ((2, 8, 7, 7), (2, 7, 7, 7), (2, 49, 8), (2, 8)):
+        check_channels_first(torch.zeros(shape), images, 'a')
+    swin = torch.zeros(2, 7, 7, 96)
+    with pytest.raises(
+        ConfigError, match=r'^a of the teacher is \(N, 7, 7, 96\), which looks like'
+    ):
+        check_channels_first(swin, images, 'a of the teacher')
+    # 16 channels of 16 x 64
+    check_channels_first(torch.zeros(2, 16, 16, 64), torch.zeros(2, 1, 32, 128), 'a')
+
+
+def test_a_batch_whose_teacher_has_channels_at_the_end_is_refused():
+    maps = torch.ones(2, 8, 7, 7, requires_grad=True)
+    batch = SimpleNamespace(
+        inputs=torch.zeros(2, 3, 28, 28),
+        student_features=dict(a=maps),
+        teacher_features=dict(b=torch.ones(2, 7, 7, 96)),
+        labels=LABELS,
+    )
+    with pytest.raises(ConfigError, match=r'^b of the teacher is'):
+        Seen('a', 'b').compute(batch)

@@ -28,7 +28,6 @@ from mmbss.boundary.sampling import (
     BASE_CLASSES,
     BASE_SAMPLES,
     CANDIDATES,
-    PAIRINGS,
     TARGET_CLASSES,
 )
 from mmbss.boundary.search_checks import TRAIN_ON
@@ -96,7 +95,7 @@ def steps(draw, tmp_path):
         train_on=draw(st.sampled_from(TRAIN_ON[::-1])),
     )
     if draw(st.integers(0, 3)) == 0:
-        boundary |= dict(attack=draw(PARTNER_ATTACKS), pairing=draw(st.sampled_from(PAIRINGS)))
+        boundary |= dict(attack=draw(PARTNER_ATTACKS))
         del boundary['target_class']
     if boundary['candidates'] == 'both_correct':
         boundary['base_samples'] = draw(st.sampled_from(BASE_SAMPLES))
