@@ -136,6 +136,8 @@ def compare(args: argparse.Namespace) -> None:
     """
     from mmbss.studies.runner import StudyRunner
 
+    if args.no_train and args.rerun:
+        raise ConfigError('--no-train and --rerun say opposite things: leave one out')
     if args.jobs < 1:
         raise ConfigError(f'--jobs {args.jobs} must be at least 1')
     study = choose_study(args)

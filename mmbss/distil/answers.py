@@ -36,10 +36,11 @@ def ask(
     decisions: dict[str, list[np.ndarray]] = {name: [] for name in [*models, '']}
     labels = []
     for batch in loader:
-        data = first.data_preprocessor(batch, False)  # that of all, since they share a config
+        data = first.data_preprocessor(batch, False)
         labels.append(class_labels(data['data_samples']).cpu().numpy())
         for name, model in models.items():
-            logits = model(data['inputs'], mode='tensor')
+            inputs = model.data_preprocessor(batch, False)['inputs']  # each as it was trained
+            logits = model(inputs, mode='tensor')
             decisions[name].append(logits.argmax(1).cpu().numpy())
         decisions[''].append(guide(data['inputs']).argmax(1).cpu().numpy())
     right = np.concatenate(labels)

@@ -163,6 +163,9 @@ def classifier_config(role: str, network: NetworkConfig, job: Job, epochs: int) 
         assignment('_base_', ['./data.py', *([network.base] if network.base else []), RUNTIME]),
         assignment('model', network.model),
     ]
+    if network.imports:
+        imports = [*dict.fromkeys(['mmbss', *network.imports])]
+        parts.append(assignment('custom_imports', dict(imports=imports)))
     if network.preprocessor:
         parts += [
             comment('the normalisation that its weights were trained with'),

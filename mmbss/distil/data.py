@@ -119,7 +119,8 @@ def look_at(root: Path, seed: int, threads: int, size: int | None = None) -> Dat
         notes=[
             *_counts(splits, classes, missing),
             *_looks(kept, own_size),
-            *left_out,
+            # names may hold what no terminal shows
+            *(line.encode('utf-8', 'backslashreplace').decode() for line in left_out),
         ],
         digest=digest_of(
             {name: [(each.path, each.digest) for each in own] for name, own in splits.items()}

@@ -7,8 +7,9 @@ from typing import Any
 from mmbss.distil.data import SMALL
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.extras import named_extra
+from mmbss.engine.pipelines import reads_files, transforms_of
 from mmbss.export.plain_config import without_pretrained
-from mmbss.teachers.classifiers import load_model_config
+from mmbss.teachers.classifiers import model_of, read_model_file
 
 #: mmpretrain's config of a model by name, for large images and for small ones.
 LARGE = dict(
@@ -44,6 +45,7 @@ class NetworkConfig:
         preprocessor: ``mean``, ``std`` and ``to_rgb`` that its weights want, None where ImageNet's
             do.
         is_pretrained: Whether it starts from weights, and so learns with small steps.
+        imports: Modules that register its parts, the ``custom_imports`` of its config.
     """
 
     about: str
@@ -51,6 +53,7 @@ class NetworkConfig:
     model: dict[str, Any]
     preprocessor: dict[str, Any] | None = None
     is_pretrained: bool = False
+    imports: tuple[str, ...] = ()
 
 
 def network_of(name: str, weights: str | None, num_classes: int, size: int) -> NetworkConfig:
@@ -120,7 +123,8 @@ def _by_config(name: str, num_classes: int) -> NetworkConfig:
             f'no network {name!r}: give the path of a config, timm:NAME, or one of '
             f'{", ".join(NAMES)}'
         )
-    model = load_model_config(name)
+    file = read_model_file(name)
+    model = model_of(file)
     preprocessor = model.pop('data_preprocessor', None)
     head = model.get('head')
     if not isinstance(head, dict) or 'num_classes' not in head:
@@ -132,8 +136,13 @@ def _by_config(name: str, num_classes: int) -> NetworkConfig:
     if preprocessor is not None:
         # what it leaves out is not what the config of the data says
         kept = {key: preprocessor.get(key) for key in ('mean', 'std')}
-        preprocessor = dict(kept, to_rgb=bool(preprocessor.get('to_rgb')))
-    return NetworkConfig(f'the model of {name}', None, model, preprocessor)
+        # arrays are RGB as they are, but here images are files, which are read as BGR
+        has_data = any(f'{split}_dataloader' in file for split in ('test', 'val'))
+        are_arrays = has_data and not reads_files(transforms_of(file))
+        preprocessor = dict(kept, to_rgb=are_arrays or bool(preprocessor.get('to_rgb')))
+    imports = (file.get('custom_imports') or {}).get('imports') or []
+    imports = (imports,) if isinstance(imports, str) else tuple(imports)
+    return NetworkConfig(f'the model of {name}', None, model, preprocessor, imports=imports)
 
 
 def _timm_network(name: str, weights: str, num_classes: int, size: int) -> NetworkConfig:

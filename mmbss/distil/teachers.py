@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmbss.distil.networks import NAMES, NO_WEIGHTS, OWN_WEIGHTS, NetworkConfig, network_of
 from mmbss.engine.build import accepted_keys
+from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, first_of
 from mmbss.teachers import Teacher
 from mmbss.teachers.sources import Source, load_source
@@ -73,6 +74,8 @@ def choose_teacher(
             raise ConfigError(f'--teacher-checkpoint none: {name} would say anything: leave it out')
         with naming_options():
             source = load_source(name, weights if is_file else None, entry.get('arguments'))
+        if named := as_names(entry.get('classes')):
+            source = replace(source, classes=named)
         reason = why_not(source, classes)
         if reason is None:
             known = 'its classes are those of the images'

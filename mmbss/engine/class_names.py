@@ -34,11 +34,17 @@ def moved_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, int, in
     Examples:
         >>> moved_name(['a', 'b', 'bird'], ['plane', 'bird', 'car'])
         ('bird', 1, 2)
+        >>> moved_name(['Dog', 'Cat'], ['cat', 'dog'])
+        ('Dog', 1, 0)
         >>> moved_name(['avion', 'bird', 'voiture'], ['plane', 'bird', 'car'])
     """
+    plain = [_plain(each) for each in known]
     for number, name in enumerate(names):
-        if name in known and [*known[number : number + 1]] != [name]:
-            return name, [*known].index(name), number
+        # another spelling is the same name where no second class has it
+        places = [place for place, each in enumerate(known) if each == name]
+        places = places or [place for place, each in enumerate(plain) if each == _plain(name)]
+        if number not in places and (name in known or len(places) == 1):
+            return name, places[0], number
     return None
 
 

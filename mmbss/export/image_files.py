@@ -9,7 +9,7 @@ import mmcv
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from mmbss.engine.errors import one_line
+from mmbss.engine.errors import FileError, one_line
 
 
 def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -19,9 +19,19 @@ def walk_images(begin: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
     Yields:
         The folder, the names of the images in it, and those of what is neither that nor entered.
+
+    Raises:
+        FileError: If a folder cannot be read.
     """
+
+    def fail(error: OSError) -> None:
+        raise FileError(
+            f'{error.filename}: {error.strerror}: give yourself the right to read it, or take it '
+            'out of the images'
+        ) from error
+
     seen = {*begin.resolve().parents}  # links may lead round in a circle
-    for folder, folders, files in os.walk(begin, followlinks=True):
+    for folder, folders, files in os.walk(begin, onerror=fail, followlinks=True):
         real = Path(folder).resolve()
         if real in seen:
             folders.clear()

@@ -1,6 +1,8 @@
 """Evaluate a teacher and its students with all metrics at once."""
 
 import copy
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmbss.engine.build import check_keys
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.fingerprint import file_digest
 from mmbss.engine.models import evaluation_mode
 from mmbss.metrics.agreement import Agreement
 from mmbss.metrics.boundary_distance import BoundaryDistance
@@ -77,10 +80,11 @@ def evaluate_networks(
 
     Returns:
         ``settings``: the arguments; ``networks``: for each network, the teacher first as a
-        student of its own, what it was given as, its ``name`` and its ``metrics``, numbers by the
-        name they have in the log of a validation. What cannot be measured is left out, such as
-        the similarity of boundaries where student and teacher classify no sample correctly both,
-        and all that needs a gradient which the teacher does not give.
+        student of its own, what it was given as, its ``name``, the ``digest`` of its checkpoint
+        and its ``metrics``, numbers by the name they have in the log of a validation. What cannot
+        be measured is left out, such as the similarity of boundaries where student and teacher
+        classify no sample correctly both, and all that needs a gradient which the teacher does not
+        give.
 
     Raises:
         ConfigError: If a file is missing, a checkpoint does not fit, the classes differ, or
@@ -134,7 +138,9 @@ def evaluate_networks(
         values = evaluate_model(model, metrics[name], loader)
         if slow and (model is not asked or asked.teacher.differentiable):
             values |= evaluate_model(model, slow, few_samples(loader, autoattack_samples, seed))
-        rows.append(dict(name=name, **(students.get(name) or teacher), metrics=values))
+        network = students.get(name) or teacher
+        digest = digest_of_weights(network)
+        rows.append(dict(name=name, **network, digest=digest, metrics=values))
         print_log(f'measured {name}, {len(rows)} of {len(models)}', logger='current')
     settings = dict(
         drawn,
@@ -144,6 +150,12 @@ def evaluate_networks(
         dataset_size=size,
     )
     return dict(settings=settings, networks=rows)
+
+
+def digest_of_weights(network: Mapping[str, Any]) -> str | None:
+    """What tells the checkpoint of a network from others; None where it is no file."""
+    path = Path(str(network.get('checkpoint')))
+    return file_digest(path) if path.is_file() else None
 
 
 def needs_gradient(metric: BaseMetric, of_teacher: bool) -> bool:

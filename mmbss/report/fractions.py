@@ -26,7 +26,7 @@ def accuracies_by_fraction(work_dirs: list[Path], metric: str) -> Accuracies:
     """
     values: Accuracies = defaultdict(lambda: defaultdict(list))
     picked: set[str] = set()
-    for work_dir in work_dirs:
+    for work_dir in dict.fromkeys(path.resolve() for path in work_dirs):
         for experiment in read_experiments(work_dir):
             for run in experiment.runs:
                 if not run.folder.is_relative_to(work_dir):

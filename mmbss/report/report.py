@@ -11,7 +11,7 @@ import jinja2
 
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.ranges import check_at_least
-from mmbss.report.evaluation import evaluate_networks
+from mmbss.report.evaluation import digest_of_weights, evaluate_networks
 from mmbss.report.facts import facts
 from mmbss.report.networks import load_networks, loader_of_tests
 from mmbss.report.options import ReportOptions
@@ -119,9 +119,18 @@ def measured_elsewhere(metrics: dict[str, Any], comparison: Comparison) -> list[
 
     students = comparison.student_networks
     networks = [*students.values(), *comparison.teachers]
-    own = {place(each) for each in networks if each.get('checkpoint') is not None}
+    own = {
+        place(each): digest_of_weights(each)
+        for each in networks
+        if each.get('checkpoint') is not None
+    }
     measured = [each for each in metrics['networks'] if each.get('checkpoint') is not None]
-    strange = [each['name'] for each in measured if place(each) not in own]
+    strange = [
+        each['name']
+        for each in measured
+        # a run may have been trained anew since
+        if place(each) not in own or len({own[place(each)], each.get('digest')} - {None}) > 1
+    ]
     places = {*map(place, measured)}
     left_out = [name for name, network in students.items() if place(network) not in places]
     found = {'Measured of other checkpoints than those of these runs': strange}

@@ -18,6 +18,9 @@ from mmbss.studies.run_logs import (
     read_run,
 )
 
+#: Folder of a run; a copy beside it has another name.
+SEED = re.compile(r'seed_-?\d+')
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -78,7 +81,8 @@ def find_run_folders(work_dir: Path) -> list[Path]:
     named += sorted(path for path in work_dir.iterdir() if path.is_dir() and path not in named)
     folders = []
     for folder in named:
-        seeds = sorted(folder.glob('seed_*'), key=lambda path: (len(path.name), path.name))
+        seeds = [path for path in folder.glob('seed_*') if SEED.fullmatch(path.name)]
+        seeds.sort(key=lambda path: (len(path.name), path.name))
         folders += [path for path in seeds or [folder] if is_run(path)]
     if not folders:
         raise MissingFileError(

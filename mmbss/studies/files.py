@@ -56,7 +56,9 @@ def keep(study: Study, *new: Result, others: Sequence[Result] = ()) -> str:
         The tables in Markdown.
     """
     study.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(study.folder / '.results.lock'):
+    study.results.parent.mkdir(parents=True, exist_ok=True)
+    # beside the results, which several folders of runs may share
+    with FileLock(study.results.with_name(f'.{study.results.name}.lock')):
         results = read_results(study)
         results |= {(result.arm, result.seed): result for result in new}
         return write_results(study, results, others)

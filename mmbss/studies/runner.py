@@ -57,9 +57,13 @@ class StudyRunner:
                 after all others.
         """
         teacher = self.study.teacher_run()
-        self.refuse_others([*([teacher] if teacher else []), *runs])
+        first = [teacher] if teacher else []
+        # students are judged by the teacher's new checkpoint where it is trained anew
+        self.refuse_others(first if self.rerun else [*first, *runs])
         if teacher:
             self.finish(teacher)
+        if self.rerun:
+            self.refuse_others(runs)
         stored = read_results(self.study)
         found = [stored.get((run.arm, run.seed)) for run in runs]
         is_any_left = not all(
@@ -122,11 +126,11 @@ class StudyRunner:
         for run in runs:
             result = stored.get((run.arm, run.seed))
             if result and result.is_of(run):  # whatever its folder holds
-                if self.is_unmeasured(run, result) and not is_run(run.folder):
+                if self.is_unmeasured(run, result) and not self.holds(run, result):
                     problems.append(
                         f'{run}: its result in {self.study.results}.json is still to be measured, '
-                        f'but {run.folder} is gone: restore it, or take the result out of the file '
-                        'to train anew'
+                        f'but {run.folder} does not hold that training: restore it, or take the '
+                        'result out of the file to train anew'
                     )
                 continue
             strange = problems_of(run.is_done)
@@ -142,6 +146,12 @@ class StudyRunner:
             elif not self.rerun:
                 problems += strange
         refuse(problems)
+
+    def holds(self, run: Run, result: Result) -> bool:
+        """Whether the folder of a run holds the training that a stored result is of."""
+        if not is_run(run.folder) or problems_of(run.is_done) or not run.is_done():
+            return False
+        return read_result(run, result.metric).value == result.value
 
     def finish(self, run: Run) -> bool:
         """Train and measure a run, as far as its result is not stored; whether there was a need.

@@ -70,10 +70,12 @@ class Run:
         Raises:
             ConfigError: If the config cannot be read, or an option does not fit.
         """
-        cfg = self._with_options()
+        cfg = copy.deepcopy(self._with_options)
         add_safety_hooks(cfg)
         return cfg
 
+    # read once: what is trained is what was checked, also where the file is edited meanwhile
+    @cached_property
     def _with_options(self) -> Config:
         if '::' not in self.config and not Path(self.config).is_file():
             raise MissingFileError(f'{self.arm}: no config file {self.config!r}')
@@ -94,7 +96,7 @@ class Run:
         Raises:
             ConfigError: If a setting is nothing that can be read again, such as infinity.
         """
-        content = self._with_options().to_dict()
+        content = self._with_options.to_dict()
         content = apply_to(content, lambda part: isinstance(part, np.generic), np.generic.item)
         refuse(
             f'{path}={reprlib.repr(value)} cannot be read again from the config of a run: write '
@@ -163,9 +165,13 @@ class Run:
         A process that a killed call has left behind is waited for. See :meth:`call`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        wait_for(self.folder)
-        if 'seconds' in self.info:
-            return
+        # two calls of compare.py may come to it at once
+        with FileLock(self.folder / '.study.lock'):
+            wait_for(self.folder)
+            if 'seconds' not in self.info:
+                self._train(tool, threads)
+
+    def _train(self, tool: Path, threads: int) -> None:
         print(f'{self}: training, log in {self.log}', flush=True)
         now = dict(commit=git_commit(Path(__file__).parents[1]), device=device_name())
         before: dict[str, str] = {}

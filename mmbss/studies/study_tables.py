@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mmbss.studies.accuracy_table import Row, accuracy_markdown
 from mmbss.studies.metric_tables import METRIC_LINES
 from mmbss.studies.results import Difference, Result
-from mmbss.studies.statistics import paired_differences, seeds_needed
+from mmbss.studies.statistics import paired_differences, paired_test, seeds_needed
 from mmbss.studies.study import Study
 from mmbss.studies.text import markdown, spread, tallied
 
@@ -45,9 +45,8 @@ def study_markdown(
         parts.append(f'Left out, since they belong to other settings: {listed}.\n')
     if found:
         parts.append(differences_markdown(found, study.margin))
-        parts += [
-            f'{contrast_in_words(each, study.planned)}\n' for each in found if each.is_contrast
-        ]
+        if any(each.is_contrast for each in found):
+            parts.append(f'{contrast_in_words(study, shown)}\n')
     if any(result.metrics for results in shown.values() for result in results):
         parts.append(metrics_markdown(study, shown))
     for title in ('commit', 'device'):
@@ -81,31 +80,46 @@ def differences_markdown(found: Sequence[Difference], margin: float) -> str:
     return markdown(head, lines)
 
 
-def contrast_in_words(contrast: Difference, looks: Sequence[int]) -> str:
-    """What the contrast says, in a sentence.
+def contrast_in_words(study: Study, shown: Shown) -> str:
+    """What the contrast says, in a sentence: by the first look that decides, else by the last.
+
+    A look is taken as soon as its seeds, the first of the study's, are all there.
 
     Args:
-        contrast: It.
-        looks: See :attr:`~mmbss.studies.study.Study.planned`.
+        study: A study with a contrast.
+        shown: Its results by arm.
     """
-    test = contrast.test
-    name = f'{contrast.first} - {contrast.second}'
-    if test.p_t is None:
-        return f'The contrast {name} has no spread yet to test it with ({test.pairs} pairs).'
-    planned = ', '.join(map(str, looks))
-    if test.pairs not in looks:
-        return f'The contrast {name} is looked at after {planned} seeds, not after {test.pairs}.'
-    level = 0.05 / len(looks)
-    equivalent = test.p_equivalence is not None and test.p_equivalence < level
-    if test.p_t < level:
-        verdict = f'is {"above" if test.mean > 0 else "below"} 0'
-        verdict += ', but by less than the margin' if equivalent else ''
-    elif equivalent:
-        verdict = 'is none, within the margin'
-    else:
-        verdict = 'is not decided: neither shown nor excluded'
-    plan = f'; looks after {planned} seeds, each at {level:g}' if len(looks) > 1 else ''
-    return f'The contrast, written down first: {name} {verdict} (p = {p_text(test.p_t)}{plan}).'
+    assert study.contrast is not None
+    name, looks = ' - '.join(study.contrast), study.planned
+    level, planned = 0.05 / len(looks), ', '.join(map(str, looks))
+    values = [{each.seed: each.value for each in shown.get(arm, ())} for arm in study.contrast]
+    said = f'The contrast {name} is looked at after {planned} seeds, which are not all there.'
+    for count in looks:
+        seeds = study.seeds[:count]
+        if any(seed not in own for own in values for seed in seeds):
+            break
+        paired = paired_differences(*({seed: own[seed] for seed in seeds} for own in values))
+        test = paired_test(paired, study.margin)
+        if test.p_t is None:
+            said = f'The contrast {name} has no spread yet to test it with ({test.pairs} pairs).'
+            continue
+        equivalent = test.p_equivalence is not None and test.p_equivalence < level
+        if test.p_t < level:
+            verdict = f'is {"above" if test.mean > 0 else "below"} 0'
+            verdict += ', but by less than the margin' if equivalent else ''
+        elif equivalent:
+            verdict = 'is none, within the margin'
+        else:
+            verdict = 'is not decided: neither shown nor excluded'
+        is_decided = equivalent or test.p_t < level
+        plan = f'; looks after {planned} seeds, each at {level:g}' if len(looks) > 1 else ''
+        if is_decided and count != looks[-1]:
+            plan += f', of which the one after {count} has decided'
+        p = p_text(test.p_t)
+        said = f'The contrast, written down first: {name} {verdict} (p = {p}{plan}).'
+        if is_decided:
+            break
+    return said
 
 
 def metrics_markdown(study: Study, shown: Shown) -> str:
@@ -126,9 +140,9 @@ def metrics_markdown(study: Study, shown: Shown) -> str:
     lines = []
     for name, values in by_arm.items():
         found = [value for own in values.values() for value in own.values()]
-        form = next((form for key, _, form in METRIC_LINES if key == name), '.4g')
-        if all(float(value).is_integer() for value in found):
-            form = '.0f'  # counts
+        form = next((form for key, _, form in METRIC_LINES if key == name), '')
+        if not form:  # whole numbers are counts
+            form = '.0f' if all(float(value).is_integer() for value in found) else '.4g'
         line = [spread([*own.values()], form) if own else '' for own in values.values()]
         if study.contrast:
             paired = paired_differences(*(values.get(arm, {}) for arm in study.contrast))

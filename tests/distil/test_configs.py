@@ -31,6 +31,17 @@ def written(write_images, tmp_path):
     return write
 
 
+def test_modules_of_a_network_are_imported_where_it_is_trained(
+    written, write_config, resnet_config, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'nets_of_a_lab.py').touch()
+    config = dict(model=resnet_config(in_channels=3), custom_imports=dict(imports='nets_of_a_lab'))
+    read = written(networks=(str(write_config(tmp_path / 'mine.py', config)), 'resnet14'))[1]
+    for name in ('labels', 'kd-t4-w0.9'):
+        assert read(name).custom_imports.imports == ['mmbss', 'nets_of_a_lab']
+
+
 def transforms(config, split):
     return [each['type'] for each in config[f'{split}_dataloader'].dataset.pipeline]
 
@@ -59,8 +70,14 @@ def test_methods_change_what_they_say_and_nothing_else(written):
         assert own == labels
 
 
-def test_a_teacher_sees_colours_in_the_order_of_its_training(written):
-    blue_first = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
+def test_a_teacher_sees_colours_in_the_order_of_its_training(
+    written, write_config, resnet_config, tmp_path
+):
+    config = dict(
+        model=resnet_config(in_channels=3),
+        data_preprocessor=dict(mean=[110.0, 120.0, 130.0], std=[60.0] * 3),
+    )
+    blue_first = str(write_config(tmp_path / 'blue_first.py', config))
     read = written(networks=('resnet8', blue_first))[1]
     assert not read('teacher').data_preprocessor.to_rgb
     assert read('kd-t4-w0.9').model.teacher.reverse_channels

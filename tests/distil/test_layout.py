@@ -4,6 +4,7 @@ import pytest
 
 from mmbss.distil.layout import read_layout
 from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.export.image_files import walk_images
 
 
 def test_folders_of_classes(write_images):
@@ -45,6 +46,20 @@ def test_links_are_followed_once(write_images):
         'b/000.png',
         'b/link/000.png',
     ]
+
+
+def test_a_folder_that_cannot_be_read_is_named(write_images, monkeypatch):
+    root = write_images({'a/more': 2, 'b': 2})
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('more'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    with pytest.raises(ConfigError, match=r'a/more: Permission denied: give yourself the right'):
+        list(walk_images(root))
 
 
 def test_no_folder(tmp_path):

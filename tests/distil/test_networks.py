@@ -43,6 +43,39 @@ def test_the_model_of_a_config(tmp_path, write_config, resnet_config):
     assert built(network, tmp_path).head.num_classes == 3
 
 
+def test_colours_of_arrays_are_in_the_order_of_the_files(tmp_path, write_config, resnet_config):
+    def order_of(pipeline, to_rgb):
+        loader = dict(dataset=dict(type='Any', **pipeline))
+        normalisation = dict(mean=[1.0] * 3, std=[2.0] * 3, to_rgb=to_rgb)
+        config = dict(
+            model=resnet_config(in_channels=3),
+            data_preprocessor=normalisation,
+            test_dataloader=loader,
+        )
+        path = write_config(tmp_path / 'a.py', config)
+        return network_of(str(path), NO_WEIGHTS, 3, 8).preprocessor['to_rgb']
+
+    files = dict(pipeline=[dict(type='mmpretrain.LoadImageFromFile'), dict(type='PackInputs')])
+    arrays = dict(pipeline=[dict(type='PackInputs')])
+    assert [order_of(files, to_rgb) for to_rgb in (False, True)] == [False, True]
+    # they are RGB as they are, and files are read as BGR
+    assert order_of(arrays, to_rgb=False)
+    assert order_of({}, to_rgb=False)
+    ours = network_of('mmbss::baseline/resnet8_1xb256-80e_cifar10.py', NO_WEIGHTS, 3, 8)
+    assert ours.preprocessor['to_rgb']
+
+
+def test_modules_that_a_config_imports_are_those_of_its_network(
+    tmp_path, write_config, resnet_config, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'nets_of_a_lab.py').touch()
+    for imports in (['mmbss', 'nets_of_a_lab'], 'nets_of_a_lab'):
+        config = dict(model=resnet_config(), custom_imports=dict(imports=imports))
+        network = network_of(str(write_config(tmp_path / 'a.py', config)), NO_WEIGHTS, 3, 8)
+        assert 'nets_of_a_lab' in network.imports
+
+
 def test_weights_that_a_config_names(tmp_path, write_config, resnet_config):
     model = resnet_config(in_channels=3)
     model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='a.pth', prefix='backbone')

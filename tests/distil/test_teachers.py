@@ -96,6 +96,18 @@ def test_a_function_is_taken_or_refused(monkeypatch):
     assert not choice.has_gradient
 
 
+def test_classes_that_are_given_are_those_that_it_has(monkeypatch):
+    monkeypatch.setattr(
+        'mmbss.distil.teachers.load_source', lambda *args: Source(nn.Identity(), num_classes=3)
+    )
+    assert 'alphabetical' in teacher_of('onnx:a.onnx').about
+    assert 'alphabetical' not in teacher_of('onnx:a.onnx', classes=CLASSES).about
+    with pytest.raises(ConfigError, match='another order'):
+        teacher_of('onnx:a.onnx', classes=CLASSES[::-1])
+    with pytest.raises(ConfigError, match='classes are others'):
+        teacher_of('onnx:a.onnx', classes=CLASSES[:2])
+
+
 def test_random_answers_are_refused():
     with pytest.raises(ConfigError, match='--teacher-checkpoint none'):
         teacher_of('torchvision:resnet18', 'none')

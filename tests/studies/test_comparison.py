@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from mmbss.engine.default_hooks import SAFETY_HOOKS
+from mmbss.report.evaluation import digest_of_weights
 from mmbss.report.facts import facts
 from mmbss.report.report import measured_elsewhere
 from mmbss.studies.comparison import read_comparison, short_names
@@ -76,6 +78,11 @@ def test_metrics_of_other_checkpoints_are_noted(make_seeds, tmp_path):
     other = dict(name='other', checkpoint='elsewhere.pth')
     (note,) = measured_elsewhere(dict(networks=[*networks, own, other]), comparison)
     assert note.endswith(': other.')
+    trained = dict(own, digest=digest_of_weights(own))
+    assert measured_elsewhere(dict(networks=[trained]), comparison) == []
+    Path(own['checkpoint']).write_text('trained anew')
+    (note,) = measured_elsewhere(dict(networks=[trained]), comparison)
+    assert note.endswith(': own.')
     folder = folder.rename(tmp_path / 'moved')
     assert measured_elsewhere(dict(networks=[own]), read_comparison(folder)) == []
 

@@ -212,9 +212,43 @@ def test_a_result_that_cannot_be_measured_any_more_is_named_before_anything_is_d
     run_all(replace(study, evaluators=[]))
     shutil.rmtree(study.run('a', 1).folder)
     play.played.clear()
-    with pytest.raises(ConfigError, match=r'^a, seed 1: its result .* measured, but \S+ is gone'):
+    with pytest.raises(ConfigError, match=r'^a, seed 1: its result .* measured, but \S+ does not'):
         run_all(study)
     assert not play.played
+
+
+def test_a_result_is_not_measured_on_another_training(study, play):
+    run_all(replace(study, evaluators=[]))
+    folder = study.run('a', 1).folder
+    (log,) = folder.glob('*/vis_data/scalars.json')
+    log.write_text(log.read_text().replace('52.0', '51.5'))  # of a training on another machine
+    with pytest.raises(ConfigError, match=r'^a, seed 1: its result .* measured, but \S+ does not'):
+        run_all(study)
+    log.write_text(log.read_text().replace('51.5', '52.0'))
+    run_all(study)
+    info = json.loads((folder / 'run.json').read_text())
+    del info['seconds']  # begun anew, and interrupted
+    (folder / 'run.json').write_text(json.dumps(info))
+    other = replace(study, evaluators=[dict(type='mmbss.CalibrationError')])
+    with pytest.raises(ConfigError, match=r'^a, seed 1: its result .* measured, but \S+ does not'):
+        run_all(other)
+
+
+def test_a_config_that_is_edited_meanwhile_is_trained_as_it_was_checked(study, play, monkeypatch):
+    path = Path(study.arms['a'].config)
+    called, written = Run.call, {}
+
+    def call(run, tool, flags, log, threads):
+        if tool.stem == 'train':
+            written[run.arm, run.seed] = Path(flags[0]).read_text()
+            path.write_text(path.read_text().replace('0.1', '0.7'))
+        called(run, tool, flags, log, threads)
+
+    monkeypatch.setattr(Run, 'call', call)
+    run_all(study)
+    assert '0.7' in path.read_text()
+    assert len(written) == 9
+    assert not any('0.7' in text for text in written.values())
 
 
 def test_a_failed_test_loses_no_training(study, play):
@@ -336,7 +370,7 @@ def test_what_other_evaluators_said_is_not_shown(study, play):
     other = replace(study, evaluators=[dict(type='mmbss.CalibrationError')])
     table = run_all(other, other.runs()[:1])
     (line,) = [line for line in table.splitlines() if 'agreement/top1' in line]
-    assert line == '| agreement/top1 | 70 |  |  |  |'
+    assert line == '| agreement/top1 | 70.00 |  |  |  |'
 
 
 def test_what_was_said_of_other_weights_is_asked_again(study, play, tmp_path):
