@@ -87,6 +87,7 @@ class Distiller(ImageClassifier):
         check_known(teacher, accepted_keys(Teacher).keys() - context.keys(), 'teacher')
         check_keys({**teacher, **context}, Teacher, 'teacher')
         self.__dict__['teacher'] = Teacher(**teacher, **context)
+        self.leads_teacher = id(self)  # a copy shares the teacher, and must not move it
         check_same_classes(num_classes(self), self.teacher.num_classes)
 
         take_over_mixing(self.data_preprocessor)
@@ -196,5 +197,6 @@ class Distiller(ImageClassifier):
     def _apply(self, fn: Any, recurse: bool = True) -> 'Distiller':
         """Let the teacher follow ``.to()``, ``.cuda()`` and their like."""
         super()._apply(fn, recurse)
-        self.teacher._apply(fn, recurse)
+        if self.leads_teacher == id(self):
+            self.teacher._apply(fn, recurse)
         return self

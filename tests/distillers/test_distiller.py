@@ -1,3 +1,4 @@
+import copy
 import math
 from types import SimpleNamespace
 
@@ -401,3 +402,13 @@ def test_features_of_what_a_term_brings_are_those_of_the_backbone_and_of_the_hea
     distiller = make_kd()
     distiller.terms['loss_brings'] = Brings()
     distiller.loss(*make_batch(range(6)))
+
+
+def test_a_copy_does_not_move_the_teacher(make_distiller):
+    distiller = make_distiller()
+    copied = copy.deepcopy(distiller).bfloat16()
+    assert next(copied.backbone.parameters()).dtype is torch.bfloat16
+    assert copied.teacher is distiller.teacher
+    assert {each.dtype for each in distiller.teacher.parameters()} == {torch.float32}
+    distiller.double()
+    assert {each.dtype for each in distiller.teacher.parameters()} == {torch.float64}
