@@ -8,8 +8,9 @@ from mmpretrain.models import BaseClassifier, ImageClassifier, MultiLabelClsHead
 from torch import nn
 
 from mmbss.engine.build import accepted_keys, lookup
-from mmbss.engine.cli.config import find_config, read_config
+from mmbss.engine.cli.config import read_config
 from mmbss.engine.errors import ConfigError, MissingFileError
+from mmbss.engine.files.parsing import PARSING
 from mmbss.registry import MODELS
 
 #: Arguments that a distiller has beyond those of the classifier it is.
@@ -67,16 +68,21 @@ def read_model_file(config: str, where: str = 'config') -> Config:
         MissingFileError: If there is no such file.
         ConfigError: If the file cannot be read, or has no ``model``.
     """
-    try:
-        path = find_config(config)
-    except MissingFileError as error:
-        raise MissingFileError(f'{where}: {error}') from error
-    if not Path(path).is_file():
+    if '::' in config:
+        # inherited, so that mmengine notes the scope of the package in its parts
+        try:
+            with PARSING:
+                file = Config.fromstring(f'_base_ = {config!r}', '.py')
+        except (AssertionError, FileNotFoundError, ModuleNotFoundError) as error:
+            raise MissingFileError(f'{where}: no config {config!r}: {error}') from error
+        file = Config(file.to_dict(), file.text, config)
+    elif Path(config).is_file():
+        file = read_config(config, where)
+    else:
         raise MissingFileError(
             f'{where}: no file {config!r}; give a path, "mmpretrain::folder/name.py" or a model '
             'dict'
         )
-    file = read_config(path, where)
     if 'model' not in file:
         raise ConfigError(f'{where}: {config} defines no model')
     return file

@@ -1,11 +1,13 @@
 """The files in studies/: their arms can be built, and are what their names say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import mmbss
 from mmbss.registry import DATASETS
+from mmbss.studies.files import read_results
 from mmbss.studies.study import read_study
 
 ROOT = Path(mmbss.__file__).resolve().parents[1]
@@ -36,6 +38,16 @@ def test_a_study_has_no_mistakes_and_its_arms_can_be_built(study, runs, build):
 
 def test_the_arms_of_a_study_differ(study, runs):
     assert len({run.digest for run in runs}) == len(study.arms)
+
+
+def test_stored_results_are_of_the_arms_as_they_are_today(study, monkeypatch):
+    monkeypatch.chdir(ROOT)  # the teacher's checkpoint may be here or not
+    stored = read_results(replace(study, results=ROOT / 'studies' / 'results' / study.name))
+    of_arms = {arm: result for (arm, _), result in stored.items() if arm in study.arms}
+    strange = [
+        arm for arm, result in of_arms.items() if not result.is_of(study.run(arm, result.seed))
+    ]
+    assert not strange
 
 
 def test_the_subset_follows_the_seed_and_the_test_set_is_looked_at_once(runs):

@@ -9,6 +9,7 @@ from mmbss.teachers.classifiers import (
     load_model_config,
     num_classes,
     plain_classifier,
+    read_model_file,
 )
 from mmbss.teachers.sources import load_source
 
@@ -69,8 +70,12 @@ def test_mmpretrains_config_is_found_by_its_package():
 
 
 def test_own_config_is_found_by_its_package():
-    model = load_model_config('mmbss::baseline/resnet26_1xb256-80e_cifar10.py')
+    name = 'mmbss::baseline/resnet26_1xb256-80e_cifar10.py'
+    model = load_model_config(name)
     assert model['backbone']['depth'] == 26
+    # in which types are looked up, and results know it by
+    assert model['_scope_'] == 'mmbss'
+    assert read_model_file(name).filename == name
 
 
 def test_missing_config_file_is_named():
