@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmbss.attacks import BSSAttack
+from mmbss.attacks.base import accept
 from mmbss.attacks.functional import (
     class_lead,
     has_softmax,
@@ -179,3 +180,18 @@ def test_bounds_of_other_units_or_in_the_wrong_order_are_refused(bounds, fit):
     samples = torch.tensor([[0.0, 255.0], [3.0, 255.01]])
     with nullcontext() if fit else pytest.raises(ConfigError, match='bounds'):
         BSSAttack()(torch.clone, samples, torch.tensor([1, 1]), torch.tensor([0, 0]), bounds)
+
+
+def test_a_sample_whose_logits_are_infinite_is_not_accepted():
+    logits = torch.tensor([[-0.5, torch.inf], [-0.5, 0.5]])
+    classes = torch.zeros(2, dtype=torch.int64)
+    found = accept(
+        torch.zeros(2, 1),
+        logits,
+        classes,
+        classes + 1,
+        classes,
+        attacked=torch.ones(2, dtype=torch.bool),
+        targeted=True,
+    )
+    assert found.success.tolist() == [False, True]
