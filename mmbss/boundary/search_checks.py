@@ -70,7 +70,7 @@ def check_gradient(attack: Attack, differentiable: bool, where: str) -> None:
     others = sorted(
         name
         for name, kind in ATTACKS.module_dict.items()
-        if not getattr(kind, 'needs_gradient', True)
+        if name != 'SegmentAttack' and not getattr(kind, 'needs_gradient', True)
     )
     raise ConfigError(
         f'{where}: {type(attack).__name__} needs a gradient, which this teacher does not give: set '
