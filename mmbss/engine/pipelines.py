@@ -25,6 +25,17 @@ def transforms_of(config: Config) -> list[dict[str, Any]]:
     return [dict(each) for each in Config(dict(pipeline=dataset['pipeline'])).to_dict()['pipeline']]
 
 
+def turns_channels(transforms: Iterable[dict[str, Any]]) -> bool:
+    """Whether a pipeline turns the order of the channels, as ``NumpyToPIL(to_rgb=True)`` does.
+
+    Examples:
+        >>> there, back = dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy', to_bgr=True)
+        >>> turns_channels([there]), turns_channels([there, back])
+        (True, False)
+    """
+    return sum(bool(each.get('to_rgb') or each.get('to_bgr')) for each in transforms) % 2 == 1
+
+
 def reads_files(transforms: Iterable[dict[str, Any]]) -> bool:
     """Whether a pipeline begins with files of images, which OpenMMLab reads as BGR."""
     return any(str(each['type']).endswith('LoadImageFromFile') for each in transforms)

@@ -12,6 +12,7 @@ from mmbss.engine.cli.config import load_config
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.files.atomic import check_empty, whole_folder
 from mmbss.engine.fingerprint import file_digest
+from mmbss.engine.hooks.fingerprint_hook import LENGTH
 from mmbss.engine.pipelines import transforms_of
 from mmbss.engine.ranges import check_at_least
 from mmbss.export.deployed import Deployed, Interface
@@ -109,11 +110,7 @@ def export_student(
             machine=machine(),
             checkpoint=str(checkpoint),
             checkpoint_digest=file_digest(checkpoint) if Path(checkpoint).is_file() else None,
-            trained={
-                key: meta[key]
-                for key in ('epoch', 'iter', 'seed')
-                if isinstance(meta.get(key), int)
-            },
+            trained=trained_of(meta),
             command=command,
             versions=versions(),
         )
@@ -122,6 +119,16 @@ def export_student(
         card = model_card(name, cfg, interface, figures, run, notes or {})
         (part / 'README.md').write_text(card, encoding='utf-8')
     return figures
+
+
+def trained_of(meta: Mapping[str, Any]) -> dict[str, int]:
+    """How far the training of a checkpoint was, by what this says of itself."""
+    found = {key: meta[key] for key in ('epoch', 'iter', 'seed') if isinstance(meta.get(key), int)}
+    fingerprint = meta.get('fingerprint')
+    length = fingerprint.get(LENGTH) if isinstance(fingerprint, dict) else None
+    if isinstance(length, str) and length.isdecimal():
+        found[LENGTH] = int(length)
+    return found
 
 
 def write_graphs(

@@ -57,7 +57,7 @@ def model_card(
     ]
     parts = [
         f'# {name}',
-        sentence_of(config, interface),
+        sentence_of(run.config if run else config, interface),
         '## Files',
         *parts_of_files(figures),
         '## Input and output',
@@ -152,6 +152,9 @@ def accuracy_of(run: LoggedRun | None, trained: Mapping[str, Any]) -> str:
     step = trained.get('epoch' if unit == 'epoch' else 'iter')
     records = run.val_records if run else []
     found = [record for record in records if record.get('step') == step]
+    length = trained.get('iterations of an epoch')
+    if unit == 'epoch' and length and trained.get('iter') != step * length:
+        found = []  # it is from the middle of the epoch that follows
     if not found:
         return f'Of its validation: {UNKNOWN}, no log beside the checkpoint says it.'
     rows = [

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmbss.engine.pipelines import reads_files, transforms_of
+from mmbss.engine.pipelines import reads_files, transforms_of, turns_channels
 from mmbss.export.deployed import Interface
 from mmbss.registry import TRANSFORMS
 from mmbss.teachers.classifiers import plain_classifier
@@ -57,7 +57,7 @@ def plain_config(
         # one of somebody's own need not have them from the config
         mean=[*interface.mean],
         std=[*interface.std],
-        to_rgb=interface.channels == 'rgb',
+        to_rgb=(interface.channels == 'rgb') != turns_channels(transforms),
     )
     student['type'] = student['type'].removeprefix('mmpretrain.')
     student.pop('train_cfg', None)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmbss.engine.class_names import as_names
 from mmbss.engine.errors import ConfigError, naming
-from mmbss.engine.pipelines import reads_files
+from mmbss.engine.pipelines import reads_files, turns_channels
 from mmbss.engine.pixel_range import check_pixels
 from mmbss.report.networks import loader_of_tests
 
@@ -102,10 +102,12 @@ def channels_of(
         ConfigError: If what the user says contradicts the config.
     """
     known: str | None = None
+    transforms = [*transforms]
     if count != 3:
         known = 'gray' if count == 1 else 'data'
     elif reads_files(transforms):
-        known = 'rgb' if swaps_channels(preprocessor, count) else 'bgr'
+        is_rgb = swaps_channels(preprocessor, count) != turns_channels(transforms)
+        known = 'rgb' if is_rgb else 'bgr'
     if known is not None:
         if given not in (None, known):
             raise ConfigError(f'--channels {given}: by the config they are {known}: leave it out')

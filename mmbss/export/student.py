@@ -18,6 +18,7 @@ from mmbss.export.formats import Ask, as_ask
 from mmbss.export.plain_config import without_pretrained
 from mmbss.export.real_images import RealImages, channels_of, swaps_channels
 from mmbss.studies.classifiers import load_classifier
+from mmbss.teachers.classifiers import check_single_label_logits
 from mmbss.teachers.normalisation import normalisation
 from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
@@ -40,6 +41,7 @@ def load_student(cfg: Config, checkpoint: str | Path) -> tuple[ImageClassifier, 
     if cfg.get('data_preprocessor') is not None:
         given.setdefault('data_preprocessor', cfg.data_preprocessor.to_dict())
     model = load_classifier(dict(config=given, checkpoint=checkpoint), cfg.filename or 'export')
+    check_single_label_logits(model, 'student')
     if broken := non_finite(model.state_dict()):
         raise ConfigError(f'{checkpoint} holds NaN or infinity in {broken[0]}: take another')
     meta = read_checkpoint(checkpoint).get('meta')

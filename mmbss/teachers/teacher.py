@@ -120,7 +120,11 @@ class Teacher(nn.Module):
         self.interpolation = source.interpolation
         self._freeze(source.network, source.digest, acceleration or {})
         is_reversed = order_of_channels(
-            reverse_channels, channels or source.channels, source.to_rgb, student_preprocessor
+            reverse_channels,
+            channels or source.channels,
+            source.to_rgb,
+            source.mean,
+            student_preprocessor,
         )
         self.input_map = input_map(source, stated, is_reversed, student_preprocessor).eval()
 

@@ -125,6 +125,29 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: str, bounds: B
     return images
 
 
+def order_of_mean(mean: Any) -> str | None:
+    """The order of the channels whose mean is that of photographs, None where it tells none.
+
+    Args:
+        mean: Of the channels in pixels of [0, 255], a tensor or numbers; None where unknown.
+
+    Examples:
+        >>> order_of_mean([125.3, 123.0, 113.9]), order_of_mean([103.53, 116.28, 123.675])
+        ('rgb', 'bgr')
+        >>> order_of_mean([127.5] * 3) is order_of_mean(None) is None
+        True
+    """
+    if mean is None:
+        return None
+    values = torch.as_tensor(mean).flatten().float().cpu()
+    if len(values) != 3:
+        return None
+    for order, own in zip(ORDERS, (values, values.flip(0)), strict=True):
+        if any((own - torch.tensor(known)).abs().max() <= 3 for known in RGB_MEANS):
+            return order
+    return None
+
+
 def order_of_student(preprocessor: Any) -> str | None:
     """The order of the channels of what a data preprocessor hands over, None where unknown.
 
@@ -132,18 +155,15 @@ def order_of_student(preprocessor: Any) -> str | None:
     images are read from files, into RGB. Without it they stay as they are: RGB in the arrays of
     CIFAR, BGR from files.
     """
-    mean = getattr(preprocessor, 'mean', None)
-    if mean is not None and mean.numel() == 3:
-        for order, values in zip(ORDERS, (mean.flatten(), mean.flatten().flip(0)), strict=True):
-            if any((values.cpu() - torch.tensor(known)).abs().max() <= 3 for known in RGB_MEANS):
-                return order
-    return 'rgb' if getattr(preprocessor, 'to_rgb', False) else None
+    found = order_of_mean(getattr(preprocessor, 'mean', None))
+    return found or ('rgb' if getattr(preprocessor, 'to_rgb', False) else None)
 
 
 def order_of_channels(
     reverse_channels: bool | None,
     channels: str | None,
     to_rgb: bool | None,
+    mean: Sequence[float] | None,
     student_preprocessor: nn.Module,
 ) -> bool:
     """Whether a teacher wants the channels in the reverse order of the student.
@@ -152,6 +172,7 @@ def order_of_channels(
         reverse_channels: What the config says.
         channels: The order that the teacher wants, None where unknown.
         to_rgb: What the teacher's own data preprocessor does, None where it has none.
+        mean: That of the teacher's images, None where unknown.
         student_preprocessor: That of the student.
 
     Raises:
@@ -170,6 +191,9 @@ def order_of_channels(
                 'images from files BGR'
             )
         return given != channels
+    own, given = order_of_mean(mean), order_of_mean(getattr(student_preprocessor, 'mean', None))
+    if own and given:
+        return own != given
     student_to_rgb = getattr(student_preprocessor, 'to_rgb', False)
     if to_rgb is not None and to_rgb != student_to_rgb:
         raise ConfigError(
@@ -201,6 +225,12 @@ def input_map(
     given = stated or source.normalisation
     to_teacher = InputMap(given or of_student, of_student, reverse_channels)
     own = None if stated else getattr(source.network, 'data_preprocessor', None)
+    divisor = getattr(own, 'pad_size_divisor', 1)
+    if divisor not in (1, getattr(student_preprocessor, 'pad_size_divisor', 1)):
+        raise ConfigError(
+            f"the teacher's data preprocessor has pad_size_divisor={divisor}, but it is asked "
+            "about the student's images as they are: give the student's the same, or leave it out"
+        )
     # two of one kind make the same of pixels, whatever that is
     is_like = to_teacher.is_identity and type(own) is type(student_preprocessor)
     if given and not is_like:

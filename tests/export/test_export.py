@@ -328,3 +328,12 @@ def test_a_student_of_the_zoo_is_taken_by_its_name(root, tmp_path):
         load_file(folder / 'student.safetensors') for folder in (tmp_path / 'out', ZOO / name)
     )
     assert all(torch.equal(written[key], value) for key, value in shipped.items())
+
+
+def test_a_student_of_several_labels_is_refused(tmp_path, write_config, resnet_config, build_model):
+    head = dict(type='MultiLabelLinearClsHead', num_classes=10, in_channels=8)
+    config = dict(model=dict(resnet_config(), head=head))
+    torch.save(build_model(config['model']).state_dict(), tmp_path / 'student.pth')
+    path = str(write_config(tmp_path / 'student.py', config))
+    with pytest.raises(ConfigError, match='the student has a MultiLabelLinearClsHead'):
+        export_student(path, tmp_path / 'student.pth', tmp_path / 'out', formats=['pth'])

@@ -1,6 +1,7 @@
 import pytest
 from mmengine.config import Config
 
+from mmbss.export.export import trained_of
 from mmbss.export.model_card import accuracy_of, data_of, items, licence_of, lines_of_training
 from mmbss.studies.run_logs import LoggedRun
 
@@ -51,6 +52,9 @@ def test_licences_as_far_as_libraries_name_them(tmp_path):
     assert licence_of(dict(type='ImageClassifier')) is None
 
 
+META = dict(epoch=2, fingerprint={'iterations of an epoch': '6'})
+
+
 def test_accuracy_is_that_of_the_same_weights(tmp_path):
     records = [dict(step=step, accuracy=10.0 * step, time=9.0) for step in (1, 2, 3)]
     run = LoggedRun('run', tmp_path, 0, Config(), [dict(epoch=1)], records)
@@ -60,3 +64,6 @@ def test_accuracy_is_that_of_the_same_weights(tmp_path):
     assert 'time' not in text
     for unknown in ((run, dict(epoch=7)), (run, {}), (None, dict(epoch=2))):
         assert 'unknown' in accuracy_of(*unknown)
+    whole, middle = (dict(trained_of(META), iter=count) for count in (12, 14))
+    assert 'after epoch 2' in accuracy_of(run, whole)
+    assert 'unknown' in accuracy_of(run, middle)

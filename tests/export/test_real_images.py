@@ -11,6 +11,7 @@ from mmbss.export.real_images import channels_of, read_real_images
 
 FILES = [dict(type='mmpretrain.LoadImageFromFile')]
 PACK = dict(type='PackInputs')
+TURNS = dict(type='NumpyToPIL', to_rgb=True)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,9 @@ PACK = dict(type='PackInputs')
         ([], True, 1, None, 'gray'),
         ([], False, 4, None, 'data'),
         (FILES, False, 3, 'bgr', 'bgr'),
+        ([*FILES, TURNS], False, 3, None, 'rgb'),
+        ([*FILES, TURNS], True, 3, None, 'bgr'),
+        ([*FILES, TURNS, dict(type='PILToNumpy', to_bgr=True)], True, 3, None, 'rgb'),
     ],
 )
 def test_the_order_of_channels_that_is_known(transforms, to_rgb, count, given, order):

@@ -358,6 +358,34 @@ def test_unclear_order_of_channels_is_refused(make, make_teacher, resnet_config)
         make(arguments, **STUDENT)
 
 
+CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0] * 3)
+CIFAR = dict(mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255])
+
+
+@pytest.mark.parametrize(
+    ('own', 'of_student', 'is_reversed'),
+    [
+        (CAFFE, CIFAR, True),  # BGR of files, RGB of arrays
+        (CIFAR, CAFFE, True),
+        (CIFAR, dict(CIFAR, to_rgb=True), False),
+        (dict(CIFAR, to_rgb=True), CIFAR, False),
+        (CAFFE, CAFFE, False),
+    ],
+)
+def test_means_of_photographs_tell_the_order_of_channels(
+    make, make_teacher, resnet_config, own, of_student, is_reversed
+):
+    teacher = make(make_teacher(colour_teacher(resnet_config, **own)), **of_student)
+    assert teacher.input_map.reverse_channels is is_reversed
+
+
+def test_a_teacher_that_pads_is_refused_unless_the_student_does(make, make_teacher, resnet_config):
+    arguments = make_teacher(colour_teacher(resnet_config, **CIFAR, pad_size_divisor=32))
+    with pytest.raises(ConfigError, match='pad_size_divisor=32'):
+        make(arguments, **CIFAR)
+    make(arguments, **CIFAR, pad_size_divisor=32)
+
+
 def test_said_order_of_channels_is_believed(make, make_teacher, resnet_config):
     arguments = make_teacher(colour_teacher(resnet_config, **STUDENT, to_rgb=True))
     teacher = make(dict(arguments, reverse_channels=False), **STUDENT)

@@ -10,7 +10,7 @@ from mmbss.engine.extras import named_extra
 from mmbss.teachers.sources.weights import read_weights
 
 #: What says how the model is built, and what it wants to see.
-CONFIGS = ('config.json', 'preprocessor_config.json')
+CONFIGS = ('config.json', 'preprocessor_config.json', 'processor_config.json')
 #: Files of weights, the first that is there counts; of a large model an index names several.
 WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
 

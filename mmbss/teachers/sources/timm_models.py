@@ -58,7 +58,7 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
     published = model.pretrained_cfg
     classes = None
     if checkpoint is not None:
-        state, classes = read_weights(checkpoint)
+        state, classes = read_weights(checkpoint, 'state_dict_ema')  # as timm itself does
         where = checkpoint
     elif folder is not None:
         state, where = read_folder(folder), str(folder)
@@ -68,11 +68,12 @@ def load(name: str, checkpoint: str | None, arguments: dict[str, Any]) -> Source
     wants = resolve_model_data_config(model)
     if checkpoint is None:
         classes = _class_names(published)
+    # of a network that was changed to other channels timm says nothing
+    channels = arguments.get('in_chans', wants['input_size'][0])
     return Source(
         model,
         num_classes=model.num_classes,
-        # of other images than those of three colours timm says nothing
-        **(normalisation_of(wants) if arguments.get('in_chans', 3) == len(wants['mean']) else {}),
+        **(normalisation_of(wants) if channels == len(wants['mean']) else {}),
         input_size=_pair(arguments.get('img_size') or wants['input_size'][1:]),
         interpolation=wants['interpolation'],
         classes=classes,

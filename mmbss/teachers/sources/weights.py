@@ -50,8 +50,14 @@ def fill(model: nn.Module, state: Mapping[str, Any], checkpoint: str | Path) -> 
         raise ConfigError(f'teacher.checkpoint: {checkpoint} holds NaN or infinity in {broken[0]}')
 
 
-def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], tuple[str, ...] | None]:
+def read_weights(
+    checkpoint: str | Path, key: str = 'state_dict'
+) -> tuple[Mapping[str, Any], tuple[str, ...] | None]:
     """Read a file with a state dict, on its own or as ``state_dict``.
+
+    Args:
+        checkpoint: Path or URL.
+        key: What is taken in its place where it is there, such as averaged weights.
 
     Returns:
         The state dict, and the names of the classes that it was trained on, None where the file
@@ -62,7 +68,8 @@ def read_weights(checkpoint: str | Path) -> tuple[Mapping[str, Any], tuple[str, 
         ConfigError: If the file cannot be read.
     """
     content = _read(checkpoint)
-    return content.get('state_dict', content), trained_classes(content.get('meta'))
+    state = content.get(key, content.get('state_dict', content))
+    return state, trained_classes(content.get('meta'))
 
 
 def _read(checkpoint: str | Path) -> dict[str, Any]:

@@ -157,6 +157,11 @@ def test_probabilities(write):
     network = OnnxNetwork(path, probabilities=True)
     torch.testing.assert_close(network(images), logits_of(images).log_softmax(1))
     assert network(images * 1e5).isfinite().all()  # where a softmax is 0
+    # rounded to 8 bits, so that they sum to 1 no more
+    rounded = (256 * logits_of(images).softmax(1)).round() / 256
+    assert network._as_logits(rounded).isfinite().all()
+    with pytest.raises(ConfigError, match='probabilities=True'):
+        OnnxNetwork(path)._as_logits(torch.tensor([[0.496, 0.496], [0.996, 0.012]]))
     with pytest.raises(ConfigError, match='none'):
         OnnxNetwork(write(), probabilities=True)(images)
 

@@ -68,6 +68,30 @@ def test_safetensors_and_settings(network, tmp_path):
     assert not source.network.training
 
 
+def test_averaged_weights_are_taken_as_timm_takes_them(network, tmp_path):
+    state = network.state_dict()
+    path = tmp_path / 'model_best.pth.tar'
+    other = {name: torch.zeros_like(value) for name, value in state.items()}
+    torch.save(dict(state_dict=other, state_dict_ema=state), path)
+    source = load_source('timm:test_resnet', str(path), dict(num_classes=10))
+    torch.testing.assert_close(source.network.fc.weight, network.fc.weight)
+
+
+def test_folder_of_a_grey_network_says_its_normalisation(draw, tmp_path):
+    network = draw(timm.create_model('test_resnet', num_classes=3, in_chans=1))
+    config = dict(mean=(0.13,), std=(0.31,), input_size=(1, 32, 32))
+    network.pretrained_cfg.update(config)
+    timm.models.save_for_hf(
+        network,
+        tmp_path,
+        model_config=dict(pretrained_cfg=config, num_classes=3, model_args=dict(in_chans=1)),
+        safe_serialization=True,
+    )
+    source = load_source(f'timm:{tmp_path}', None, None)
+    assert (source.mean, source.std) == ([pytest.approx(33.15)], [pytest.approx(79.05)])
+    assert source.channels is None
+
+
 def test_folder_says_its_classes(network, tmp_path):
     names = [f'kind {index}' for index in range(10)]
     timm.models.save_for_hf(
