@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -95,7 +96,7 @@ class BSSHook(Hook):
                 raise ConfigError(f'{where}: {error}') from error
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has every scheduled loss."""
+        """Check that the model has every scheduled loss; share the weights of terms."""
         model = distiller_of(runner, 'BSSHook')
         known = model.loss_modules
         unknown = sorted(set(self.schedules) - set(known))
@@ -112,6 +113,9 @@ class BSSHook(Hook):
         if by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ConfigError('BSSHook: training by iteration has no epochs, set by_epoch=False')
         model.stores_term_weights = True
+        # mmengine draws weights anew in each process, and shares those of the student alone
+        for value in (*model.terms.parameters(), *model.terms.buffers()):
+            broadcast(value.data)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the weights, and log them."""

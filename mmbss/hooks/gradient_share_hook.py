@@ -21,7 +21,8 @@ class GradientShareHook(Hook):
     left out, nor of how the gradients of two losses add up or cancel.
 
     Args:
-        interval: Every how many iterations, at least 1; the others cost nothing.
+        interval: Every how many iterations, at least 1; the others cost nothing, and the log
+            repeats the last measurement there.
 
     Raises:
         ConfigError: If the interval is below 1; before training if the model is no distiller.

@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.engine.hooks import SwitchRecipeHook
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -58,6 +59,14 @@ class TeacherCacheHook(Hook):
                 'time, but train_cfg mixes them (mixup, CutMix): train without augmentation, so '
                 'without train_cfg.augments, or without the cache'
             )
+        for hook in runner.hooks:
+            recipes = hook.schedule.values() if isinstance(hook, SwitchRecipeHook) else ()
+            if any(each.get('batch_augments') or each.get('train_pipeline') for each in recipes):
+                raise ConfigError(
+                    f'TeacherCacheHook, {self.file}: the cache needs a sample to be the same every '
+                    'time, but SwitchRecipeHook brings batch_augments or a train_pipeline: leave '
+                    'out one of the two'
+                )
         teacher = model.teacher.identity
         patient = patient_group()
         # training goes on with the random numbers it would have without the cache

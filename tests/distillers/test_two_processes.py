@@ -1,5 +1,7 @@
 """Two processes train like one with the batches of both."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,12 +9,39 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.nn.parallel import DistributedDataParallel
 
+from mmbss.hooks import BSSHook
+
 # no BatchNorm, whose statistics are those of a process
 STUDENT = dict(
     type='ImageClassifier',
     backbone=dict(type='mmbss.MLP', in_features=64, hidden=(32,)),
     head=dict(type='LinearClsHead', num_classes=10, in_channels=32),
 )
+
+
+def write_terms(rank, folder, model):
+    torch.manual_seed(rank)
+    # as mmengine draws them, with diff_rank_seed=True
+    torch.nn.init.normal_(model.terms['loss_hint'].regressor.weight)
+    hook, runner = BSSHook(), SimpleNamespace(model=model)
+    hook.before_train(runner)
+    torch.save(dict(model.terms.weights()['loss_hint']), folder / f'{rank}.pth')
+
+
+def test_weights_of_terms_are_the_same_in_all_processes(make_distiller, in_two_processes, tmp_path):
+    hint = dict(
+        type='mmbss.HintLoss',
+        student='backbone.layer1',
+        teacher='backbone.layer1',
+        student_channels=2,
+        teacher_channels=2,
+    )
+    model = make_distiller(type='mmbss.Distiller', losses=dict(loss_hint=hint))
+    in_two_processes(write_terms, tmp_path, model)
+    one, two = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
+    assert one.keys() == two.keys()
+    assert len(one) > 0
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def gradients(model, forward, inputs, labels):

@@ -1,4 +1,5 @@
 import logging
+from contextlib import nullcontext
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmpretrain.engine.hooks import SwitchRecipeHook
 
 from mmbss.datasets import Digits
+from mmbss.engine.errors import ConfigError
 from mmbss.hooks import TeacherCacheHook
 from mmbss.teachers import Teacher
 
@@ -51,13 +54,16 @@ def start(build_model, model_config, run_settings, file):
     """Do what the hook does before training; gives the distiller."""
     plain = run_settings('unused', {})['data_preprocessor']
 
-    def start(dataset=DIGITS, preprocessor=None, **model):
+    def start(dataset=DIGITS, preprocessor=None, hooks=(), **model):
         config = model_config(data_preprocessor=dict(plain, **(preprocessor or {})), **model)
         model = build_model(config)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             loader = Runner.build_dataloader(loader_config(dataset))
         runner = SimpleNamespace(
-            model=model, train_dataloader=loader, logger=logging.getLogger(__name__)
+            model=model,
+            train_dataloader=loader,
+            logger=logging.getLogger(__name__),
+            hooks=[*hooks],
         )
         TeacherCacheHook(str(file)).before_train(runner)
         return model
@@ -195,6 +201,21 @@ def test_inputs_that_vary_are_refused(start, augmented, made, file):
     with pytest.raises(ValueError, match=r'logits\.npz: .* without augmentation'):
         start(**augmented)
     assert file.is_file() == made
+
+
+@pytest.mark.parametrize(
+    ('recipe', 'is_refused'),
+    [
+        (dict(batch_augments=dict(augments=dict(type='Mixup', alpha=0.8))), True),
+        (dict(train_pipeline=[dict(type='PackInputs')]), True),
+        (dict(loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)), False),
+    ],
+)
+def test_recipes_that_change_the_images_later_are_refused(start, recipe, is_refused):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        hook = SwitchRecipeHook([dict(recipe, action_epoch=3)])
+    with pytest.raises(ConfigError, match='SwitchRecipeHook') if is_refused else nullcontext():
+        start(hooks=[hook])
 
 
 def test_another_teacher_is_noticed(start, teacher, make_teacher, resnet_config, file):

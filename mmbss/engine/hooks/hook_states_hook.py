@@ -33,7 +33,10 @@ class HookStatesHook(Hook):
         """Stay where an earlier run had stopped."""
         if self.stopped:
             runner.train_loop.stop_training = True
-            runner.logger.info('the run has stopped early already')
+            runner.logger.info(
+                'the run has stopped early already; to go on from where it is, and wait anew, set '
+                'default_hooks.hook_states=None'
+            )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Remember the hooks once they have all begun."""
