@@ -7,6 +7,7 @@ from typing import Any
 from mmbss.distil.data import SMALL
 from mmbss.engine.errors import ConfigError, MissingFileError
 from mmbss.engine.extras import named_extra
+from mmbss.engine.own_code import custom_imports_of
 from mmbss.engine.pipelines import reads_files, transforms_of
 from mmbss.export.plain_config import without_pretrained
 from mmbss.teachers.classifiers import model_of, read_model_file
@@ -140,8 +141,7 @@ def _by_config(name: str, num_classes: int) -> NetworkConfig:
         has_data = any(f'{split}_dataloader' in file for split in ('test', 'val'))
         are_arrays = has_data and not reads_files(transforms_of(file))
         preprocessor = dict(kept, to_rgb=are_arrays or bool(preprocessor.get('to_rgb')))
-    imports = (file.get('custom_imports') or {}).get('imports') or []
-    imports = (imports,) if isinstance(imports, str) else tuple(imports)
+    imports = tuple(custom_imports_of(file))
     return NetworkConfig(f'the model of {name}', None, model, preprocessor, imports=imports)
 
 

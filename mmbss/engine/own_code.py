@@ -36,12 +36,13 @@ def own_modules(cfg: Mapping[str, Any]) -> list[str]:
         ...                  model=dict(teacher=teacher)))
         ['lab.losses', 'lab.nets']
     """
-    named, model = _imports(cfg), cfg.get('model')
+    named, model = custom_imports_of(cfg), cfg.get('model')
     named += _teachers(model.get('teacher') if isinstance(model, Mapping) else None)
     return sorted({each for each in named if each.partition('.')[0] != 'mmbss'})
 
 
-def _imports(cfg: Mapping[str, Any]) -> list[str]:
+def custom_imports_of(cfg: Mapping[str, Any]) -> list[str]:
+    """Modules that a config imports."""
     given = (cfg.get('custom_imports') or {}).get('imports') or []
     return [given] if isinstance(given, str) else [*given]
 
@@ -55,7 +56,7 @@ def _teachers(teacher: Any) -> Iterator[str]:
     elif isinstance(config, str) and config.endswith('.py') and Path(config).is_file():
         # whoever builds the teacher says what is wrong with it
         with PARSING, suppress(Exception):
-            yield from _imports(Config.fromfile(config, import_custom_modules=False))
+            yield from custom_imports_of(Config.fromfile(config, import_custom_modules=False))
 
 
 def code_digests(modules: Iterable[str]) -> dict[str, str]:

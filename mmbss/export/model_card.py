@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmbss.engine.hooks.fingerprint_hook import LENGTH
 from mmbss.export.deployed import Interface
 from mmbss.export.measures import file_in_words
 from mmbss.studies.experiments import Experiment
@@ -152,7 +153,7 @@ def accuracy_of(run: LoggedRun | None, trained: Mapping[str, Any]) -> str:
     step = trained.get('epoch' if unit == 'epoch' else 'iter')
     records = run.val_records if run else []
     found = [record for record in records if record.get('step') == step]
-    length = trained.get('iterations of an epoch')
+    length = trained.get(LENGTH)
     if unit == 'epoch' and length and trained.get('iter') != step * length:
         found = []  # it is from the middle of the epoch that follows
     if not found:

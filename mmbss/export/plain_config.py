@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmbss.engine.own_code import custom_imports_of
 from mmbss.engine.pipelines import reads_files, transforms_of, turns_channels
 from mmbss.export.deployed import Interface
 from mmbss.registry import TRANSFORMS
@@ -57,7 +58,7 @@ def plain_config(
         # one of somebody's own need not have them from the config
         mean=[*interface.mean],
         std=[*interface.std],
-        to_rgb=(interface.channels == 'rgb') != turns_channels(transforms),
+        to_rgb=interface.channels == ('bgr' if turns_channels(transforms) else 'rgb'),
     )
     student['type'] = student['type'].removeprefix('mmpretrain.')
     student.pop('train_cfg', None)
@@ -152,8 +153,7 @@ def package_of(kind: Any) -> str:
 
 def imports_of(config: Config, packages: Iterable[str]) -> list[str]:
     """Modules to import for what packages register: those that the config names, or themselves."""
-    given = (config.get('custom_imports') or {}).get('imports', [])
-    given = [given] if isinstance(given, str) else given
+    given = custom_imports_of(config)
     found: list[str] = []
     for package in packages:
         found += [each for each in given if each.partition('.')[0] == package] or [package]

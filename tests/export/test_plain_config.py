@@ -120,3 +120,17 @@ def test_packages_that_must_be_there(imports):
     assert needed_packages(network, [PACK, dict(type='NoSuchTransform')]) == set()
     config = Config(dict(custom_imports=dict(imports=imports)))
     assert imports_of(config, ['mine']) == (['mine.nets'] if imports else ['mine'])
+
+
+def test_channels_are_turned_where_the_pipeline_has_not_done_it():
+    def to_rgb(interface, *transforms):
+        pipeline = [dict(type='LoadImageFromFile'), *transforms, dict(type='PackInputs')]
+        loader = dict(dataset=dict(type='Any', pipeline=pipeline))
+        config = Config(dict(model=dict(type='ImageClassifier'), test_dataloader=loader))
+        return plain_config(config, nn.Identity(), interface).model.data_preprocessor.to_rgb
+
+    turns, back = dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy', to_bgr=True)
+    rgb = replace(COLOUR, channels='rgb')
+    assert [to_rgb(rgb), to_rgb(rgb, turns), to_rgb(rgb, turns, back)] == [True, False, True]
+    assert [to_rgb(COLOUR), to_rgb(COLOUR, turns)] == [False, True]
+    assert not to_rgb(GREY)  # which colours are made into, by way of RGB
