@@ -29,7 +29,7 @@ OWN_OF_STACK := torch|mmcv-lite|mmengine|mmpretrain|openmim|openxlab|opendatalab
 VERMIN := $(BIN)/vermin --quiet --no-tips --violations --exclude long -t=3.11-
 
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -d docs/_build/doctrees
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 1
 
 .PHONY: demo test test-onedl coverage lint format lock licenses audit wheel mutation docs docs-links notebooks clean
 

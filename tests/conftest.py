@@ -20,7 +20,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.utils import ManagerMixin
+from mmengine.utils import ManagerMixin, manager
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -37,6 +37,8 @@ def settle_fork():
     gc.freeze()
     # The parent's OpenMP threads are not there, but whoever wants more than one waits for them.
     torch.set_num_threads = lambda count: None
+    # Another thread may have held it.
+    manager._lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=settle_fork)

@@ -1,4 +1,7 @@
 import ast
+import multiprocessing
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from mmengine.config import Config
@@ -32,3 +35,26 @@ def test_one_thread_at_a_time_parses_python(monkeypatch, tmp_path):
         assert pool.submit(code_digests, ['lab_of_threads']).result()
     assert len(held) >= 4
     assert all(held)
+
+
+def test_a_fork_waits_for_a_thread_that_parses_and_then_reads_too():
+    held = threading.Event()
+
+    def parse():
+        with PARSING:
+            held.set()
+            time.sleep(0.1)
+
+    def read():
+        with PARSING:
+            pass
+
+    thread = threading.Thread(target=parse)
+    thread.start()
+    held.wait()
+    process = multiprocessing.get_context('fork').Process(target=read)
+    process.start()
+    process.join(30)
+    process.kill()
+    thread.join()
+    assert process.exitcode == 0
