@@ -1,4 +1,4 @@
-"""ResNet8 and the losses on features of Heo et al. (2019), table 1, each beside KD; FSP with BSS too.
+"""ResNet8 and losses on features beside KD, as in table 1 of Heo et al. (2019); FSP with BSS too.
 
 Published are 86.73 with FitNet's hints, 86.86 with attention transfer and 87.07 with FSP, beside
 86.66 with KD. `kd` and `bss` are those of table_1: their results are those of the same runs. The
