@@ -12,7 +12,7 @@ from mmbss.studies.classifiers import build_classifier
 from mmbss.studies.run_logs import LoggedRun, read_run
 from mmbss.studies.runs import Run
 from mmbss.studies.settings import options_in_words
-from mmbss.studies.starting_files import differ
+from mmbss.studies.starting_files import differences_of
 from mmbss.studies.statistics import PairedTest, holm, paired_differences, paired_test
 from mmbss.studies.study import Study
 
@@ -65,11 +65,11 @@ class Result:
 
     def is_of(self, run: Run) -> bool:
         """Whether a run would do the same again."""
-        return self.digest == run.digest and not differ(self.teacher, run.teacher)
+        return self.digest == run.digest and not differences_of(self.teacher, run.teacher)
 
     def is_measured(self, study: Study) -> bool:
         """Whether the evaluators of a study would say the same again."""
-        same_weights = not differ(self.evaluators_weights, study.asked_weights)
+        same_weights = not differences_of(self.evaluators_weights, study.asked_weights)
         return self.evaluators == study.asked and same_weights
 
 

@@ -3,7 +3,7 @@
 Its parts are divided by hyphens: the content of the teacher's weights, the models of its config
 files, further files of the teacher, the weights that the student starts from, and what modules of
 the user's own say. A part is empty where it is not known, and those at the end are left out, so
-that older and shorter fingerprints hold; see :func:`differ`.
+that older and shorter fingerprints hold; see :func:`differences_of`.
 """
 
 import hashlib
@@ -120,11 +120,6 @@ def differences_of(one: str | None, other: str | None) -> list[str]:
         return []
     parts = zip(PARTS, one.split('-'), other.split('-'), strict=False)
     return [name for name, a, b in parts if a and b and a != b]
-
-
-def differ(one: str | None, other: str | None) -> bool:
-    """Whether two fingerprints speak of different things; see :func:`differences_of`."""
-    return bool(differences_of(one, other))
 
 
 def _parts(teachers: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -41,12 +41,11 @@ def keys_beyond(kind: Any) -> set[str]:
     }
 
 
-def load_model_config(config: str | dict[str, Any], where: str = 'config') -> dict[str, Any]:
+def load_model_config(config: str | dict[str, Any]) -> dict[str, Any]:
     """Read the model of a classifier's config.
 
     Args:
         config: ``'package::folder/name.py'``, a path to a config file, or a model config.
-        where: Where it was given, for a message.
 
     Returns:
         The config of a plain classifier, with the file's ``data_preprocessor`` filled in, as
@@ -58,7 +57,7 @@ def load_model_config(config: str | dict[str, Any], where: str = 'config') -> di
     """
     if isinstance(config, dict):
         return plain_classifier(config)
-    return model_of(read_model_file(config, where))
+    return model_of(read_model_file(config))
 
 
 def read_model_file(config: str, where: str = 'config') -> Config:

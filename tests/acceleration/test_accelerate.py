@@ -366,13 +366,6 @@ def test_other_precisions_are_refused(network):
         accelerate(network, precision='int8')
 
 
-@compiler
-@pytest.mark.parametrize('which', ['network', 'student'])
-def test_other_tiles_are_refused(which, request):
-    with pytest.raises(ConfigError, match=r'winograd must be one of .*3x3'):
-        accelerate(request.getfixturevalue(which), winograd='3x3')
-
-
 # ---------------------------------------------------------------- in a distiller
 
 

@@ -243,12 +243,6 @@ def test_another_dataset_or_normalisation_is_noticed(start, other):
         start(**other)
 
 
-def test_samples_without_an_index_are_refused(start):
-    pipeline = [dict(type='PackInputs', meta_keys=())]
-    with pytest.raises(ValueError, match='sample_idx'):
-        start(dataset=dict(DIGITS, pipeline=pipeline))
-
-
 def test_images_that_are_not_finite_are_refused(start, file):
     with pytest.raises(ValueError, match='32 of 32 images hold NaN or infinity'):
         start(preprocessor=dict(std=[0.0], mean=[1.0]))

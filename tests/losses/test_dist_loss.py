@@ -74,15 +74,6 @@ def test_a_student_that_says_the_same_has_no_loss():
     assert worse > 1
 
 
-def test_no_gradient_reaches_the_teacher():
-    student, teacher = torch.randn(2, 4, 10)
-    student.requires_grad_()
-    teacher.requires_grad_()
-    dist_loss(student, teacher, 4.0, 2.0, 2.0).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().sum() > 0
-
-
 def test_a_single_sample_has_a_relation_between_its_classes_alone():
     student, teacher = torch.randn(2, 1, 10)
     student.requires_grad_()
@@ -96,18 +87,6 @@ def test_a_single_sample_has_a_relation_between_its_classes_alone():
     assert gradient.abs().sum() > 0
     (gradient,) = torch.autograd.grad(dist_loss(student, teacher, 4.0, 0.0, 3.0), student)
     assert (gradient == 0).all()
-
-
-@pytest.mark.parametrize('count', [0, 1, 2])
-@pytest.mark.parametrize('num_classes', [2, 10])
-def test_small_batches_have_a_finite_loss_and_gradient(count, num_classes):
-    student, teacher = torch.randn(2, count, num_classes)
-    student.requires_grad_()
-    loss = DISTLoss()(student, teacher, torch.zeros(count, dtype=torch.int64))
-    loss.backward()
-    assert loss.isfinite()
-    assert count or loss == 0
-    assert student.grad.isfinite().all()
 
 
 @pytest.mark.parametrize('student', [0.0, 1e-12, 1e4, 6e4])
@@ -140,22 +119,6 @@ def test_tiny_probabilities_keep_their_relations():
     first = torch.tensor([[1e-18, 2e-18, 4e-18]])
     correlation = pearson_correlation(first, torch.tensor([[0.1, 0.2, 0.4]]), dim=1)
     torch.testing.assert_close(correlation, torch.tensor([1.0]))
-
-
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
-def test_half_precision_logits_are_computed_in_float32(dtype):
-    student, teacher = torch.randn(2, 8, 10).to(dtype)
-    student.requires_grad_()
-    loss = dist_loss(student, teacher, 4.0, 2.0, 2.0)
-    assert loss.dtype is torch.float32
-    expected = dist_loss(student.float(), teacher.float(), 4.0, 2.0, 2.0)
-    torch.testing.assert_close(loss, expected, rtol=0, atol=0)
-    with torch.autocast('cpu', torch.bfloat16):
-        under_autocast = dist_loss(student, teacher, 4.0, 2.0, 2.0)
-    torch.testing.assert_close(under_autocast, expected, rtol=0, atol=0)
-    loss.backward()
-    assert student.grad.dtype is dtype
-    assert student.grad.isfinite().all()
 
 
 def test_module_is_the_function_times_its_current_weight():

@@ -105,28 +105,6 @@ def test_alpha_moves_the_target_alone_and_beta_the_others():
     assert gradient[target].abs().max() > 1e-3
 
 
-def test_no_gradient_reaches_the_teacher():
-    student, teacher, labels = random_case()
-    student.requires_grad_()
-    teacher.requires_grad_()
-    DKDLoss()(student, teacher, labels).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize('standardise', [False, True])
-def test_saturated_logits_give_finite_loss_and_gradient(standardise):
-    # in float32 the softmax gives 1 to the target, and 0 / 0 among the others
-    teacher = torch.tensor([[1e4, -1e4, 0.0], [6e4, 0.0, -6e4], [-6e4, 6e4, 0.0]])
-    student = torch.tensor([[-1e4, 1e4, 0.0], [6e4, 0.0, -6e4], [0.0, 0.0, 0.0]])
-    student.requires_grad_()
-    loss = DKDLoss(temperature=1.0, standardise_logits=standardise)
-    value = loss(student, teacher, torch.tensor([0, 0, 0]))
-    value.backward()
-    assert value.isfinite()
-    assert student.grad.isfinite().all()
-
-
 def test_a_saturated_teacher_still_tells_the_others_apart():
     student = torch.tensor([[100.0, 0.0, 0.0]])
     teacher = torch.tensor([[100.0, 2.0, 0.0]])
@@ -140,33 +118,6 @@ def test_the_divergence_of_a_decision_with_itself_is_0():
     log_odds = torch.tensor([-1e4, -3.0, 0.0, 5.0, 1e4])
     assert (binary_divergence(log_odds, log_odds) == 0).all()
     assert (binary_divergence(log_odds, log_odds + 1) >= 0).all()
-
-
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
-def test_half_precision_logits_are_computed_in_float32(dtype):
-    student, teacher, labels = random_case()
-    student, teacher = student.to(dtype).requires_grad_(), teacher.to(dtype)
-    loss = DKDLoss()(student, teacher, labels)
-    assert loss.dtype is torch.float32
-    expected = DKDLoss()(student.float(), teacher.float(), labels)
-    torch.testing.assert_close(loss, expected, rtol=0, atol=0)
-    with torch.autocast('cpu', torch.bfloat16):
-        torch.testing.assert_close(DKDLoss()(student, teacher, labels), expected, rtol=0, atol=0)
-    loss.backward()
-    assert student.grad.dtype is dtype
-    assert student.grad.isfinite().all()
-
-
-@pytest.mark.parametrize('count', [0, 1, 2])
-@pytest.mark.parametrize('num_classes', [2, 10])
-def test_small_batches_have_a_finite_loss_and_gradient(count, num_classes):
-    student, teacher, labels = random_case(num_classes, count)
-    student.requires_grad_()
-    loss = DKDLoss()(student, teacher, labels)
-    loss.backward()
-    assert loss.isfinite()
-    assert (loss == 0) == (count == 0)
-    assert student.grad.isfinite().all()
 
 
 def test_module_is_the_function_times_its_current_weight():

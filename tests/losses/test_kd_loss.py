@@ -70,50 +70,6 @@ def test_value_exceeds_the_divergence_by_the_teachers_entropy():
     torch.testing.assert_close(kd_loss(student, teacher, 3.0), divergence + entropy)
 
 
-def test_no_gradient_reaches_the_teacher():
-    student = torch.randn(4, 10, requires_grad=True)
-    teacher = torch.randn(4, 10, requires_grad=True)
-    kd_loss(student, teacher, 3.0).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
-def test_half_precision_logits_are_computed_in_float32(dtype):
-    student, teacher = torch.randn(2, 8, 10).to(dtype)
-    student.requires_grad_()
-    loss = kd_loss(student, teacher, 3.0)
-    assert loss.dtype is torch.float32
-    torch.testing.assert_close(loss, kd_loss(student.float(), teacher.float(), 3.0))
-    loss.backward()
-    assert student.grad.dtype is dtype
-    assert student.grad.isfinite().all()
-
-
-def test_is_computed_in_float32_under_autocast():
-    student, teacher = torch.randn(2, 8, 10)
-    with torch.autocast('cpu', torch.bfloat16):
-        loss = kd_loss(student, teacher, 3.0)
-    torch.testing.assert_close(loss, kd_loss(student, teacher, 3.0), rtol=0, atol=0)
-
-
-def test_saturated_logits_give_finite_loss_and_gradient():
-    teacher = torch.tensor([[1e4, -1e4, 0.0], [6e4, 0.0, -6e4]])
-    student = torch.tensor([[-1e4, 1e4, 0.0], [6e4, 0.0, -6e4]], requires_grad=True)
-    loss = kd_loss(student, teacher, 1.0)
-    loss.backward()
-    assert loss.isfinite()
-    assert student.grad.isfinite().all()
-
-
-def test_empty_batch_is_zero_and_can_be_differentiated():
-    student = torch.zeros(0, 10, requires_grad=True)
-    loss = kd_loss(student, torch.zeros(0, 10), 3.0)
-    loss.backward()
-    assert loss.item() == 0
-    assert student.grad.shape == (0, 10)
-
-
 def test_module_is_the_function_times_its_current_weight():
     student, teacher = torch.randn(2, 4, 10)
     labels = torch.zeros(4, dtype=torch.int64)

@@ -64,17 +64,6 @@ def test_kd_compares_the_scores_of_both_networks():
     assert KDLoss()(student, teacher, labels) == kd_loss(student, teacher, 3.0)
 
 
-def test_standardised_kd_of_saturated_logits_is_finite():
-    teacher = torch.tensor([[1e4, -1e4, 0.0], [6e4, 0.0, -6e4], [0.0, 0.0, 0.0]])
-    student = torch.tensor(
-        [[-1e4, 1e4, 0.0], [0.0, 0.0, 0.0], [6e4, 0.0, -6e4]], requires_grad=True
-    )
-    loss = KDLoss(standardise_logits=True)(student, teacher, torch.zeros(3, dtype=torch.int64))
-    loss.backward()
-    assert loss.isfinite()
-    assert student.grad.isfinite().all()
-
-
 def test_a_student_with_the_teachers_relations_has_no_gradient():
     teacher = torch.randn(4, 10)
     student = (0.2 * teacher + 1).requires_grad_()

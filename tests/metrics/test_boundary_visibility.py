@@ -4,7 +4,6 @@ import torch
 from mmbss.attacks import ClosestAttack
 from mmbss.attacks.functional import margin
 from mmbss.boundary.sampling import target_probabilities
-from mmbss.engine.errors import ConfigError
 from mmbss.metrics import BoundaryVisibility
 
 
@@ -71,11 +70,6 @@ def test_without_a_boundary_sample_nothing_is_said(evaluate, digits_teacher):
     attack = dict(type='mmbss.BSSAttack', step_size=1e-6)
     metric = BoundaryVisibility(attack=attack, teacher=digits_teacher, num_samples=5)
     assert evaluate(metric) == {'boundary_visibility/samples': 0}
-
-
-def test_what_is_no_attack_is_refused(digits_teacher):
-    with pytest.raises(ConfigError, match='Bogus'):
-        BoundaryVisibility(attack=dict(type='mmbss.Bogus'), teacher=digits_teacher)
 
 
 def test_of_a_teacher_whose_margin_stays_nothing_is_seen():

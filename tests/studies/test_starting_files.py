@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mmbss.studies.starting_files import differ, digest_of_start, digest_of_teachers
+from mmbss.studies.starting_files import differences_of, digest_of_start, digest_of_teachers
 
 
 @pytest.mark.parametrize('scheme', ['hf', 'timm'])
@@ -88,5 +88,5 @@ def test_a_module_of_ones_own_is_known_by_what_it_does(tmp_path, monkeypatch):
     before = digest_of_start(cfg)
     assert before.startswith('----')
     (tmp_path / 'losses_of_mine.py').write_text('WEIGHT = 2\n')
-    assert differ(before, digest_of_start(cfg))
-    assert not differ(digest_of_start({}), before), 'older results do not say it'
+    assert differences_of(before, digest_of_start(cfg))
+    assert not differences_of(digest_of_start({}), before), 'older results do not say it'

@@ -93,7 +93,7 @@ def test_missing_config_in_a_package_is_named():
 def test_config_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / 'teacher.py').write_text('model = dict(')
     with pytest.raises(ConfigError, match=r'^teacher\.config .*teacher\.py: SyntaxError'):
-        load_model_config(str(tmp_path / 'teacher.py'), 'teacher.config')
+        read_model_file(str(tmp_path / 'teacher.py'), 'teacher.config')
 
 
 def test_config_without_a_model_is_refused(tmp_path, write_config):
