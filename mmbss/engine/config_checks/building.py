@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
 
@@ -148,6 +149,11 @@ def build_parts(runner: Any, training: bool) -> None:
     elif runner.train_loop is not None:
         if isinstance(runner, Runner):  # other runners have no optimizer before they train
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            if isinstance(runner.optim_wrapper, OptimWrapperDict):
+                raise ConfigError(
+                    'optim_wrapper gives several optimizers, but a classifier is trained by one: '
+                    'give its parts settings of their own there, as paramwise_cfg.custom_keys does'
+                )
             runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
             runner.auto_scale_lr = None  # done
             if runner.param_schedulers is not None:

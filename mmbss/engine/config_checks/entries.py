@@ -215,6 +215,8 @@ def check_entry(entry: Entry) -> None:
         if key not in NESTED or not isinstance(value, (str, int, float)) or not is_known(kind)
     }
     supplied = {*SUPPLIED.get(entry.key, ()), *entry.config}
+    if entry.key == 'optim_wrapper' and 'constructor' in entry.config:
+        supplied.add('optimizer')  # which it may know itself
     problems = problems_of(check_keys, arguments, kind, where, supplied)
     known, _, is_complete, _ = find_arguments(kind)
     if is_complete and not all(are_alike(key, known) for key in arguments):

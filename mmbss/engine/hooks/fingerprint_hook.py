@@ -74,8 +74,7 @@ class FingerprintHook(Hook):
             before = self._of(runner)
         before = {str(key): str(value) for key, value in before.items()}
         changes = compare(before, self._of(runner))
-        if isinstance(runner.param_schedulers, list):
-            changes.refused.update(self._moved(runner, checkpoint, before, changes.overridden))
+        changes.refused.update(self._moved(runner, checkpoint, before, changes.overridden))
         refused = [*changes.refused.values()]
         refused += [f'there is no {key} in the checkpoint' for key in lacking]
         if refused and not self.accept_changes:
@@ -106,25 +105,35 @@ class FingerprintHook(Hook):
         before: dict[str, str],
         overridden: dict[str, str],
     ) -> dict[str, str]:
-        """What another length of the training does to schedules; remembers ends that move with it.
+        """What another length of the training changes; remembers schedules' ends that move with it.
 
         Where an end is set in the config, the state in the checkpoint takes its place.
         """
-        stored = checkpoint.get('param_schedulers')
-        stored = stored if isinstance(stored, list) else []
-        length = before.get(LENGTH, '')
+        schedulers, stored = (
+            each if isinstance(each, list) else []
+            for each in (runner.param_schedulers, checkpoint.get('param_schedulers'))
+        )
+        length, moved = before.get(LENGTH, ''), {}
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         for name in ('train_cfg.max_epochs', 'train_cfg.max_iters'):
             steps = [each for each in (before.get(name, ''), length) if each.isdecimal()]
             if not steps or before.get(name) == self._of(runner).get(name):
                 continue
-            totals = {int(steps[0]), prod(map(int, steps))}
+            first, iterations = int(steps[0]), prod(map(int, steps))
+            totals = {first, iterations}
             self.ends = [
                 (scheduler, scheduler.end)
-                for scheduler, state in zip(runner.param_schedulers, stored, strict=False)
+                for scheduler, state in zip(schedulers, stored, strict=False)
                 if state.get('end') in totals
             ]
-        moved = spans(runner.param_schedulers, stored)
-        return {path: line for path, line in moved if path not in overridden}
+            end = first if name == 'train_cfg.max_iters' else iterations
+            if checkpoint['meta'].get('iter') == end and end % counts:
+                moved[name] = (
+                    f'{name}: its end was an update of its own, since {end} iterations are no '
+                    f'multiple of optim_wrapper.accumulative_counts={counts}'
+                )
+        moved |= spans(schedulers, stored)
+        return {path: line for path, line in moved.items() if path not in overridden}
 
     def before_train(self, runner: Runner) -> None:
         """Move what ends with the training; count the iterations anew where epochs have others."""
@@ -144,6 +153,8 @@ class FingerprintHook(Hook):
         info = runner.message_hub.runtime_info
         validated = info.get('last_validation') == runner.iter
         loop._iter = runner.epoch * len(loop.dataloader)
+        # accumulate on from there
+        runner.optim_wrapper.initialize_count_status(runner.model, loop._iter, loop.max_iters)
         runner.message_hub.update_info('iter', loop._iter)
         if validated:
             runner.message_hub.update_info('last_validation', loop._iter)

@@ -22,6 +22,7 @@ REPAIRS = {
     'mmengine.dataset.base_dataset': ('unusable_images',),
     'mmengine.hooks.checkpoint_hook': ('pointer_file',),
     'mmengine.hooks.runtime_info_hook': ('stale_metrics',),
+    'mmengine.runner.activation_checkpointing': ('activation_checkpointing',),
     'mmengine.runner.checkpoint': ('checkpoint_loading', 'checkpoint_saving', 'fitting_weights'),
     'mmengine.runner.runner': ('failed_resume',),
     'mmcv': ('negative_hue',),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -41,10 +41,8 @@ def check_optimizer(runner: Runner, model: Any) -> None:
 
 
 def left_out(wrapper: OptimWrapper, module: nn.Module) -> list[str]:
-    """Names of the parameters that ask for a gradient, and that no optimizer has."""
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    groups = [group for each in wrappers for group in each.param_groups]
-    given = {id(parameter) for group in groups for parameter in group['params']}
+    """Names of the parameters that ask for a gradient, and that the optimizer does not have."""
+    given = {id(parameter) for group in wrapper.param_groups for parameter in group['params']}
     return [
         name
         for name, parameter in module.named_parameters()

@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import put_text
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 
 from mmbss.engine.config_checks import build_runner, named_start
@@ -56,7 +58,35 @@ def test_a_test_builds_nothing_of_the_training(config):
     assert set(runner.test()) == {'accuracy/top1'}
 
 
+@pytest.fixture
+def constructor():
+    """Register a constructor of optimizers."""
+    yield OPTIM_WRAPPER_CONSTRUCTORS.register_module
+    OPTIM_WRAPPER_CONSTRUCTORS.module_dict.pop('TestConstructor')
+
+
+def sgd_of(parameters):
+    return OptimWrapper(torch.optim.SGD(parameters, 0.1))
+
+
+def test_a_constructor_may_know_the_optimizer(config, constructor):
+    constructor(name='TestConstructor', module=lambda **_: lambda net: sgd_of(net.parameters()))
+    config.optim_wrapper = dict(constructor='TestConstructor')
+    assert build_runner(config).optim_wrapper.get_lr() == dict(lr=[0.1])
+
+
 # ---------------------------------------------------------------- a wrong one
+
+
+def test_several_optimizers_are_refused(config, constructor):
+    def of_parts(network):
+        parts = ('backbone', 'head')
+        return OptimWrapperDict(**{k: sgd_of(getattr(network, k).parameters()) for k in parts})
+
+    constructor(name='TestConstructor', module=lambda **_: of_parts)
+    config.optim_wrapper.constructor = 'TestConstructor'
+    with pytest.raises(ConfigError, match='several optimizers, but a classifier is trained by one'):
+        build_runner(config)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,15 @@ def test_changes_that_are_asked_for_count_the_iterations_anew(train, checkpoint)
     assert (runner.epoch, runner.iter, runner.max_iters) == (2, 12, 12)
 
 
+def test_gradients_accumulate_on_where_the_iterations_are_counted_anew(train, tmp_path):
+    counts = {'optim_wrapper.accumulative_counts': 4}
+    train(dict(counts, epochs=2))
+    resumed = tmp_path / 'run' / 'epoch_1.pth'
+    runner, _ = train(dict(counts, **OTHER_BATCHES), resume=resumed, accept_changes=True)
+    wrapper = runner.optim_wrapper
+    assert (wrapper._inner_count, wrapper._max_counts) == (12, 12)
+
+
 def test_a_schedule_by_iteration_cannot_be_counted_anew(train, tmp_path):
     by_iteration = {'param_scheduler.by_epoch': False}
     train(by_iteration)
@@ -220,6 +229,16 @@ def test_a_schedule_over_the_whole_training_cannot_be_made_longer(kind, train, t
     train(whole)
     with pytest.raises(ValueError, match=rf'would not be the same: param_scheduler\.{kind}\.'):
         train(dict(whole, epochs=3), resume=tmp_path / 'run' / 'epoch_1.pth')
+
+
+def test_an_end_in_the_middle_of_an_update_cannot_be_made_longer(train, tmp_path):
+    counts = {'optim_wrapper.accumulative_counts': 2, 'param_scheduler': None}
+    train(counts)
+    with pytest.raises(ValueError, match=r'since 3 iterations are no multiple of .*counts=2'):
+        train(counts, resume=tmp_path / 'run' / 'epoch_1.pth')
+    train({**counts, 'epochs': 2}, folder='even')
+    train({**counts, 'epochs': 3}, resume=tmp_path / 'even' / 'epoch_2.pth')
+    train({**counts, 'epochs': 3}, resume=tmp_path / 'even' / 'epoch_1.pth')
 
 
 @pytest.mark.parametrize('rule', ['less', 'greater'])

@@ -15,6 +15,10 @@ HEAVY = (
 
 #: What each repair has changed, once its library is imported.
 CHANGED = {
+    'activation_checkpointing': """
+from mmengine.runner import activation_checkpointing
+assert activation_checkpointing.checkpoint.keywords == dict(use_reentrant=False)
+""",
     'checkpoint_loading': """
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_http
 loaders = {*CheckpointLoader._schemes.values(), load_from_http}

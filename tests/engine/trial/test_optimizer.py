@@ -1,11 +1,7 @@
 """An optimizer that lacks what is to be learnt."""
 
 import pytest
-from mmengine.optim import (
-    DefaultOptimWrapperConstructor,
-    OptimWrapper,
-    OptimWrapperDict,
-)
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch.optim import SGD
 
@@ -21,10 +17,6 @@ class OfParts(DefaultOptimWrapperConstructor):
     def __call__(self, model):
         """An optimizer, or one for each part where there are several of them."""
         groups = [[*getattr(model, part).parameters()] for part in self.paramwise_cfg['parts']]
-        if self.paramwise_cfg.get('apart'):
-            return OptimWrapperDict(
-                **{f'of_{i}': OptimWrapper(SGD(each, 0.1)) for i, each in enumerate(groups)}
-            )
         return OptimWrapper(SGD([dict(params=each) for each in groups], 0.1))
 
 
@@ -39,11 +31,10 @@ def registered():
 def started(make_runner, make_teacher, resnet_config):
     """A runner with its optimizer, of a student with a hint that has a regressor."""
 
-    def started(parts=(), apart=False, **changes):
+    def started(parts=(), **changes):
         wrapper = dict(type='OptimWrapper', optimizer=SGD_OF_ALL, **changes)
         if parts:
-            settings = dict(parts=[*parts], apart=apart)
-            wrapper |= dict(constructor='TestOfParts', paramwise_cfg=settings)
+            wrapper |= dict(constructor='TestOfParts', paramwise_cfg=dict(parts=[*parts]))
         layers = dict.fromkeys(('student', 'teacher'), 'backbone.layer2')
         hint = dict(type='mmbss.HintLoss', student_channels=4, teacher_channels=4, **layers)
         model = dict(
@@ -59,14 +50,12 @@ def started(make_runner, make_teacher, resnet_config):
     return started
 
 
-@pytest.mark.parametrize('apart', [False, True])
-def test_weights_of_a_term_that_nobody_trains_are_refused(started, apart):
-    runner = started(('backbone', 'head'), apart)
+def test_weights_of_a_term_that_nobody_trains_are_refused(started):
+    runner = started(('backbone', 'head'))
     with pytest.raises(ConfigError, match=r'regressor\.weight, .* of model\.losses\.loss_hint,'):
         try_training(runner)
     runner.model.terms.requires_grad_(False)  # on purpose
-    if not apart:  # for those mmengine has no context
-        try_training(runner)
+    try_training(runner)
 
 
 @pytest.mark.parametrize(
