@@ -21,12 +21,13 @@ pixels of [0, 255].
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmbss.engine.cli.flags import OptionsAction, new_file
 from mmbss.engine.commands import new_parser
-from mmbss.engine.errors import ConfigError, readable_errors
+from mmbss.engine.errors import ConfigError, readable_errors, refuse
 
 
 def parse_args() -> argparse.Namespace:
@@ -123,6 +124,8 @@ def choose_networks(
         comparison = read_comparison(args.runs)
         print(''.join(f'{remark}\n' for remark in comparison.remarks), end='')
         students = comparison.student_networks
+        if not args.data_config:
+            refuse(comparison.differing_tests)
         return comparison.teacher, students, next(iter(students.values()))['config']
     if not (args.teacher and args.students):
         raise ConfigError('give --runs, or both --teacher and --students')
@@ -142,6 +145,7 @@ def main() -> None:
     """Evaluate, print and save."""
     args = parse_args()
     with readable_errors():
+        from mmbss.engine.build import check_known
         from mmbss.engine.cli.config import load_config
         from mmbss.report.evaluation import evaluate_networks
         from mmbss.report.networks import loader_of_tests
@@ -155,6 +159,8 @@ def main() -> None:
         if args.num_tested is not None:
             loader = loader_of_tests(data, args.num_tested)
         attacks = load_config(args.attacks) if args.attacks else {}
+        given = {key: value for key, value in attacks.items() if isinstance(value, dict)}
+        check_known(given, ('boundary', 'robustness'), f'--attacks {args.attacks}')
         result = evaluate_networks(
             teacher=teacher,
             students=students,
@@ -164,13 +170,21 @@ def main() -> None:
             attack=attacks.get('boundary'),
             attacks=attacks.get('robustness'),
             autoattack_samples=args.autoattack,
+            **(dict(store=partial(write, args.out)) if args.out else {}),
         )
         print(markdown_table(result))
         if args.out:
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            # a config may name a class itself
-            args.out.write_text(json.dumps(result, indent=2, default=str))
             print(f'written to {args.out}')
+
+
+def write(out: Path, result: dict[str, Any]) -> None:
+    """Write what there is so far."""
+    from mmbss.engine.files.atomic import whole_file
+
+    with whole_file(out) as part:
+        part.write_text(
+            json.dumps(result, indent=2, default=str)
+        )  # a config may name a class itself
 
 
 if __name__ == '__main__':

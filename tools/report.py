@@ -65,6 +65,7 @@ def main() -> None:
     """Write the report."""
     args = parse_args()
     with readable_errors(), named_extra():
+        from mmbss.engine.files.atomic import whole_file
         from mmbss.report.report import build_report
         from mmbss.studies.run_logs import read_json
         from mmbss.visualization.style import save_figure
@@ -83,8 +84,8 @@ def main() -> None:
         )
         report = build_report(args.work_dir, options, this_command(*sys.argv[1:]))
         out = args.out or args.work_dir / 'report.html'
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(report.page, encoding='utf-8')
+        with whole_file(out) as part:
+            part.write_text(report.page, encoding='utf-8')
         print(f'written to {out}')
         for pictures in report.pictures.values():
             for picture in pictures if args.figures else ():

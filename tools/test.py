@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmbss.engine.cli.flags import add_common_arguments
+from mmbss.engine.cli.flags import add_common_arguments, check_place
 from mmbss.engine.commands import new_parser
 from mmbss.engine.errors import ConfigError, readable_errors
 
@@ -61,6 +61,7 @@ def check_args(args: argparse.Namespace) -> None:
         formats, out = OUT_FORMATS[args.out_item or 'pred'], Path(args.out)
         if out.suffix not in formats or out.is_dir():
             raise ConfigError(f'--out {out} must be a file that ends in {" or ".join(formats)}')
+        check_place(out)
     if args.interval < 1 or args.wait_time < 0:
         raise ConfigError('--interval must be at least 1 and --wait-time at least 0')
     if args.tta and (args.show or args.show_dir):
@@ -120,11 +121,12 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     """Load a checkpoint; mmengine alone would leave weights that do not fit as they were drawn.
 
     Raises:
-        ConfigError: If keys or shapes differ, which it names, the classes are not those of the
-            test data, or the normalisation is not that of the training.
+        ConfigError: If keys or shapes differ, which it names, a weight is not finite, the classes
+            are not those of the test data, or the normalisation is not that of the training.
     """
     from mmbss.engine.config_checks.rules import setting
     from mmbss.engine.files.checkpoint_reading import trained_classes
+    from mmbss.engine.finite import non_finite
     from mmbss.engine.trial.sides import Side, compare_sides, side_of
     from mmbss.teachers.trained_normalisation import check_trained_normalisation
 
@@ -133,6 +135,8 @@ def load_strictly(runner: 'Runner', checkpoint: str) -> None:
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 600)
         raise ConfigError(f'{checkpoint} does not fit the config: {reason}') from error
+    if broken := non_finite(runner.model.state_dict()):
+        raise ConfigError(f'{checkpoint} holds NaN or infinity in {broken[0]}')
     trained = Side(checkpoint, trained_classes(content.get('meta')))
     tested = side_of(runner.test_dataloader.dataset, 'test_dataloader.dataset')
     compare_sides([trained, tested], setting(runner.cfg, 'model.head.num_classes'))
@@ -162,6 +166,9 @@ def test(args: argparse.Namespace) -> None:
     with named_start():
         metrics = runner.test()
     if args.out and args.out_item == 'metrics':
+        for name, value in metrics.items():
+            if hasattr(value, 'tolist'):  # such as a confusion matrix
+                metrics[name] = value.tolist()
         mmengine.dump(metrics, args.out)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mmbss.engine.errors import ConfigError, first_of
-from mmbss.engine.finite import dense
+from mmbss.engine.finite import dense, non_finite
 
 Shapes = dict[str, Any]
 
@@ -42,7 +42,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Any], where: str) -> None:
-    """Load weights of which none may be missing, left over or of another shape.
+    """Load weights of which none may be missing, left over, of another shape or not finite.
 
     Args:
         model: The model to fill.
@@ -51,7 +51,8 @@ def load_strictly(model: nn.Module, state: Mapping[str, Any], where: str) -> Non
             ``'teacher.checkpoint: a.pth does not fit teacher.config'``.
 
     Raises:
-        ConfigError: ``where``, what differs, and the prefix with which more would fit.
+        ConfigError: ``where``, what differs, and the prefix with which more would fit; or the
+            weight that holds NaN or infinity.
     """
     try:
         model.load_state_dict(state, strict=True)
@@ -59,6 +60,8 @@ def load_strictly(model: nn.Module, state: Mapping[str, Any], where: str) -> Non
         differing = misfit(shapes_of(model.state_dict()), shapes_of(state))
         reason = differing or textwrap.shorten(str(error), 600)
         raise ConfigError(f'{where}: {reason}') from error
+    if broken := non_finite(model.state_dict()):
+        raise ConfigError(f'{where}: NaN or infinity in {broken[0]}')
 
 
 def shapes_of(state: Mapping[Any, Any]) -> Shapes:

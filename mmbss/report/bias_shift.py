@@ -161,8 +161,9 @@ def shift_networks(
         A table in Markdown of what the shifts do, and the files that were written.
 
     Raises:
-        ConfigError: If the config has no held-out images, a checkpoint does not fit or is no file
-            beside which could be written, or no shift can be found for the classes.
+        ConfigError: If the config has no held-out images, a checkpoint does not fit, is no file
+            beside which could be written or would be written over, or no shift can be found for the
+            classes.
     """
     cfg = load_config(config)
     if cfg.get('test_dataloader') is None:
@@ -177,15 +178,22 @@ def shift_networks(
         for checkpoint in checkpoints
         if out is None and '://' in checkpoint
     )
-    networks, written = [], []
-    for checkpoint in checkpoints:
-        model, content = load(config, checkpoint)
+    written = [
+        out or Path(f'{Path(checkpoint).with_suffix("")}_shifted.pth') for checkpoint in checkpoints
+    ]
+    kept = [*map(Path.resolve, map(Path, checkpoints))]
+    refuse(
+        f'{path} would be written over: name each network and --out otherwise'
+        for number, path in enumerate(written)
+        if path.resolve() in kept or path in written[:number]
+    )
+    networks, loaded = [], [load(config, checkpoint) for checkpoint in checkpoints]
+    for (model, content), path in zip(loaded, written, strict=True):
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             rows, count = examine(model, cfg, classes)
         networks.append(rows)
         content['state_dict'][BIAS][classes] += rows[HELD_OUT][0]
-        written.append(out or Path(f'{Path(checkpoint).with_suffix("")}_shifted.pth'))
-        with whole_file(written[-1]) as part:
+        with whole_file(path) as part:
             torch.save(
                 {key: content[key] for key in ('meta', 'state_dict') if key in content}, part
             )

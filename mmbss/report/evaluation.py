@@ -1,7 +1,7 @@
 """Evaluate a teacher and its students with all metrics at once."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def evaluate_networks(
     attack: dict[str, Any] | None = None,
     attacks: dict[str, dict[str, Any]] | None = None,
     autoattack_samples: int = 0,
+    store: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Measure accuracy, agreement, calibration, boundaries and robustness of networks.
 
@@ -77,6 +78,7 @@ def evaluate_networks(
         attacks: Attacks of the robust accuracy by name, by default ``ROBUSTNESS_ATTACKS``.
         autoattack_samples: How many samples AutoAttack gets, which takes minutes for a hundred;
             0 leaves it out.
+        store: Gets what there is after each network.
 
     Returns:
         ``settings``: the arguments; ``networks``: for each network, the teacher first as a
@@ -94,7 +96,7 @@ def evaluate_networks(
     if TEACHER in called or not students:
         raise ConfigError('students: name one or more, none of them "teacher"')
     check_keys(teacher, Teacher, 'teacher', supplied=('student_preprocessor',))
-    attacks = attacks or ROBUSTNESS_ATTACKS
+    attacks = ROBUSTNESS_ATTACKS if attacks is None else attacks
     drawn: dict[str, Any] = dict(num_samples=num_samples, seed=seed)
     slow = []
     if autoattack_samples:
@@ -133,15 +135,6 @@ def evaluate_networks(
             for each in metrics[name]:
                 each.dataset_meta = getattr(loader.dataset, 'metainfo', None)
             attach_metrics(metrics[name], model, size)  # what does not fit is seen before all
-    rows = []
-    for name, model in models.items():
-        values = evaluate_model(model, metrics[name], loader)
-        if slow and (model is not asked or asked.teacher.differentiable):
-            values |= evaluate_model(model, slow, few_samples(loader, autoattack_samples, seed))
-        network = students.get(name) or teacher
-        digest = digest_of_weights(network)
-        rows.append(dict(name=name, **network, digest=digest, metrics=values))
-        print_log(f'measured {name}, {len(rows)} of {len(models)}', logger='current')
     settings = dict(
         drawn,
         attack=attack,
@@ -149,7 +142,18 @@ def evaluate_networks(
         autoattack_samples=autoattack_samples,
         dataset_size=size,
     )
-    return dict(settings=settings, networks=rows)
+    rows = list[dict[str, Any]]()
+    result = dict(settings=settings, networks=rows)
+    for name, model in models.items():
+        values = evaluate_model(model, metrics[name], loader)
+        if slow and (model is not asked or asked.teacher.differentiable):
+            values |= evaluate_model(model, slow, few_samples(loader, autoattack_samples, seed))
+        network = students.get(name) or teacher
+        digest = digest_of_weights(network)
+        rows.append(dict(name=name, **network, digest=digest, metrics=values))
+        store(result)
+        print_log(f'measured {name}, {len(rows)} of {len(models)}', logger='current')
+    return result
 
 
 def digest_of_weights(network: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from mmbss.engine.errors import ConfigError
+from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.ranges import check_at_least
 from mmbss.report.evaluation import digest_of_weights, evaluate_networks
 from mmbss.report.facts import facts
@@ -152,6 +152,7 @@ def ask_networks(
     first = {each.name: as_network(each.runs[0]) for each in students}
     if TEACHER in first:
         raise ConfigError(f'a student is called {TEACHER}, as its teacher is: rename its folder')
+    refuse(comparison.differing_tests)
     config = students[0].runs[0].config
     networks = load_networks(teacher, first, config, options.num_samples)
     pictures: dict[str, list[Picture]] = dict(planes=[], samples=[], margins=[])

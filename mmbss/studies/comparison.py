@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
 
 from mmbss.engine.build import accepted_keys
 from mmbss.engine.errors import ConfigError, first_of
@@ -65,6 +68,22 @@ class Comparison:
         return [each for each in self.experiments if not any(is_of(each, t) for t in teachers)]
 
     @property
+    def differing_tests(self) -> list[str]:
+        """In what runs are tested on other samples than the first, a line each."""
+        runs = [run for each in self.students for run in each.runs]
+        found = {
+            run.folder: [*differences(tests_of(runs[0].config), tests_of(run.config))]
+            for run in runs[1:]
+        }
+        return [
+            f'{folder} is not tested on the samples of {runs[0].folder} '
+            f'({first_of([path for path, *_ in each])}), so they have no table in common: measure '
+            'each with --students of tools/evaluate_boundary.py'
+            for folder, each in found.items()
+            if each
+        ]
+
+    @property
     def remarks(self) -> list[str]:
         """What has to be said beside its figures."""
         runs = [(each.runs[0], run) for each in self.experiments for run in each.runs]
@@ -122,6 +141,12 @@ def read_comparison(work_dir: Path) -> Comparison:
     names = short_names([each.name for each in done])
     shortened = [replace(each, name=name) for each, name in zip(done, names, strict=True)]
     return Comparison(shortened, waiting, contents.get('question', ''))
+
+
+def tests_of(config: Config) -> dict[str, Any]:
+    """What a config says of its test samples."""
+    loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
+    return {'test_dataloader.dataset': loader.get('dataset')}
 
 
 def changed(first: LoggedRun, run: LoggedRun) -> dict[str, bool]:

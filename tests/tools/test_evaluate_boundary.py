@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmbss.report.evaluation import AUTOATTACK
 
@@ -88,6 +89,38 @@ def test_the_runs_of_a_comparison_are_averaged(
     assert f'| accuracy (%) | {teacher:.2f} | {student:.2f} ± 0.00 | {teacher:.2f} |' in out
 
 
+@pytest.mark.parametrize('tool', ['evaluate_boundary', 'report'])
+def test_runs_that_are_tested_on_other_samples_have_no_common_table(
+    tool, call_tool, bss_run, tmp_path
+):
+    for seed in (0, 1):
+        shutil.copytree(bss_run.folder, tmp_path / 'runs' / 'bss_x' / f'seed_{seed}')
+    for config in (tmp_path / 'runs' / 'bss_x' / 'seed_1').rglob('*.py'):
+        other = Config.fromfile(config)
+        other.test_dataloader.dataset.indices = 30
+        other.dump(str(config))
+    flags = ['--runs'] if tool == 'evaluate_boundary' else []
+    with pytest.raises(SystemExit, match=r'seed_1 is not tested on .*\(test_dataloader\.dataset'):
+        call_tool(tool, *flags, tmp_path / 'runs')
+
+
+def test_what_is_measured_is_stored_after_each_network(
+    call_tool, flags, attacks, digits_teacher, digits_student, tmp_path, monkeypatch
+):
+    def fail(*args):
+        if evaluated:
+            raise KeyboardInterrupt
+        evaluated.append(args)
+        return {}
+
+    evaluated, out = [], tmp_path / 'figures.json'
+    monkeypatch.setattr('mmbss.report.evaluation.evaluate_model', fail)
+    students = ['--students', digits_teacher['config'], digits_student]
+    with pytest.raises(KeyboardInterrupt):
+        call_tool('evaluate_boundary', *flags, *students, '--out', out)
+    assert [each['name'] for each in json.loads(out.read_text())['networks']] == ['teacher']
+
+
 def test_autoattack_gets_samples_of_its_own(
     call_tool, flags, attacks, digits_teacher, digits_student, tmp_path, monkeypatch, capsys
 ):
@@ -124,12 +157,17 @@ def test_autoattack_gets_samples_of_its_own(
         (['--runs', 'gone'], '--runs takes the place of .*--teacher'),
         (['--attacks', 'gone.py'], r'config gone\.py: .*No such file'),
         (['--attacks', 'gone'], 'config gone: '),
+        (['--attacks', 'MISSPELT'], "has no key 'boundry', did you mean 'boundary'"),
+        (['--attacks', 'NONE'], 'attacks'),
     ],
 )
 def test_bad_input_ends_with_one_clear_message(
-    change, message, call_tool, flags, digits_teacher, digits_student
+    change, message, call_tool, flags, digits_teacher, digits_student, tmp_path
 ):
     paths = dict(CONFIG=digits_teacher['config'], STUDENT=digits_student)
+    for name, text in dict(MISSPELT='steps = 3\nboundry = {}', NONE='robustness = {}').items():
+        paths[name] = tmp_path / f'{name}.py'
+        paths[name].write_text(text)
     change = [paths.get(word, word) for word in change]
     students = ['--students', digits_teacher['config'], digits_student]
     with pytest.raises(SystemExit, match=rf'^error: .*{message}'):

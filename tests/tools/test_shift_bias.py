@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 import torch
@@ -96,6 +97,18 @@ def test_one_file_cannot_hold_several_networks(network, call_tool, capsys, tmp_p
             tmp_path / 'a.pth',
         )
     assert '--out is for one checkpoint' in capsys.readouterr().err
+
+
+def test_no_network_is_written_over(network, call_tool, tmp_path):
+    config, checkpoint = network
+    shutil.copy(checkpoint, tmp_path / 'network.pt')
+    with pytest.raises(SystemExit, match=r'network_shifted\.pth would be written over'):
+        call_tool('shift_bias', config, checkpoint, tmp_path / 'network.pt', '--classes', 3)
+    with pytest.raises(SystemExit, match=r'network\.pth would be written over'):
+        call_tool('shift_bias', config, checkpoint, '--classes', 3, '--out', checkpoint)
+    with pytest.raises(SystemExit, match=r'no file .*gone\.pth'):
+        call_tool('shift_bias', config, checkpoint, tmp_path / 'gone.pth', '--classes', 3)
+    assert not [*tmp_path.glob('*_shifted.pth')]
 
 
 @pytest.mark.parametrize('classes', [[11], [-1], range(10)])

@@ -112,6 +112,7 @@ def test_what_draws_pictures_is_added(missing, orphan, load_tool, tmp_path, monk
         (['--interval', '0'], 'at least 1'),
         (['--out-item', 'metrics'], 'give the file with --out'),
         (['--out', 'predictions.txt'], 'ends in .pkl'),
+        (['--out', f'{__file__}/x.pkl'], r'test_test\.py is no folder to write in'),
         (['--out', 'predictions.json'], 'ends in .pkl'),
         (['--out', 'metrics.txt', '--out-item', 'metrics'], 'ends in .json'),
         (['--show-dir', 'x', '--cfg-options', 'a=1'], "UniversalVisualizer'"),
@@ -163,6 +164,25 @@ def test_hooks_that_a_config_leaves_out_are_left_out(
     out = ['--out', tmp_path / 'metrics.json', '--out-item', 'metrics']
     call_tool('test', path, bss_run.folder / 'epoch_4.pth', '--work-dir', tmp_path, *out)
     assert 'accuracy/top1' in json.loads((tmp_path / 'metrics.json').read_text())
+
+
+def test_a_confusion_matrix_is_written_too(call_tool, orphan, bss_run, tmp_path, write_config):
+    config = Config.fromfile(orphan)
+    config.test_evaluator = dict(type='ConfusionMatrix')
+    path, out = write_config(tmp_path / 'config.py', config.to_dict()), tmp_path / 'metrics.json'
+    checkpoint = bss_run.folder / 'epoch_4.pth'
+    flags = ['--work-dir', tmp_path, '--out', out, '--out-item', 'metrics']
+    call_tool('test', path, checkpoint, *flags)
+    (matrix,) = json.loads(out.read_text()).values()
+    assert len(matrix) == len(matrix[0]) == 10
+
+
+def test_weights_that_are_not_finite_are_refused(call_tool, orphan, bss_run, tmp_path):
+    content = torch.load(bss_run.folder / 'epoch_4.pth')
+    content['state_dict']['head.fc.bias'][2] = torch.inf
+    torch.save(content, tmp_path / 'broken.pth')
+    with pytest.raises(SystemExit, match=r'broken\.pth holds NaN or infinity in head\.fc\.bias'):
+        call_tool('test', orphan, tmp_path / 'broken.pth', '--work-dir', tmp_path)
 
 
 def test_flipped_images_are_no_question_for_metrics_that_ask_the_model(

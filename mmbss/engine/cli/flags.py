@@ -1,20 +1,38 @@
 """Flags that several tools have; to read them, nothing heavy is imported."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
+
+from mmbss.engine.errors import ConfigError
 
 #: How a value begins that stays the text it is, because it is no list or tuple after all.
 NO_TEXT = ('[', '(', '{', 'dict(', 'list(', 'tuple(')
 
 
 def new_file(name: str) -> Path:
-    """A file that is written after all else is done, so a folder of that name is refused before."""
+    """A file that is written after all else is done, so what it cannot be is refused before."""
     if Path(name).is_dir():
         raise argparse.ArgumentTypeError(f'{name} is a folder: name a file in it')
+    try:
+        check_place(Path(name))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return Path(name)
+
+
+def check_place(file: Path) -> None:
+    """Refuse a file whose folder neither is there nor could be made.
+
+    Raises:
+        ConfigError: With the place where there is no folder.
+    """
+    there = next(each for each in file.absolute().parents if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(f'{file} could not be written: {there} is no folder to write in')
 
 
 class OptionsAction(DictAction):
