@@ -159,7 +159,7 @@ class Attack(ABC):
                 )
             return logits
 
-        samples = samples.detach().float()
+        samples = samples.detach().to(torch.float32, copy=True)  # one may move them in place
         if bounds is not None:
             bounds = ends(bounds, samples, '')  # moved to a GPU once, not at each step
             check_bounds(*bounds, samples)

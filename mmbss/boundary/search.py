@@ -175,6 +175,8 @@ def find_boundary_samples(
         )
     kept = torch.arange(len(chosen), device=chosen.device)
     if train_on == 'accepted':
+        if result.success.dtype is not torch.bool:  # which torch would take for rows
+            raise ConfigError(f'{type(attack).__name__} returns success of {result.success.dtype}')
         kept = kept[result.success]
     return BoundarySamples(
         inputs=result.samples[kept].to(inputs.dtype),

@@ -79,7 +79,8 @@ class ArrayDataset(BaseDataset):
         images, labels = _checked(arrays, self.data_file)
         if 'classes' in arrays:
             own = _names(arrays['classes'], self.data_file)
-            given = tuple(self._metainfo.setdefault('classes', own))
+            given = tuple(self._metainfo.get('classes') or own)
+            self._metainfo['classes'] = given
             if moved := moved_name(given, own):
                 name, there, here = moved
                 raise ConfigError(
@@ -149,6 +150,7 @@ def _checked(arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, np
         images = images.astype(np.int64 if images.itemsize > 2 else np.int32)
     if images.dtype.kind not in 'biuf':
         raise ConfigError(f'{source}: images must be numbers, got {images.dtype}')
+    images = images.astype(images.dtype.newbyteorder('='), copy=False)  # as torch needs it
     if labels is not None and (labels.dtype.kind not in 'iu' or (len(labels) and labels.min() < 0)):
         raise ConfigError(f'{source}: labels must be class indices from 0, got {labels.dtype}')
     if images.dtype.kind == 'f' and not np.isfinite(images).all():

@@ -7,6 +7,7 @@ import numpy as np
 from torch.utils.data import Subset
 
 from mmbss.engine.errors import ConfigError
+from mmbss.engine.ranges import check_at_least
 from mmbss.registry import DATASETS
 
 
@@ -121,6 +122,7 @@ class StratifiedSubset(RowSubset):
         self, dataset: Any, fraction: float = 1.0, seed: int = 0, keeps_labels: bool = True
     ) -> None:
         self.fraction = fraction
+        check_at_least(self, 0, seed=seed)
         self.seed = seed
         self.keeps_labels = keeps_labels
         super().__init__(dataset)
@@ -164,6 +166,8 @@ class ClassSubset(RowSubset):
     ) -> None:
         if (keep is None) == (drop is None):
             raise ConfigError('ClassSubset: give the classes either to keep or to drop')
+        if isinstance(given := drop if keep is None else keep, int | str):
+            raise ConfigError(f'ClassSubset: give a list of classes, got {given!r}')
         self.keep = keep
         self.drop = drop
         super().__init__(dataset)
@@ -185,10 +189,15 @@ class ClassSubset(RowSubset):
 def _labels(dataset: Any) -> np.ndarray:
     try:
         if hasattr(dataset, 'get_gt_labels'):
-            return np.asarray(dataset.get_gt_labels())
-        # a dataset around others, such as ConcatDataset
-        rows = range(len(dataset))
-        return np.asarray([dataset.get_data_info(row)['gt_label'] for row in rows])
+            labels = dataset.get_gt_labels()
+        else:  # a dataset around others, such as ConcatDataset
+            labels = [dataset.get_data_info(row)['gt_label'] for row in range(len(dataset))]
+        if any(np.ndim(label) for label in labels):
+            raise ConfigError(
+                f'{type(dataset).__name__} has several labels a sample, by which no subset can be '
+                'chosen: leave the subset out'
+            )
+        return np.asarray(labels)
     except KeyError as error:
         raise ConfigError(
             f'{type(dataset).__name__} has no labels, by which a subset is chosen: leave the '

@@ -62,6 +62,11 @@ def build_term(config: dict[str, Any], name: str) -> Term:
         raise ConfigError(
             f'{name}: {type(term).__name__}.__init__ must call super().__init__(loss_weight)'
         )
+    if isinstance(term.statistics, str):
+        raise ConfigError(
+            f'{name}: {type(term).__name__}.statistics={term.statistics!r} is no tuple of names: '
+            f'write ({term.statistics!r},)'
+        )
     if (weight := config.get('loss_weight', 1)) != 1 == term.loss_weight:
         raise ConfigError(
             f'{name}: {type(term).__name__} takes loss_weight={weight}, but has the weight 1: '

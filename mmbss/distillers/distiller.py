@@ -171,7 +171,11 @@ class Distiller(ImageClassifier):
                 if isinstance(attack := getattr(term, 'attack', None), Attack):
                     rehearsal.enter_context(rehearsed(attack, f'losses.{name}'))
             terms = self.terms.all()
-            return check_learnt(partial(learn, self, inputs, data_samples, terms), terms)
+            own = {id(each) for each in self.terms.parameters()}
+            student = [
+                each for each in self.parameters() if each.requires_grad and id(each) not in own
+            ]
+            return check_learnt(partial(learn, self, inputs, data_samples, terms), terms, student)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses of a training step; see mmengine's ``BaseModel``.

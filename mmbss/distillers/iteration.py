@@ -21,7 +21,7 @@ from mmbss.distillers.split_batch import (
     split_batch,
     split_features,
 )
-from mmbss.distillers.term_checks import checked, left_as_it_is
+from mmbss.distillers.term_checks import check_brought, checked, left_as_it_is
 from mmbss.distillers.term_dict import layers_of, logged
 from mmbss.engine.errors import ConfigError
 from mmbss.engine.models import evaluation_mode
@@ -72,6 +72,7 @@ def learn(
     for name, term in terms.items():
         with left_as_it_is(name, term, asked):
             brought[name] = term.bring(asked)
+        check_brought(name, term, brought[name], inputs)
     further = [each.inputs for each in brought.values() if each is not None]
     sizes = [len(inputs), *map(len, further)]
 

@@ -1,16 +1,17 @@
 """Whether terms do as they promise, which those of somebody's own may not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmbss.distillers.gradient_shares import short
 from mmbss.engine.build import accepted_keys, is_known
 from mmbss.engine.errors import ConfigError, refuse
 from mmbss.engine.randomness import unchanged_randomness
-from mmbss.losses import TeacherBatch, Term
+from mmbss.losses import FeatureLoss, TeacherBatch, Term
 
 Losses = dict[str, Tensor]
 
@@ -38,7 +39,26 @@ def checked(name: str, term: Term, computed: Any) -> tuple[Tensor, dict[str, Ten
             f'losses.{name}: {kind} logs {", ".join(map(repr, wrong))}: list it in its statistics, '
             'under a name without "loss", which mmengine would add to the loss'
         )
-    return computed
+    # mmengine would go on logging the last value of what is left out
+    missing = [key for key in term.statistics if key not in statistics]
+    assert loss is not None
+    return loss, statistics | {key: loss.detach().new_zeros(()) for key in missing}
+
+
+def check_brought(name: str, term: Term, brought: Any, inputs: Tensor) -> None:
+    """Refuse what a term brings, if the student cannot be asked about it beside the clean inputs.
+
+    Raises:
+        ConfigError: With what it must bring.
+    """
+    found = getattr(brought, 'inputs', None)
+    if brought is not None and (
+        not isinstance(found, Tensor) or found.shape[1:] != inputs.shape[1:]
+    ):
+        raise ConfigError(
+            f'losses.{name}: {type(term).__name__}.bring must return None, or an object whose '
+            f'inputs are a tensor of shape (M, {", ".join(map(str, inputs.shape[1:]))})'
+        )
 
 
 @contextmanager
@@ -68,7 +88,9 @@ def tensors_of(batch: TeacherBatch) -> Iterator[tuple[str, Tensor]]:
                 yield key, tensor
 
 
-def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Losses:
+def check_learnt(
+    learn: Callable[[], Losses], terms: Mapping[str, Term], student: Sequence[Tensor] = ()
+) -> Losses:
     """Losses of a batch, if something is learnt from each, as much as its weight says.
 
     Those of somebody's own that take a weight are computed a second time, with another one.
@@ -76,10 +98,11 @@ def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Loss
     Args:
         learn: Gives all losses of the batch.
         terms: Each of them by its name.
+        student: Parameters of the student that learn.
 
     Raises:
-        ConfigError: If a loss has no gradient, does not depend on its ``loss_weight``, or is to
-            have a share of nothing.
+        ConfigError: If a loss has no gradient, or none at the student, does not depend on its
+            ``loss_weight``, or twice, or is to have a share of nothing.
     """
     # a share is whatever the weight is; and a term may weigh itself, or learn to
     own = {
@@ -99,6 +122,12 @@ def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Loss
         for name, term in terms.items()
         if losses[name] != 0 and not losses[name].requires_grad
     )
+    refuse(
+        f'losses.{name}: from {type(term).__name__} its own weights alone would learn: leave out '
+        'detach() and no_grad() around what is of the student'
+        for name, term in terms.items()
+        if student and learns_alone(term, losses[name], student)
+    )
     # a later step may have nothing to share with, such as where the others' weights have come to 0
     refuse(
         f'losses.{name}: beside it no loss has a gradient at the logits and a weight, so there is '
@@ -116,7 +145,23 @@ def check_learnt(learn: Callable[[], Losses], terms: Mapping[str, Term]) -> Loss
         for name, term in own.items()
         if losses[name] != 0 and bool(losses[name] == others[name])
     )
+    refuse(
+        f'losses.{name}: {type(term).__name__} weighs itself, but a FeatureLoss is multiplied by '
+        'its loss_weight already: leave it out of compare'
+        for name, term in own.items()
+        if isinstance(term, FeatureLoss)
+        and term.loss_weight != 0
+        and others[name] > 3 * losses[name] > 0
+    )
     return losses
+
+
+def learns_alone(term: Term, loss: Tensor, student: Sequence[Tensor]) -> bool:
+    """Whether a term with weights has a gradient at none of the student's."""
+    if not loss.requires_grad or is_known(type(term)) or not any(True for _ in term.parameters()):
+        return False
+    gradients = torch.autograd.grad(loss, student, retain_graph=True, allow_unused=True)
+    return all(gradient is None for gradient in gradients)
 
 
 @contextmanager

@@ -51,6 +51,7 @@ SAID = (
     'model.teacher.config.*.acceleration*',
     *('model.teacher.config', 'model.teacher.config.*.config'),
     *('*.data_root', '*.data_prefix*', '*.ann_file', '*.data_file', 'code.*'),
+    *('default_hooks.teacher_cache*', 'custom_hooks.*TeacherCacheHook*'),  # it looks itself
 )
 ABSENT = 'nothing'
 

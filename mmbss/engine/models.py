@@ -127,6 +127,19 @@ def memory_of_buffers(model: nn.Module) -> list[torch.UntypedStorage]:
 
 
 @contextmanager
+def gradients_aside(model: nn.Module) -> Iterator[None]:
+    """Leave the gradients of a model afterwards as they were; meanwhile there are none."""
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+
+
+@contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode, and afterwards each of its modules into the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]

@@ -4,6 +4,7 @@ import logging
 import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from mmengine.runner import Runner, TestLoop, ValLoop
 from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 
+from mmbss.attacks import Attack
+from mmbss.boundary.attack_checks import rehearsed
 from mmbss.distillers.data_samples import class_labels
-from mmbss.engine.errors import ConfigError
-from mmbss.engine.models import evaluation_mode, unwrap
+from mmbss.engine.errors import ConfigError, first_of
+from mmbss.engine.models import evaluation_mode, gradients_aside, unwrap
 from mmbss.engine.pixel_range import check_pixels
 from mmbss.engine.randomness import own_randomness
 from mmbss.engine.ranges import check_at_least
@@ -112,25 +115,54 @@ class ModelMetric(BaseMetric):
         if drawn.any():
             data = self.model.data_preprocessor(data_batch, training=False)
             inputs, labels = data['inputs'], class_labels(data['data_samples'])
-            if not self.has_measured:
-                self.check_images(inputs)
-                self.has_measured = True
             rows = drawn.to(inputs.device)
             seed = self.seed + int(places[0])
             with (
                 torch.no_grad(),
                 evaluation_mode(self.model),
+                gradients_aside(self.model),
                 own_randomness(seed),
+                ExitStack() as rehearsal,
             ):
+                if not self.has_measured:
+                    self.check_images(inputs)
+                    self.has_measured = True
+                    for attack in attacks_of(self):
+                        rehearsal.enter_context(rehearsed(attack, type(self).__name__))
                 measured, values = self.measure(
                     inputs[rows], labels[rows], self.uniforms[places[drawn]].to(inputs.device)
                 )
+            self.check_measured(measured, values, int(drawn.sum()))
             if measured.any():
                 columns = [values[name].cpu().double() for name in self.fields]
                 kept = drawn.nonzero().squeeze(1)[measured.cpu()]
                 for row, record in zip(kept, torch.stack(columns, dim=1).tolist(), strict=True):
                     records[row] = record
         self.results.extend(records)
+
+    def check_measured(self, measured: Tensor, values: dict[str, Tensor], count: int) -> None:
+        """Refuse what :meth:`measure` returns of ``count`` samples, if it is of another form.
+
+        Raises:
+            ConfigError: With what it must return.
+        """
+        kind = type(self).__name__
+        if measured.dtype is not torch.bool or measured.shape != (count,):
+            raise ConfigError(
+                f'{kind}.measure must say of which samples it is about in a bool tensor of shape '
+                f'({count},), got {measured.dtype} of {tuple(measured.shape)}'
+            )
+        found = int(measured.sum())
+        wrong = [
+            name
+            for name in self.fields
+            if found and (name not in values or values[name].shape != (found,))
+        ]
+        if wrong:
+            raise ConfigError(
+                f'{kind}.measure must return of each of its fields the {found} values of the '
+                f'samples that it is about: correct {first_of(wrong)}'
+            )
 
     def check_images(self, inputs: Tensor) -> None:
         """Refuse the first (N, C, H, W) images, as the model gets them, if they are not in pixels.
@@ -215,6 +247,16 @@ class ModelMetricHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Hand over the model."""
         _attach(runner, runner.test_loop)
+
+
+def attacks_of(metric: BaseMetric) -> list[Attack]:
+    """The attacks that a metric has as ``attack``, or by name in ``attacks``."""
+    several = getattr(metric, 'attacks', None)
+    found = [
+        getattr(metric, 'attack', None),
+        *(several.values() if isinstance(several, dict) else ()),
+    ]
+    return [each for each in found if isinstance(each, Attack)]
 
 
 def attach_metrics(metrics: Iterable[BaseMetric], model: nn.Module, dataset_size: int) -> None:

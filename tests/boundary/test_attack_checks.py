@@ -116,3 +116,10 @@ def test_what_the_model_says_may_be_infinite():
     assert broken_promise(moved, lambda _: start, moved.samples.nan_to_num(), None)
     moved = replace(moved, samples=torch.ones(1, 2))
     assert broken_promise(moved, lambda _: start, torch.ones(1, 2), None) is None
+
+
+def test_what_is_attacked_is_left_as_it_is():
+    start, classes = torch.tensor([[5.0, 0.0]]), torch.tensor([0])
+    found = InPlace()(torch.clone, start, classes, classes + 1)
+    assert found.samples.tolist() == [[6.0, 1.0]]
+    assert start.tolist() == [[5.0, 0.0]]

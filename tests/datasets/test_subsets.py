@@ -161,3 +161,17 @@ def test_a_subset_of_datasets_around_others(digits):
 def test_a_share_of_nothing_is_refused():
     with pytest.raises(ConfigError, match='no samples'):
         stratified_rows(np.array([], dtype=np.int64), 0.5, seed=0)
+
+
+def test_a_negative_seed_and_a_number_of_classes_are_refused(digits):
+    with pytest.raises(ConfigError, match='seed must not be negative, got -1'):
+        StratifiedSubset(digits, seed=-1)
+    with pytest.raises(ConfigError, match='give a list of classes, got 1'):
+        ClassSubset(digits, keep=1)
+
+
+@pytest.mark.parametrize('labels', [[[0, 1], [1, 2]], [[0, 1], [1]]])
+def test_several_labels_a_sample_are_refused(digits, labels, monkeypatch):
+    monkeypatch.setattr(digits, 'get_gt_labels', lambda: labels)
+    with pytest.raises(ConfigError, match='several labels a sample'):
+        StratifiedSubset(digits, fraction=0.5)

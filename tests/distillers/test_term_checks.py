@@ -1,5 +1,7 @@
 """Terms of somebody's own that do not do as they promise."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -224,3 +226,57 @@ def test_a_weight_that_there_is_may_be_said_in_other_units(make_distiller, kind,
     said = dict(type=f'mmbss.{kind}', loss_weight=weight)
     distiller = make_distiller(type='mmbss.Distiller', losses=dict(loss_own=said))
     assert distiller.terms['loss_own'].loss_weight == (0.5 if kind == 'Scales' else 1)
+
+
+def test_what_a_term_leaves_out_of_the_log_is_0(losses_of):
+    losses = losses_of(Own(lambda own, x: (own.loss_weight * x, {})), tried=False)
+    assert losses['own_moved'] == 0
+
+
+def test_names_without_a_tuple_are_refused(make_distiller):
+    class Kept(DistillationLoss):
+        statistics = 'kept'
+
+        def forward(self, student_logits, teacher_logits, labels):
+            return self.loss_weight * student_logits.mean()
+
+    MODELS.register_module(name='TestKept', module=Kept)
+    try:
+        with pytest.raises(ConfigError, match=r"statistics='kept' is no tuple .* \('kept',\)"):
+            make_distiller(type='mmbss.Distiller', losses=dict(loss_kept=dict(type='TestKept')))
+    finally:
+        MODELS.module_dict.pop('TestKept')
+
+
+@pytest.mark.parametrize(
+    'further', [torch.zeros(2, 1, 8, 8), SimpleNamespace(inputs=torch.ones(2))]
+)
+def test_what_cannot_be_asked_beside_the_images_is_refused(losses_of, further):
+    term = Own(lambda own, x: (own.loss_weight * x, {}))
+    term.bring = lambda batch: further
+    with pytest.raises(ConfigError, match=r'losses\.loss_own: Own\.bring must return None, or an'):
+        losses_of(term)
+
+
+def test_a_term_whose_own_weights_alone_learn_is_refused(losses_of):
+    term = Own(lambda own, x: (own.loss_weight * x.detach() * own.scale, {}))
+    term.scale = torch.nn.Parameter(torch.ones(()))
+    with pytest.raises(ConfigError, match=r'losses\.loss_own: from Own its own weights alone'):
+        losses_of(term)
+    term.does = lambda own, x: (own.loss_weight * x * own.scale, {})
+    assert losses_of(term)['loss_own'] > 0
+
+
+@pytest.mark.usefixtures('own_losses')
+@pytest.mark.parametrize('weight', [0.0, 3.0])
+def test_a_loss_on_features_that_weighs_itself_too_is_refused(make_distiller, make_batch, weight):
+    paths = dict(student='backbone.layer1', teacher='backbone.layer1')
+    far = dict(type='mmbss.FarApart', loss_weight=weight, **paths)
+    distiller = make_distiller(type='mmbss.Distiller', losses=dict(loss_far=far))
+    loss = distiller.terms['loss_far']
+    once = loss.compare
+    assert distiller.try_terms(*make_batch(range(4)))['loss_far'] >= 0
+    loss.compare = lambda *features: loss.loss_weight * once(*features)
+    if weight:
+        with pytest.raises(ConfigError, match='FarApart weighs itself, but a FeatureLoss is mult'):
+            distiller.try_terms(*make_batch(range(4)))

@@ -113,6 +113,12 @@ def test_what_no_result_depends_on_is_no_change(before, now):
         ),
         (dict(randomness=dict(seed=1)), dict(randomness=dict(seed=1, deterministic=True)), 'said'),
         (
+            dict(default_hooks=dict(teacher_cache=dict(type='TeacherCacheHook', file='a'))),
+            dict(default_hooks=dict(teacher_cache=dict(type='TeacherCacheHook', file='b'))),
+            'said',
+        ),
+        (dict(custom_hooks=[dict(type='mmbss.TeacherCacheHook', file='a')]), {}, 'said'),
+        (
             dict(train_dataloader=dict(dataset=dict(data_root='a'))),
             dict(train_dataloader=dict(dataset=dict(data_root='b'))),
             'said',

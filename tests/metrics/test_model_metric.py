@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,10 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from mmpretrain.models.utils import ClsDataPreprocessor
 
+from mmbss.attacks import NewtonAttack
 from mmbss.engine.errors import ConfigError
-from mmbss.metrics import ModelMetric
-from mmbss.registry import METRICS
+from mmbss.metrics import Agreement, ModelMetric, RobustAccuracy
+from mmbss.registry import ATTACKS, METRICS
 
 NAMES = ['similarity', 'distance', 'agreement', 'boundary_agreement', 'robust']
 HOOK = dict(type='mmbss.ModelMetricHook')
@@ -242,3 +245,62 @@ def test_without_a_sample_a_metric_warns_in_its_own_words(monkeypatch, nothing):
     metrics = metric.compute_metrics([None, None])
     assert metrics == (dict(samples=0) if nothing else dict(uniform=[], brightness=[]))
     assert said == ([f'PlaceMetric: {nothing}'] if nothing else [])
+
+
+class BackwardMetric(PlaceMetric):
+    """Leaves gradients behind, as an attack of somebody's own may."""
+
+    def measure(self, inputs, labels, uniforms):
+        with torch.enable_grad():
+            self.logits(inputs).sum().backward()
+        return super().measure(inputs, labels, uniforms)
+
+
+def test_gradients_of_the_training_are_left_as_they_were(evaluate, student):
+    parameter = next(student.parameters())
+    parameter.grad = torch.ones_like(parameter)
+    try:
+        evaluate(BackwardMetric())
+        assert (parameter.grad == 1).all()
+        assert all(each.grad is None for each in [*student.parameters()][1:])
+    finally:
+        parameter.grad = None
+
+
+@pytest.mark.parametrize(
+    ('measured', 'count', 'message'),
+    [
+        (torch.ones_like, 1, 'in a bool tensor of shape'),
+        (lambda labels: torch.ones(len(labels) + 1) > 0, 1, 'in a bool tensor of shape'),
+        (
+            lambda labels: labels == labels[0],
+            2,
+            'values of the samples .*: correct uniform, bright',
+        ),
+    ],
+)
+def test_what_is_measured_in_another_form_is_refused(evaluate, measured, count, message):
+    class Wrong(PlaceMetric):
+        def measure(self, inputs, labels, uniforms):
+            about = measured(labels)
+            return about, dict.fromkeys(self.fields, torch.ones(count * int(about.sum())))
+
+    with pytest.raises(ConfigError, match=message):
+        evaluate(Wrong())
+
+
+def test_an_attack_of_ones_own_is_looked_at(evaluate, digits_teacher):
+    class Liar(NewtonAttack):
+        def run(self, model, samples, base, target, bounds):
+            found = super().run(model, samples, base, target, bounds)
+            return replace(found, logits=model(samples).detach())
+
+    ATTACKS.register_module(name='TestLiar', module=Liar)
+    try:
+        liar = dict(type='TestLiar')
+        with pytest.raises(ConfigError, match='RobustAccuracy: Liar returns logits that the model'):
+            evaluate(RobustAccuracy(attacks=dict(liar=liar)))
+        with pytest.raises(ConfigError, match='Agreement: Liar returns logits that the model'):
+            evaluate(Agreement(attack=liar, teacher=digits_teacher))
+    finally:
+        ATTACKS.module_dict.pop('TestLiar')

@@ -38,6 +38,7 @@ STARTS = dict(
     _init_model_weights='init_cfg',
     _maybe_compile='compile',
     turn_on_activation_checkpointing='activation_checkpointing',
+    turn_on_efficient_conv_bn_eval='efficient_conv_bn_eval',
 )
 
 

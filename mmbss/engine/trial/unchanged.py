@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from mmbss.engine.models import memory_of_buffers
+from mmbss.engine.models import gradients_aside, memory_of_buffers
 
 CONTAINERS = (dict, list, set, deque)
 #: What a forward pass counts in; anything else that it keeps, such as a hook's handle, stays.
@@ -32,15 +32,10 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     other objects stays as it has become.
     """
     memories = [(memory, memory.clone()) for memory in memory_of_buffers(model)]
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    for parameter, _ in gradients:
-        parameter.grad = None
     try:
-        with unchanged_attributes(model.modules()):
+        with gradients_aside(model), unchanged_attributes(model.modules()):
             yield
     finally:
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
         for memory, content in memories:
             memory.copy_(content)
 

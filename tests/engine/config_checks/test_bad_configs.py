@@ -159,6 +159,7 @@ WRONG_TYPES = [
     Bad('auto_scale_lr', True, 'must be'),
     Bad('env_cfg', 3, 'must be'),
     Bad('activation_checkpointing', ['nope'], 'no attribute', shown='nope'),
+    Bad('efficient_conv_bn_eval', ['nope'], 'no attribute', shown='nope'),
     Bad('model.losses.loss_kd', [dict(type='mmbss.KDLoss')], 'must be a dict', shown='KDLoss'),
     Bad('model.losses.loss_kd', None, 'must be a dict'),
 ]

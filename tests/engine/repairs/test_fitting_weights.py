@@ -44,6 +44,16 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize(('width', 'num_classes'), [(4, 10), (4, 7)])
+def test_counters_and_the_bias_of_a_head_are_no_weights_that_fit(
+    width, num_classes, model, build_model, resnet_config, tmp_path
+):
+    other = build_model(resnet_config(width=width, num_classes=num_classes))
+    torch.save(other.state_dict(), tmp_path / 'wide.pth')
+    with pytest.raises(ValueError, match=r'none of the weights fit.*of another shape'):
+        load_checkpoint(model, str(tmp_path / 'wide.pth'))
+
+
 @pytest.mark.parametrize('kind', WRONG)
 def test_weights_of_which_none_fit_are_refused(kind, model, state, tmp_path):
     change, message = WRONG[kind]
