@@ -170,21 +170,21 @@ def main() -> None:
             attack=attacks.get('boundary'),
             attacks=attacks.get('robustness'),
             autoattack_samples=args.autoattack,
-            **(dict(store=partial(write, args.out)) if args.out else {}),
+            store=partial(write, args.out),
         )
         print(markdown_table(result))
         if args.out:
             print(f'written to {args.out}')
 
 
-def write(out: Path, result: dict[str, Any]) -> None:
-    """Write what there is so far."""
+def write(out: Path | None, result: dict[str, Any]) -> None:
+    """Write what there is so far, where a file is asked for."""
     from mmbss.engine.files.atomic import whole_file
 
-    with whole_file(out) as part:
-        part.write_text(
-            json.dumps(result, indent=2, default=str)
-        )  # a config may name a class itself
+    if out is not None:
+        text = json.dumps(result, indent=2, default=str)  # a config may name a class itself
+        with whole_file(out) as part:
+            part.write_text(text)
 
 
 if __name__ == '__main__':

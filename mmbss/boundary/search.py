@@ -164,6 +164,8 @@ def find_boundary_samples(
         statistics |= dict.fromkeys(STATISTICS, torch.zeros_like(statistics['samples']))
         return BoundarySamples(inputs[chosen], teacher_logits[chosen], base, chosen, statistics)
     result = attack(ask, inputs[chosen], base, target, bounds, partners)
+    if result.success.dtype is not torch.bool:  # which torch would take for rows
+        raise ConfigError(f'{type(attack).__name__} returns success of {result.success.dtype}')
     statistics['queries'] = network.statistic(inputs)
     logits = result.logits
     if teacher_says == 'class':
@@ -175,8 +177,6 @@ def find_boundary_samples(
         )
     kept = torch.arange(len(chosen), device=chosen.device)
     if train_on == 'accepted':
-        if result.success.dtype is not torch.bool:  # which torch would take for rows
-            raise ConfigError(f'{type(attack).__name__} returns success of {result.success.dtype}')
         kept = kept[result.success]
     return BoundarySamples(
         inputs=result.samples[kept].to(inputs.dtype),

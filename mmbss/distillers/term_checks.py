@@ -89,7 +89,7 @@ def tensors_of(batch: TeacherBatch) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_learnt(
-    learn: Callable[[], Losses], terms: Mapping[str, Term], student: Sequence[Tensor] = ()
+    learn: Callable[[], Losses], terms: Mapping[str, Term], student: Sequence[Tensor]
 ) -> Losses:
     """Losses of a batch, if something is learnt from each, as much as its weight says.
 

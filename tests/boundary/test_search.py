@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -125,6 +126,16 @@ def test_few_candidates_are_no_trouble(teacher, batch, target_class, count):
 def test_values_out_of_range_are_refused(teacher, batch, changes, message):
     with pytest.raises(ValueError, match=message):
         search(**changes)(teacher, **batch)
+
+
+def test_an_attack_that_counts_what_it_accepts_is_refused(teacher, batch):
+    class Counting(NewtonAttack):
+        def run(self, *args):
+            found = super().run(*args)
+            return replace(found, success=found.success.long())
+
+    with pytest.raises(ConfigError, match=r'Counting returns success of torch\.int64'):
+        search(attack=Counting(), train_on='accepted')(teacher, **batch)
 
 
 @pytest.mark.parametrize('attack', [NewtonAttack(), SegmentAttack()])

@@ -84,6 +84,17 @@ def test_class_names_of_the_config_win(write):
         len(ArrayDataset(path, metainfo=dict(classes=['cat', 'newt', 'toad'])))
 
 
+def test_names_that_a_config_leaves_open_are_those_of_the_file(write):
+    path = write(images=IMAGES, labels=LABELS, classes=np.array(['cat', 'dog', 'cow']))
+    assert ArrayDataset(path, metainfo=dict(classes=None)).CLASSES == ('cat', 'dog', 'cow')
+
+
+@pytest.mark.parametrize('kind', ['>f4', '>i2', '>u2'])
+def test_images_of_another_byte_order_are_read(write, kind):
+    dataset = ArrayDataset(write(images=IMAGES.astype(kind), labels=LABELS))
+    assert torch.equal(dataset[2]['inputs'].byte(), torch.from_numpy(IMAGES[2]).permute(2, 0, 1))
+
+
 def test_a_part_can_be_taken(write):
     path = write(images=IMAGES, labels=LABELS)
     assert len(ArrayDataset(path, indices=2)) == 2
